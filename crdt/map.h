@@ -1,0 +1,121 @@
+/* Versioned map: the one replicated type (DESIGN section 2). Key -> (stamp, value or nothing); merge keeps the higher stamp, equal
+ * stamps are decided by the bytes, so the result depends neither on order nor on repetition: commutative, associative, idempotent.
+ *
+ * OWNED maps are single-writer: a key begins with the 6 bytes of the peer that owns it, and only that peer writes it. The key that is
+ * only those 6 bytes is the owner's *floor*: an item without value whose stamp says that every item of that owner at or below it is
+ * forgotten, live or dead, whenever it comes. Floors merge by the same rule (higher stamp wins), so they need no rule of their own,
+ * travel in deltas and count in fingerprints. This is how deletions are forgotten without a clock:
+ *   tombstone = item with stamp and no value; to forget tombstones up to counter f the owner re-stamps its live items at or below f,
+ *   then publishes floor = f (crdt_map_compact). What is at or below a floor can never come back.
+ * An owner gone for good is forgotten by crdt_map_forget: a floor at the end of its last incarnation, written by whoever decided so.
+ *
+ * Stamps are (incarnation, counter). The incarnation grows at each start of the daemon; whoever hears of an item of its own that it
+ * does not know supersedes it: re-stamps its value, or writes a tombstone, above what it heard. If that is higher than its own
+ * incarnation, it first moves its incarnation above it.
+ *
+ * Unowned maps (the ring) have no floors and take any writer; who may write what is their user's rule. */
+#ifndef WEFT_CRDT_MAP_H
+#define WEFT_CRDT_MAP_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/addr.h"
+#include "base/buf.h"
+#include "base/err.h"
+#include "base/mem.h"
+
+#define CRDT_KEY_MAX   96    /* bytes, the owner's 6 included */
+#define CRDT_VALUE_MAX 8192  /* bytes */
+#define CRDT_ITEMS_MAX 1048576 /* items in one map */
+
+struct stamp {
+	uint64_t inc, ctr;
+};
+int stamp_cmp(struct stamp a, struct stamp b);
+
+/* Keys and values point into the map (valid until it changes) or into the decoded buffer. live = false: a tombstone or a floor. */
+struct crdt_item {
+	struct slice key;
+	struct stamp stamp;
+	bool live;
+	struct slice value;
+};
+uint64_t crdt_owner(struct slice key);        /* first 6 bytes; PEER_NONE when shorter */
+struct slice crdt_subkey(struct slice key);   /* what follows them */
+bool crdt_is_floor(const struct crdt_item *it); /* owned maps: key is 6 bytes long */
+/* > 0: a wins over b. The order is total over (stamp, live, value bytes); 0 only for the same item. */
+int crdt_item_cmp(const struct crdt_item *a, const struct crdt_item *b);
+
+/* Wire form of one item: lv key, varint inc, varint ctr, u8 flags (1 = live; others refused), lv value when live. */
+void crdt_item_encode(struct wbuf *w, const struct crdt_item *it);
+/* Fills *it with slices of r's memory. On malformed input r is failed. */
+void crdt_item_decode(struct rbuf *r, struct crdt_item *it);
+
+/* Keys that changed in one call, each in the arena's memory; may name a key more than once. */
+struct crdt_changes {
+	struct arena *arena;
+	struct slice *keys;
+	size_t n, cap; /* keys is arena memory as well */
+};
+void crdt_changes_init(struct crdt_changes *c, struct arena *a);
+enum err crdt_changes_add(struct crdt_changes *c, struct slice key) MUST_CHECK;
+
+struct crdt_map;
+/* owned: keys begin with their owner, floors apply. seed is for internal balancing only. */
+enum err crdt_map_new(struct crdt_map **out, bool owned, uint64_t seed) MUST_CHECK;
+void crdt_map_free(struct crdt_map *m);
+
+/* Who writes here through put, delete and compact, and supersedes what it does not know. incarnation > 0. Owned maps only. */
+void crdt_map_set_writer(struct crdt_map *m, uint64_t owner, uint64_t incarnation);
+struct stamp crdt_map_writer_stamp(const struct crdt_map *m); /* last stamp given */
+
+/* Local writes under the writer's prefix; subkey is 1 … CRDT_KEY_MAX-6 bytes. A put of the value that is there changes nothing.
+ * Changed keys are added to ch (may be NULL). ERR_NOMEM, ERR_LIMIT. */
+enum err crdt_map_put(struct crdt_map *m, struct slice subkey, struct slice value, struct crdt_changes *ch) MUST_CHECK;
+enum err crdt_map_delete(struct crdt_map *m, struct slice subkey, struct crdt_changes *ch) MUST_CHECK; /* absent: ERR_OK */
+/* Forgets the writer's tombstones: re-stamps live items and publishes the floor. Does nothing unless there are at least
+ * `min_tombstones` of them and they outnumber the live ones (0: always). A new daemon calls it with 0 once it has put back what it
+ * still has, which ends its former incarnations. */
+enum err crdt_map_compact(struct crdt_map *m, size_t min_tombstones, struct crdt_changes *ch) MUST_CHECK;
+/* Forgets an owner as a whole: floor at (its highest incarnation seen here, UINT64_MAX). A later incarnation is welcome again. */
+enum err crdt_map_forget(struct crdt_map *m, uint64_t owner, struct crdt_changes *ch) MUST_CHECK;
+
+enum crdt_merge {
+	CRDT_STALE, /* ours is newer, or it is below a floor: nothing changed */
+	CRDT_SAME,  /* ours is equal */
+	CRDT_NEWS,  /* taken (or superseded by our own): keys are in ch */
+};
+/* One item from outside. Items dropped by a new floor are not reported in ch, the floor's key is. ERR_NOMEM, ERR_LIMIT (map full),
+ * ERR_MALFORMED (key or value breaks the map's form); on error nothing changed. */
+enum err crdt_map_merge(struct crdt_map *m, const struct crdt_item *it, enum crdt_merge *what, struct crdt_changes *ch) MUST_CHECK;
+/* Unowned maps: a local write with the stamp the caller chose; same as merge, asserting that it wins or is the same. */
+enum err crdt_map_write(struct crdt_map *m, const struct crdt_item *it, struct crdt_changes *ch) MUST_CHECK;
+
+/* Reading. false: not there. Tombstones and floors are there, with live = false. */
+bool crdt_map_get(const struct crdt_map *m, struct slice key, struct crdt_item *out);
+/* In key order: the first item with key > after (after.n == 0: from the start). Callers may pass the key of the item just read. */
+bool crdt_map_next(const struct crdt_map *m, struct slice after, struct crdt_item *out);
+/* The first item with key >= from. */
+bool crdt_map_seek(const struct crdt_map *m, struct slice from, struct crdt_item *out);
+/* The last item with key <= at. */
+bool crdt_map_floor_item(const struct crdt_map *m, struct slice at, struct crdt_item *out);
+size_t crdt_map_count(const struct crdt_map *m);      /* all items */
+size_t crdt_map_live(const struct crdt_map *m);
+size_t crdt_map_bytes(const struct crdt_map *m);      /* keys and values held */
+
+/* Fingerprint of the items with lo <= key < hi (hi.n == 0: no upper end): sum modulo 2^128 of the items' hashes, O(log n). */
+struct fingerprint {
+	uint64_t a, b;
+	uint64_t count;
+};
+struct fingerprint crdt_map_fingerprint(const struct crdt_map *m, struct slice lo, struct slice hi);
+bool fingerprint_eq(struct fingerprint a, struct fingerprint b);
+/* The k-th item (from 0) with key >= lo: for splitting ranges, O(log n). */
+bool crdt_map_nth(const struct crdt_map *m, struct slice lo, size_t k, struct crdt_item *out);
+
+/* Asserts everything the structure promises (order, sums, floors obeyed); for tests and the simulator. */
+void crdt_map_check(const struct crdt_map *m);
+
+#endif
