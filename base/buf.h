@@ -53,7 +53,7 @@ enum err rbuf_end(const struct rbuf *r) MUST_CHECK;
 struct wbuf {
 	uint8_t *data;
 	size_t len, cap, max;
-	bool failed, owned;
+	bool failed, no_memory, owned;
 };
 void wbuf_fixed(struct wbuf *w, void *mem, size_t cap);
 void wbuf_grow(struct wbuf *w, size_t max);      /* allocates as it goes; wbuf_free when done */
