@@ -188,6 +188,9 @@ enum err gossip_add_channel(struct gossip *g, uint8_t id, const char *name, stru
 enum err gossip_step(struct gossip *g, const struct gossip_event *ev, struct gossip_actions *out) MUST_CHECK;
 uint64_t gossip_deadline_ms(const struct gossip *g);
 
+/* Says goodbye on every link and closes it, so that the others notice at once. For the end of the program. */
+enum err gossip_bye(struct gossip *g, uint64_t now_ms, struct gossip_actions *out) MUST_CHECK;
+
 /* What a peer is: published by itself under subkey "i". TLV on the wire, unknown types skipped. */
 struct peer_info {
 	uint64_t name;

@@ -1,0 +1,782 @@
+/* The node: one step, one switch, and the wiring between mesh, addresses and names.
+ *
+ * Theory of operation. An event goes to the part it is meant for. That part's actions are looked at one by one: what concerns the outside
+ * becomes an action of ours, what concerns another part is fed to it at once (news of the ring to ipam, ipam's changes to gossip). The
+ * parts cannot loop: gossip answers a change with sends only, ipam answers news with changes that are new by definition.
+ * After every step that touched links, peers or endpoints the paths are looked at again and CORE_FORWARDING is given once. */
+#include "router/core/core.h"
+
+#include <assert.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "router/core/internal.h"
+
+/* --- actions ------------------------------------------------------------------------------------------------------------------- */
+
+void core_actions_init(struct core_actions *a, struct arena *arena)
+{
+	*a = (struct core_actions){ .arena = arena };
+}
+
+enum err core_emit(struct core_actions *out, struct core_action a)
+{
+	if (out->n == out->cap) {
+		size_t cap = out->cap == 0 ? 16 : out->cap * 2;
+		struct core_action *v = arena_alloc(out->arena, cap * sizeof(*v));
+		if (v == NULL)
+			return ERR_NOMEM;
+		if (out->n > 0)
+			memcpy(v, out->v, out->n * sizeof(*v));
+		out->v = v;
+		out->cap = cap;
+	}
+	out->v[out->n++] = a;
+	return ERR_OK;
+}
+
+enum err core_note(struct core_actions *out, enum note_level level, const char *fmt, ...)
+{
+	char text[512];
+	va_list args;
+
+	va_start(args, fmt);
+	(void)vsnprintf(text, sizeof(text), fmt, args);
+	va_end(args);
+	const char *copy = arena_dup(out->arena, text, strlen(text) + 1);
+	if (copy == NULL)
+		return ERR_NOMEM;
+	return core_emit(out, (struct core_action){ .kind = CORE_NOTE, .u.note = { .level = level, .text = copy } });
+}
+
+enum err core_reply(struct core_actions *out, uint64_t request, enum err e, const char *text)
+{
+	if (request == 0)
+		return ERR_OK;
+	const char *copy = text == NULL ? NULL : arena_dup(out->arena, text, strlen(text) + 1);
+	if (text != NULL && copy == NULL)
+		return ERR_NOMEM;
+	return core_emit(out, (struct core_action){ .kind = CORE_REPLY, .u.reply = { .request = request, .err = e, .text = copy } });
+}
+
+static enum err stored_key(struct core_actions *out, const char *kind, struct slice key, struct slice *full)
+{
+	size_t n = strlen(kind);
+	uint8_t *copy = arena_alloc(out->arena, n + key.n);
+
+	if (copy == NULL)
+		return ERR_NOMEM;
+	memcpy(copy, kind, n);
+	if (key.n > 0)
+		memcpy(copy + n, key.p, key.n);
+	*full = slice_of(copy, n + key.n);
+	return ERR_OK;
+}
+
+enum err core_persist(struct core_actions *out, const char *kind, struct slice key, struct slice value)
+{
+	struct core_action a = { .kind = CORE_PERSIST };
+	enum err err = stored_key(out, kind, key, &a.u.persist.key);
+
+	if (err != ERR_OK)
+		return err;
+	const uint8_t *copy = arena_dup(out->arena, value.n > 0 ? value.p : (const uint8_t *)"", value.n > 0 ? value.n : 1);
+	if (copy == NULL)
+		return ERR_NOMEM;
+	a.u.persist.value = slice_of(copy, value.n);
+	return core_emit(out, a);
+}
+
+enum err core_unpersist(struct core_actions *out, const char *kind, struct slice key)
+{
+	struct core_action a = { .kind = CORE_PERSIST };
+	enum err err = stored_key(out, kind, key, &a.u.persist.key);
+
+	return err != ERR_OK ? err : core_emit(out, a);
+}
+
+/* --- between the parts --------------------------------------------------------------------------------------------------------- */
+
+static enum err run_gossip(struct core *c, const struct gossip_event *ev, struct core_actions *out);
+
+enum err core_spread(struct core *c, uint8_t channel, const struct crdt_changes *changes, struct core_actions *out)
+{
+	struct gossip_event ev = { .kind = GOSSIP_CHANGED, .now_ms = c->now_ms };
+
+	if (!c->started || changes->n == 0)
+		return ERR_OK;
+	ev.u.changed.channel = channel;
+	ev.u.changed.changes = changes;
+	enum err err = run_gossip(c, &ev, out);
+	if (err == ERR_OK && channel == CHANNEL_ENDPOINTS)
+		err = core_emit(out, (struct core_action){ .kind = CORE_FORWARDING });
+	return err;
+}
+
+static uint8_t ipam_channel(int map)
+{
+	return map == IPAM_MAP_RING ? CHANNEL_RING : map == IPAM_MAP_PAXOS ? CHANNEL_PAXOS : CHANNEL_USAGE;
+}
+
+static enum err take_ipam_action(struct core *c, const struct ipam_action *a, struct core_actions *out)
+{
+	struct gossip_event ev = { .now_ms = c->now_ms };
+
+	switch (a->kind) {
+	case IPAM_PERSIST:
+		if (a->u.persist.value.p == NULL)
+			return core_unpersist(out, "ipam/", a->u.persist.key);
+		return core_persist(out, "ipam/", a->u.persist.key, a->u.persist.value);
+	case IPAM_CHANGED:
+		return core_spread(c, ipam_channel(a->u.changed.map), &a->u.changed.changes, out);
+	case IPAM_SEND:
+		ev.kind = GOSSIP_SEND_UNICAST;
+		ev.u.unicast.to = a->u.send.to;
+		ev.u.unicast.kind = IPAM_MESSAGE_KIND;
+		ev.u.unicast.payload = a->u.send.payload;
+		return run_gossip(c, &ev, out);
+	case IPAM_REPLY:
+		if (a->u.reply.request == 0)
+			return ERR_OK;
+		return core_emit(out, (struct core_action){ .kind = CORE_REPLY,
+		                                            .u.reply = { .request = a->u.reply.request,
+		                                                         .err = a->u.reply.err,
+		                                                         .text = a->u.reply.text,
+		                                                         .result = a->u.reply.result,
+		                                                         .count = a->u.reply.count } });
+	case IPAM_NOTE:
+		return core_emit(out, (struct core_action){ .kind = CORE_NOTE,
+		                                            .u.note = { .level = (enum note_level)a->u.note.level, .text = a->u.note.text } });
+	}
+	return ERR_OK;
+}
+
+enum err core_run_ipam(struct core *c, struct ipam_event *ev, struct core_actions *out)
+{
+	struct ipam_actions acts;
+
+	if (c->ipam == NULL)
+		return ERR_OK;
+	ev->now_ms = c->now_ms;
+	ipam_actions_init(&acts, out->arena);
+	enum err err = ipam_step(c->ipam, ev, &acts);
+	for (size_t i = 0; i < acts.n; i++) {
+		enum err e = take_ipam_action(c, &acts.v[i], out);
+		if (err == ERR_OK)
+			err = e;
+	}
+	return err;
+}
+
+static enum err ipam_news(struct core *c, int map, const struct crdt_changes *changes, struct core_actions *out)
+{
+	struct ipam_event ev = { .kind = IPAM_NEWS, .map = (__typeof__(ev.map))map, .changes = changes };
+
+	return core_run_ipam(c, &ev, out);
+}
+
+static enum err take_news(struct core *c, uint8_t channel, const struct crdt_changes *changes, struct core_actions *out)
+{
+	bool moved = false;
+	enum err err = ERR_OK;
+
+	switch (channel) {
+	case CHANNEL_RING:
+		return ipam_news(c, IPAM_MAP_RING, changes, out);
+	case CHANNEL_PAXOS:
+		return ipam_news(c, IPAM_MAP_PAXOS, changes, out);
+	case CHANNEL_USAGE:
+		return ipam_news(c, IPAM_MAP_USAGE, changes, out);
+	case CHANNEL_NAMES:
+		return names_refresh(c, changes);
+	case CHANNEL_ENDPOINTS:
+		err = endpoints_refresh(c, changes, &moved);
+		if (err == ERR_OK && moved)
+			err = core_emit(out, (struct core_action){ .kind = CORE_FORWARDING });
+		return err;
+	default:
+		return ERR_OK; /* peers: gossip's own, seen as GOSSIP_TOPOLOGY */
+	}
+}
+
+/* How many hosts the first agreement expects: the targets that are not ourselves, and us. */
+static size_t expected(const struct core *c)
+{
+	size_t n = 1, it = 0, links;
+	const char *target;
+	struct link_view link;
+
+	while (gossip_next_target(c->gossip, &it, &target)) {
+		bool self = false;
+		links = 0;
+		while (!self && gossip_next_link(c->gossip, &links, &link))
+			self = link.peer == c->cfg.gossip.self && strcmp(link.address, target) == 0;
+		if (!self)
+			n++;
+	}
+	return n;
+}
+
+static enum err take_topology(struct core *c, struct core_actions *out)
+{
+	bool moved = false;
+	struct ipam_event ev = { .kind = IPAM_TOPOLOGY };
+	enum err err = paths_refresh(c, out, &moved);
+
+	if (err == ERR_OK && moved)
+		err = core_emit(out, (struct core_action){ .kind = CORE_FORWARDING });
+	if (err == ERR_OK && c->ipam != NULL) {
+		ipam_set_expected(c->ipam, expected(c));
+		err = core_run_ipam(c, &ev, out);
+	}
+	return err;
+}
+
+static enum err take_contested(struct core *c, const struct gossip_action *a, struct core_actions *out)
+{
+	struct ipam_event ev = { .kind = IPAM_SUSPEND, .on = a->u.contested.on };
+	enum err err = core_note(out, a->u.contested.on ? NOTE_ERROR : NOTE_INFO, "%s", a->u.contested.text);
+
+	return err != ERR_OK ? err : core_run_ipam(c, &ev, out);
+}
+
+static enum err take_gossip_action(struct core *c, const struct gossip_action *a, struct core_actions *out)
+{
+	struct core_action mine = { .kind = CORE_NOTE };
+	struct ipam_event ev = { .kind = IPAM_MESSAGE };
+
+	switch (a->kind) {
+	case GOSSIP_DIAL:
+		mine.kind = CORE_DIAL;
+		mine.u.dial.conn = a->u.dial.conn;
+		mine.u.dial.host = a->u.dial.host;
+		mine.u.dial.port = a->u.dial.port;
+		return core_emit(out, mine);
+	case GOSSIP_SEND:
+		mine.kind = CORE_SEND;
+		mine.u.send.conn = a->u.send.conn;
+		mine.u.send.bytes = a->u.send.bytes;
+		return core_emit(out, mine);
+	case GOSSIP_CLOSE:
+		mine.kind = CORE_CLOSE;
+		mine.u.close.conn = a->u.close.conn;
+		mine.u.close.why = a->u.close.why;
+		return core_emit(out, mine);
+	case GOSSIP_NEWS:
+		return take_news(c, a->u.news.channel, &a->u.news.changes, out);
+	case GOSSIP_UNICAST:
+		if (a->u.unicast.kind != IPAM_MESSAGE_KIND)
+			return ERR_OK; /* a kind of a newer version */
+		ev.peer = a->u.unicast.from;
+		ev.payload = a->u.unicast.payload;
+		return core_run_ipam(c, &ev, out);
+	case GOSSIP_TOPOLOGY:
+		return take_topology(c, out);
+	case GOSSIP_CONTESTED:
+		return take_contested(c, a, out);
+	case GOSSIP_NOTE:
+		mine.u.note.level = a->u.note.level;
+		mine.u.note.stranger = a->u.note.stranger;
+		mine.u.note.text = a->u.note.text;
+		return core_emit(out, mine);
+	}
+	return ERR_OK;
+}
+
+static enum err take_gossip_actions(struct core *c, const struct gossip_actions *acts, enum err err, struct core_actions *out)
+{
+	for (size_t i = 0; i < acts->n; i++) {
+		enum err e = take_gossip_action(c, &acts->v[i], out);
+		if (err == ERR_OK)
+			err = e;
+	}
+	return err;
+}
+
+static enum err run_gossip(struct core *c, const struct gossip_event *ev, struct core_actions *out)
+{
+	struct gossip_actions acts;
+
+	gossip_actions_init(&acts, out->arena);
+	enum err err = gossip_step(c->gossip, ev, &acts);
+	return take_gossip_actions(c, &acts, err, out);
+}
+
+/* --- what ipam asks of us ------------------------------------------------------------------------------------------------------- */
+
+static bool ask_reachable(void *ctx, uint64_t peer)
+{
+	const struct core *c = ctx;
+
+	return gossip_reachable(c->gossip, peer);
+}
+
+static bool ask_next_peer(void *ctx, uint64_t *it, uint64_t *peer)
+{
+	const struct core *c = ctx;
+
+	return gossip_next_peer(c->gossip, it, peer);
+}
+
+static bool ask_in_use(void *ctx, uint32_t addr, uint64_t *holder)
+{
+	return endpoints_in_use(ctx, addr, holder);
+}
+
+static const char *ask_nickname(void *ctx, uint64_t peer)
+{
+	struct core *c = ctx;
+	struct peer_info info;
+	size_t n;
+
+	if (!gossip_peer(c->gossip, peer, &info))
+		return "";
+	n = strlen(info.nickname);
+	assert(n < sizeof(c->nickname_answer));
+	memcpy(c->nickname_answer, info.nickname, n + 1);
+	return c->nickname_answer;
+}
+
+/* --- start ---------------------------------------------------------------------------------------------------------------------- */
+
+static enum err make_maps(struct core *c)
+{
+	for (uint8_t id = CHANNEL_PEERS; id <= CHANNEL_NETWORKS; id++) {
+		bool owned = id != CHANNEL_RING;
+		enum err err = crdt_map_new(&c->maps[id], owned, c->cfg.gossip.seed + id);
+		if (err != ERR_OK)
+			return err;
+		if (owned)
+			crdt_map_set_writer(c->maps[id], c->cfg.gossip.self, c->cfg.gossip.incarnation);
+	}
+	crdt_map_set_valid(c->maps[CHANNEL_RING], ring_item_valid);
+	c->endpoints = map_new(c->cfg.gossip.seed);
+	c->names = map_new(c->cfg.gossip.seed);
+	c->peers = map_new(c->cfg.gossip.seed);
+	c->targets = map_new(c->cfg.gossip.seed);
+	return c->endpoints != NULL && c->names != NULL && c->peers != NULL && c->targets != NULL ? ERR_OK : ERR_NOMEM;
+}
+
+static enum err make_gossip(struct core *c, uint64_t now_ms)
+{
+	static const char *const channel_names[CHANNELS] = { "", "peers", "ring", "paxos", "usage", "names", "endpoints", "networks" };
+	enum err err = gossip_new(&c->gossip, &c->cfg.gossip, now_ms);
+
+	for (uint8_t id = CHANNEL_RING; err == ERR_OK && id <= CHANNEL_NETWORKS; id++)
+		err = gossip_add_channel(c->gossip, id, channel_names[id], c->maps[id]);
+	return err;
+}
+
+static enum err make_ipam(struct core *c, struct err_note *note)
+{
+	struct ipam_cfg cfg = {
+		.self = c->cfg.gossip.self,
+		.universe = c->cfg.universe,
+		.default_subnet = c->cfg.default_subnet,
+		.init = c->cfg.init,
+		.consensus = c->cfg.consensus,
+		.seeds = c->seeds,
+		.n_seeds = c->cfg.n_seeds,
+		.ring = c->maps[CHANNEL_RING],
+		.paxos = c->maps[CHANNEL_PAXOS],
+		.usage = c->maps[CHANNEL_USAGE],
+		.ctx = c,
+		.reachable = ask_reachable,
+		.next_peer = ask_next_peer,
+		.in_use_elsewhere = ask_in_use,
+		.nickname = ask_nickname,
+		.seed = c->cfg.gossip.seed ^ UINT64_C(0x6970616d),
+		.fresh_store = c->cfg.fresh_store,
+	};
+
+	return c->cfg.ipam ? ipam_new(&c->ipam, &cfg, note) : ERR_OK;
+}
+
+static enum err copy_cfg(struct core *c, const struct core_cfg *cfg)
+{
+	c->cfg = *cfg;
+	c->nickname = mem_strdup(cfg->gossip.nickname);
+	c->version = mem_strdup(cfg->gossip.version);
+	c->domain = mem_strdup(cfg->domain != NULL ? cfg->domain : "weft.local.");
+	c->seeds = cfg->n_seeds > 0 ? mem_dup(cfg->seeds, cfg->n_seeds * sizeof(*cfg->seeds)) : NULL;
+	c->cfg.gossip.nickname = c->nickname;
+	c->cfg.gossip.version = c->version;
+	c->cfg.domain = c->domain;
+	c->cfg.seeds = c->seeds;
+	if (c->nickname == NULL || c->version == NULL || c->domain == NULL || (cfg->n_seeds > 0 && c->seeds == NULL))
+		return ERR_NOMEM;
+	return ERR_OK;
+}
+
+enum err core_new(struct core **out, const struct core_cfg *cfg, uint64_t now_ms, struct err_note *note)
+{
+	struct dns_name domain;
+	struct core *c = mem_zalloc(1, sizeof(*c));
+
+	if (c == NULL)
+		return ERR_NOMEM;
+	c->now_ms = now_ms;
+	enum err err = copy_cfg(c, cfg);
+	if (err == ERR_OK && cfg->names)
+		err = dns_domain_check(c->domain, &domain, note);
+	if (err == ERR_OK)
+		err = make_maps(c);
+	c->cfg.gossip.peers = c->maps[CHANNEL_PEERS];
+	if (err == ERR_OK && cfg->names)
+		err = dns_table_new(&c->table, cfg->gossip.seed);
+	if (err == ERR_OK)
+		err = make_gossip(c, now_ms);
+	if (err == ERR_OK)
+		err = make_ipam(c, note);
+	if (err != ERR_OK) {
+		core_free(c);
+		return err;
+	}
+	*out = c;
+	return ERR_OK;
+}
+
+void core_free(struct core *c)
+{
+	struct slice key;
+	void *value;
+
+	if (c == NULL)
+		return;
+	ipam_free(c->ipam);
+	gossip_free(c->gossip);
+	endpoints_free(c);
+	names_free(c);
+	paths_free(c);
+	if (c->targets != NULL)
+		for (size_t at = 0; map_next(c->targets, &at, &key, &value);)
+			mem_free(value);
+	map_free(c->targets);
+	dns_table_free(c->table);
+	for (size_t i = 0; i < CHANNELS; i++)
+		crdt_map_free(c->maps[i]);
+	mem_free(c->seeds);
+	mem_free(c->domain);
+	mem_free(c->version);
+	mem_free(c->nickname);
+	mem_free(c);
+}
+
+static bool split_kind(struct slice key, const char *kind, struct slice *rest)
+{
+	size_t n = strlen(kind);
+
+	if (key.n < n || memcmp(key.p, kind, n) != 0)
+		return false;
+	*rest = slice_of(key.p + n, key.n - n);
+	return true;
+}
+
+static enum err restore_target(struct core *c, struct slice text)
+{
+	char *copy;
+
+	if (text.n == 0 || text.n >= GOSSIP_TARGET_TEXT || memchr(text.p, '\0', text.n) != NULL)
+		return ERR_MALFORMED;
+	if (map_get(c->targets, text) != NULL)
+		return ERR_OK;
+	copy = mem_zalloc(1, text.n + 1);
+	if (copy == NULL)
+		return ERR_NOMEM;
+	memcpy(copy, text.p, text.n);
+	enum err err = map_put(c->targets, text, copy, NULL);
+	if (err != ERR_OK)
+		mem_free(copy);
+	return err;
+}
+
+enum err core_restore(struct core *c, struct slice key, struct slice value, struct err_note *note)
+{
+	struct slice rest;
+	enum err err = ERR_MALFORMED;
+
+	assert(!c->started);
+	if (split_kind(key, "ipam/", &rest))
+		return c->ipam != NULL ? ipam_restore(c->ipam, rest, value, note) : ERR_OK;
+	if (split_kind(key, "endpoint/", &rest))
+		err = endpoints_restore(c, value);
+	else if (split_kind(key, "name/", &rest))
+		err = names_restore(c, value);
+	else if (split_kind(key, "target/", &rest))
+		err = restore_target(c, rest);
+	if (err == ERR_MALFORMED)
+		return err_note(note, err, "a stored record of %zu bytes cannot be read", value.n);
+	return err;
+}
+
+static enum err connect_one(struct core *c, const char *target, struct core_actions *out)
+{
+	struct gossip_event ev = { .kind = GOSSIP_CONNECT, .now_ms = c->now_ms };
+
+	ev.u.target.target = target;
+	return run_gossip(c, &ev, out);
+}
+
+static enum err publish_offer(struct core *c, struct core_actions *out)
+{
+	uint8_t bytes[128];
+	struct wbuf w;
+	struct gossip_actions acts;
+
+	wbuf_fixed(&w, bytes, sizeof(bytes));
+	path_offer_encode(&w, &c->cfg.offer);
+	enum err err = wbuf_end(&w);
+	assert(err == ERR_OK);
+	gossip_actions_init(&acts, out->arena);
+	err = gossip_set_extra(c->gossip, wbuf_slice(&w), c->now_ms, &acts);
+	return take_gossip_actions(c, &acts, err, out);
+}
+
+enum err core_start(struct core *c, uint64_t now_ms, bool resume, struct core_actions *out)
+{
+	struct slice key;
+	void *value;
+	enum err err = ERR_OK;
+
+	assert(!c->started);
+	c->now_ms = now_ms;
+	/* What our former selves said and we do not repeat is over. */
+	for (uint8_t id = CHANNEL_PEERS; err == ERR_OK && id <= CHANNEL_NETWORKS; id++)
+		if (id != CHANNEL_RING)
+			err = crdt_map_compact(c->maps[id], 0, NULL);
+	c->started = true;
+	if (err == ERR_OK)
+		err = publish_offer(c, out);
+	for (size_t at = 0; err == ERR_OK && resume && map_next(c->targets, &at, &key, &value);)
+		err = connect_one(c, value, out);
+	if (err == ERR_OK)
+		err = take_topology(c, out);
+	return err;
+}
+
+/* --- the step -------------------------------------------------------------------------------------------------------------------- */
+
+static enum err forget_target(struct core *c, const char *target, struct core_actions *out)
+{
+	struct gossip_event ev = { .kind = GOSSIP_FORGET, .now_ms = c->now_ms };
+
+	ev.u.target.target = target;
+	enum err err = run_gossip(c, &ev, out);
+	if (err != ERR_OK && err != ERR_NOT_FOUND)
+		return err;
+	err = core_unpersist(out, "target/", slice_str(target));
+	mem_free(map_del(c->targets, slice_str(target)));
+	return err;
+}
+
+static bool listed(const struct core_event *ev, const char *target)
+{
+	for (size_t i = 0; i < ev->n_targets; i++)
+		if (strcmp(ev->targets[i], target) == 0)
+			return true;
+	return false;
+}
+
+static enum err do_connect(struct core *c, const struct core_event *ev, struct core_actions *out)
+{
+	struct slice key;
+	void *value;
+	enum err err = ERR_OK, bad = ERR_OK;
+	const char *text = NULL;
+
+	for (size_t at = 0; err == ERR_OK && ev->replace && map_next(c->targets, &at, &key, &value);) {
+		if (listed(ev, value))
+			continue;
+		char *old = mem_strdup(value);
+		err = old == NULL ? ERR_NOMEM : forget_target(c, old, out);
+		mem_free(old);
+	}
+	for (size_t i = 0; err == ERR_OK && i < ev->n_targets; i++) {
+		struct err_note why = { "" };
+		char host[GOSSIP_TARGET_TEXT];
+		uint16_t port;
+		enum err e = hostport_split(ev->targets[i], c->cfg.gossip.port, host, sizeof(host), &port, &why);
+		if (e == ERR_OK && strlen(ev->targets[i]) >= GOSSIP_TARGET_TEXT)
+			e = err_note(&why, ERR_LIMIT, "a peer's address has at most %d characters", GOSSIP_TARGET_TEXT - 1);
+		if (e != ERR_OK) { /* the good ones are taken all the same */
+			bad = e;
+			text = arena_printf(out->arena, "'%.100s' is no peer: %s", ev->targets[i], why.text);
+			continue;
+		}
+		err = restore_target(c, slice_str(ev->targets[i]));
+		if (err == ERR_OK)
+			err = core_persist(out, "target/", slice_str(ev->targets[i]), slice_str(""));
+		if (err == ERR_OK)
+			err = connect_one(c, ev->targets[i], out);
+	}
+	if (err == ERR_OK)
+		err = take_topology(c, out);
+	return err != ERR_OK ? err : core_reply(out, ev->request, bad, text);
+}
+
+static enum err do_forget(struct core *c, const struct core_event *ev, struct core_actions *out)
+{
+	enum err err = ERR_OK;
+
+	for (size_t i = 0; err == ERR_OK && i < ev->n_targets; i++)
+		err = forget_target(c, ev->targets[i], out);
+	if (err == ERR_OK)
+		err = take_topology(c, out);
+	return err != ERR_OK ? err : core_reply(out, ev->request, ERR_OK, NULL);
+}
+
+/* rmpeer: its space becomes ours, and what it published is forgotten as a whole, unless ipam refuses. */
+static enum err do_takeover(struct core *c, const struct core_event *ev, struct core_actions *out)
+{
+	struct ipam_event copy = *ev->ipam;
+	size_t before = out->n;
+	bool done = false;
+	enum err err = core_run_ipam(c, &copy, out);
+
+	for (size_t i = before; i < out->n; i++)
+		if (out->v[i].kind == CORE_REPLY && out->v[i].u.reply.request == copy.request)
+			done = out->v[i].u.reply.err == ERR_OK;
+	for (uint8_t id = CHANNEL_PEERS; err == ERR_OK && done && id <= CHANNEL_NETWORKS; id++) {
+		struct crdt_changes changes;
+		if (id == CHANNEL_RING)
+			continue;
+		crdt_changes_init(&changes, out->arena);
+		err = crdt_map_forget(c->maps[id], copy.peer, &changes);
+		if (err == ERR_OK)
+			err = take_news(c, id, &changes, out);
+		if (err == ERR_OK)
+			err = core_spread(c, id, &changes, out);
+	}
+	return err == ERR_OK && done ? take_topology(c, out) : err;
+}
+
+static enum err do_ipam(struct core *c, const struct core_event *ev, struct core_actions *out)
+{
+	if (c->ipam == NULL)
+		return core_reply(out, ev->ipam->request, ERR_STATE, "address management is off on this host (--ipalloc-range \"\")");
+	if (ev->ipam->kind == IPAM_TAKEOVER)
+		return do_takeover(c, ev, out);
+	struct ipam_event copy = *ev->ipam;
+	return core_run_ipam(c, &copy, out);
+}
+
+static enum err do_name_put(struct core *c, const struct core_event *ev, struct core_actions *out)
+{
+	struct err_note note = { "" };
+	enum err err = names_put(c, ev->ident != NULL ? ev->ident : CORE_IDENT_EXTERN, ev->fqdn, ev->addr, out, &note);
+
+	if (err == ERR_NOMEM)
+		return err;
+	return core_reply(out, ev->request, err, err != ERR_OK ? note.text : NULL);
+}
+
+static enum err do_name_delete(struct core *c, const struct core_event *ev, struct core_actions *out)
+{
+	size_t n = 0;
+	enum err err = names_delete(c, ev->ident, ev->fqdn, ev->addr, &n, out);
+
+	if (err == ERR_OK && ev->request != 0)
+		err = core_emit(out, (struct core_action){ .kind = CORE_REPLY, .u.reply = { .request = ev->request, .count = n } });
+	return err;
+}
+
+static enum err do_stop(struct core *c, struct core_actions *out)
+{
+	struct gossip_actions acts;
+
+	gossip_actions_init(&acts, out->arena);
+	enum err err = gossip_bye(c->gossip, c->now_ms, &acts);
+	return take_gossip_actions(c, &acts, err, out);
+}
+
+static enum err do_tick(struct core *c, struct core_actions *out)
+{
+	struct gossip_event tick = { .kind = GOSSIP_TICK, .now_ms = c->now_ms };
+	struct ipam_event beat = { .kind = IPAM_TICK };
+	enum err err = ERR_OK;
+
+	if (gossip_deadline_ms(c->gossip) <= c->now_ms)
+		err = run_gossip(c, &tick, out);
+	if (err == ERR_OK && c->ipam != NULL && ipam_deadline_ms(c->ipam) <= c->now_ms)
+		err = core_run_ipam(c, &beat, out);
+	return err;
+}
+
+enum err core_step(struct core *c, const struct core_event *ev, struct core_actions *out)
+{
+	enum err err = ERR_OK;
+
+	assert(c->started);
+	if (ev->now_ms > c->now_ms)
+		c->now_ms = ev->now_ms;
+	switch (ev->kind) {
+	case CORE_TICK:
+		return do_tick(c, out);
+	case CORE_MESH:
+		return run_gossip(c, ev->mesh, out);
+	case CORE_CONNECT:
+		return do_connect(c, ev, out);
+	case CORE_FORGET:
+		return do_forget(c, ev, out);
+	case CORE_IPAM:
+		return do_ipam(c, ev, out);
+	case CORE_ATTACHED:
+		err = endpoints_attached(c, ev->endpoint, out);
+		return err != ERR_OK ? err : core_reply(out, ev->request, ERR_OK, NULL);
+	case CORE_DETACHED:
+		err = endpoints_detached(c, ev->ident, ev->addr, out);
+		return err != ERR_OK ? err : core_reply(out, ev->request, ERR_OK, NULL);
+	case CORE_NAME_PUT:
+		return do_name_put(c, ev, out);
+	case CORE_NAME_DELETE:
+		return do_name_delete(c, ev, out);
+	case CORE_OFFER:
+		c->cfg.offer = *ev->offer;
+		err = publish_offer(c, out);
+		return err != ERR_OK ? err : take_topology(c, out);
+	case CORE_STOP:
+		return do_stop(c, out);
+	}
+	return ERR_OK;
+}
+
+uint64_t core_deadline_ms(const struct core *c)
+{
+	uint64_t a = gossip_deadline_ms(c->gossip);
+	uint64_t b = c->ipam != NULL ? ipam_deadline_ms(c->ipam) : UINT64_MAX;
+
+	return a < b ? a : b;
+}
+
+/* --- reading --------------------------------------------------------------------------------------------------------------------- */
+
+const struct gossip *core_gossip(const struct core *c)
+{
+	return c->gossip;
+}
+
+const struct ipam *core_ipam(const struct core *c)
+{
+	return c->ipam;
+}
+
+const struct dns_table *core_names(const struct core *c)
+{
+	return c->table;
+}
+
+const struct crdt_map *core_channel(const struct core *c, uint8_t channel)
+{
+	return channel < CHANNELS ? c->maps[channel] : NULL;
+}
+
+struct universe core_universe(const struct core *c)
+{
+	return c->cfg.universe;
+}
+
+const struct core_cfg *core_cfg(const struct core *c)
+{
+	return &c->cfg;
+}

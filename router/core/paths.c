@@ -1,0 +1,230 @@
+/* Which way frames take to each peer, and why.
+ *
+ * Here the choice follows from what both ends offer and whether the mesh can see the peer; every change carries a reason and a time.
+ * The offer is TLV in peer_info.extra: u8 type, lv value; unknown types are skipped. */
+#include <assert.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "router/core/internal.h"
+
+enum offer_type { OFFER_VXLAN = 1, OFFER_USERSPACE = 2, OFFER_PASSWORD = 3, OFFER_RANGE = 4 };
+enum { VXLAN_OVERHEAD_V4 = 50, VXLAN_OVERHEAD_V6 = 70, OFFER_FIELDS_MAX = 32, OFFER_FIELD_MAX = 64 };
+
+static void field_u16(struct wbuf *w, enum offer_type type, uint16_t v)
+{
+	wbuf_u8(w, (uint8_t)type);
+	wbuf_varint(w, 2);
+	wbuf_u16(w, v);
+}
+
+void path_offer_encode(struct wbuf *w, const struct path_offer *o)
+{
+	if (o->vxlan_port != 0)
+		field_u16(w, OFFER_VXLAN, o->vxlan_port);
+	if (o->userspace_port != 0)
+		field_u16(w, OFFER_USERSPACE, o->userspace_port);
+	if (o->password) {
+		wbuf_u8(w, OFFER_PASSWORD);
+		wbuf_varint(w, 0);
+	}
+	if (o->range.addr.family == 4) {
+		wbuf_u8(w, OFFER_RANGE);
+		wbuf_varint(w, 6);
+		wbuf_ip(w, o->range.addr);
+		wbuf_u8(w, o->range.len);
+	}
+}
+
+void path_offer_decode(struct slice extra, struct path_offer *out)
+{
+	struct path_offer o = { 0 };
+	struct rbuf r;
+
+	rbuf_init(&r, extra.p, extra.n);
+	for (int fields = 0; fields < OFFER_FIELDS_MAX && rbuf_left(&r) > 0; fields++) {
+		uint8_t type = rbuf_u8(&r);
+		struct slice value = rbuf_lv(&r, OFFER_FIELD_MAX);
+		struct rbuf f;
+		rbuf_init(&f, value.p, value.n);
+		if (type == OFFER_VXLAN) {
+			o.vxlan_port = rbuf_u16(&f);
+		} else if (type == OFFER_USERSPACE) {
+			o.userspace_port = rbuf_u16(&f);
+		} else if (type == OFFER_PASSWORD) {
+			o.password = true;
+		} else if (type == OFFER_RANGE) {
+			o.range.addr = rbuf_ip(&f);
+			o.range.len = rbuf_u8(&f);
+		}
+		if (!rbuf_ok(&f))
+			rbuf_fail(&r);
+	}
+	if (!rbuf_ok(&r))
+		memset(&o, 0, sizeof(o));
+	*out = o;
+}
+
+const char *path_name(enum path p)
+{
+	switch (p) {
+	case PATH_FAST:
+		return "fast";
+	case PATH_USERSPACE:
+		return "userspace";
+	case PATH_NONE:
+		break;
+	}
+	return "none";
+}
+
+static void chosen(struct path_view *v, enum path path, const char *reason)
+{
+	v->path = path;
+	(void)snprintf(v->reason, sizeof(v->reason), "%s", reason);
+}
+
+/* The decision itself: our offer against theirs. Reasons are words joined by '-', so that they stay one field of a status line. */
+static void decide(const struct core *c, const struct peer_state *p, bool located, struct path_view *v)
+{
+	const struct path_offer *own = &c->cfg.offer;
+	bool fast = own->vxlan_port != 0 && own->vxlan_port == p->offer.vxlan_port;
+
+	if (!p->reachable)
+		chosen(v, PATH_NONE, "peer-unreachable");
+	else if (!located)
+		chosen(v, PATH_NONE, "no-underlay-address-known");
+	else if (c->cfg.require_encryption)
+		chosen(v, PATH_NONE, "encryption-required-and-not-available");
+	else if (fast)
+		chosen(v, PATH_FAST, "both-ends-offer-vxlan");
+	else if (c->cfg.no_fallback)
+		chosen(v, PATH_NONE, "no-fast-path-and-fallback-is-off");
+	else if (own->userspace_port == 0)
+		chosen(v, PATH_NONE, "no-userspace-path-here");
+	else if (p->offer.userspace_port == 0)
+		chosen(v, PATH_NONE, "no-userspace-path-there");
+	else if (own->vxlan_port == 0)
+		chosen(v, PATH_USERSPACE, "no-vxlan-here");
+	else if (p->offer.vxlan_port == 0)
+		chosen(v, PATH_USERSPACE, "no-vxlan-there");
+	else
+		chosen(v, PATH_USERSPACE, "vxlan-ports-differ");
+}
+
+static struct peer_state *state_of(struct core *c, uint64_t name)
+{
+	struct peer_state *p = map_get64(c->peers, name);
+
+	if (p != NULL)
+		return p;
+	p = mem_zalloc(1, sizeof(*p));
+	if (p == NULL)
+		return NULL;
+	p->name = name;
+	p->path.since_ms = c->now_ms;
+	if (map_put64(c->peers, name, p, NULL) != ERR_OK) {
+		mem_free(p);
+		return NULL;
+	}
+	return p;
+}
+
+static enum err refresh(struct core *c, struct peer_state *p, const struct peer_info *info, struct core_actions *out, bool *moved)
+{
+	struct path_view v = p->path;
+	bool reachable = gossip_reachable(c->gossip, p->name);
+	enum err err = ERR_OK;
+
+	path_offer_decode(info->extra, &p->offer);
+	if (reachable != p->reachable) {
+		p->reachable = reachable;
+		*moved = true;
+	}
+	if (c->table != NULL)
+		err = dns_table_set_reachable(c->table, p->name, reachable);
+	if (err != ERR_OK)
+		return err;
+	bool located = gossip_underlay(c->gossip, p->name, &v.underlay, &v.local);
+	decide(c, p, located, &v);
+	v.userspace_port = p->offer.userspace_port;
+	v.mtu = 0;
+	v.encrypted = false;
+	if (v.path == p->path.path && strcmp(v.reason, p->path.reason) == 0 && ip_eq(v.underlay, p->path.underlay) &&
+	    v.userspace_port == p->path.userspace_port) {
+		p->path.local = v.local;
+		return ERR_OK;
+	}
+	if (v.path != p->path.path || p->path.reason[0] == '\0') {
+		char name[PEER_TEXT];
+		err = core_note(out, NOTE_INFO, "path to %s(%s): %s, was %s: %s", peer_format(p->name, name), info->nickname,
+		                path_name(v.path), path_name(p->path.path), v.reason);
+		v.since_ms = c->now_ms;
+	}
+	p->path = v;
+	*moved = true;
+	return err;
+}
+
+/* A peer that was forgotten as a whole is no longer known to the mesh. */
+static void drop_unknown(struct core *c, bool *moved)
+{
+	struct slice key;
+	struct peer_info info;
+	void *value;
+
+	for (size_t at = 0; map_next(c->peers, &at, &key, &value);) {
+		const struct peer_state *p = value;
+		if (!gossip_peer(c->gossip, p->name, &info)) {
+			mem_free(map_del(c->peers, key));
+			*moved = true;
+		}
+	}
+}
+
+enum err paths_refresh(struct core *c, struct core_actions *out, bool *moved)
+{
+	uint64_t it = 0, name;
+
+	while (gossip_next_peer(c->gossip, &it, &name)) {
+		struct peer_info info;
+		if (name == c->cfg.gossip.self || !gossip_peer(c->gossip, name, &info))
+			continue;
+		struct peer_state *p = state_of(c, name);
+		if (p == NULL)
+			return ERR_NOMEM;
+		enum err err = refresh(c, p, &info, out, moved);
+		if (err != ERR_OK)
+			return err;
+	}
+	drop_unknown(c, moved);
+	return ERR_OK;
+}
+
+void paths_free(struct core *c)
+{
+	struct slice key;
+	void *value;
+
+	if (c->peers == NULL)
+		return;
+	for (size_t at = 0; map_next(c->peers, &at, &key, &value);)
+		mem_free(value);
+	map_free(c->peers);
+	c->peers = NULL;
+}
+
+bool core_path(const struct core *c, uint64_t peer, struct path_view *out)
+{
+	const struct peer_state *p = map_get64(c->peers, peer);
+
+	if (p == NULL)
+		return false;
+	*out = p->path;
+	if (c->cfg.underlay_mtu != NULL && p->path.local.family != 0) {
+		uint32_t mtu = c->cfg.underlay_mtu(c->cfg.ctx, p->path.local);
+		uint32_t overhead = p->path.underlay.family == 6 ? VXLAN_OVERHEAD_V6 : VXLAN_OVERHEAD_V4;
+		out->mtu = mtu > overhead ? mtu - overhead : 0;
+	}
+	return true;
+}
