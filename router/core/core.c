@@ -350,7 +350,7 @@ static enum err make_maps(struct core *c)
 		if (owned)
 			crdt_map_set_writer(c->maps[id], c->cfg.gossip.self, c->cfg.gossip.incarnation);
 	}
-	crdt_map_set_valid(c->maps[CHANNEL_RING], ring_item_valid);
+	crdt_map_set_form(c->maps[CHANNEL_RING], ring_item_valid);
 	c->endpoints = map_new(c->cfg.gossip.seed);
 	c->names = map_new(c->cfg.gossip.seed);
 	c->peers = map_new(c->cfg.gossip.seed);
