@@ -1,0 +1,86 @@
+/* The daemon: one control thread with one libuv loop around the pure core, the store, the kernel and the servers.
+ *
+ * Everything here runs in the control thread, which never blocks but for the store's commit and short netlink calls. The only other
+ * thread is the userspace data path's (userspace.h). Whoever serves requests (API, later plugins) uses this header and nothing else. */
+#ifndef WEFT_ROUTER_ROUTER_H
+#define WEFT_ROUTER_ROUTER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <uv.h>
+
+#include "router/core/core.h"
+#include "router/options.h"
+
+struct router;
+
+/* Opens everything that options ask for, in an order that leaves nothing behind when a later step fails: store (lock), identity, core,
+ * kernel devices, control listener, DNS, API. On error the note is the one line for the operator. The loop is the caller's. */
+enum err router_start(struct router **out, uv_loop_t *loop, const struct options *opt, struct err_note *note) MUST_CHECK;
+/* Says goodbye to peers, closes servers and store; what the kernel holds (bridge, containers' interfaces, FDB) stays. Handles close
+ * while the loop runs on: `done` is called when it may be freed. */
+void router_stop(struct router *r, void (*done)(void *ctx), void *ctx);
+void router_free(struct router *r);
+/* Has something happened after which the daemon must not go on (store cannot be written)? The text says what. NULL: no. */
+const char *router_fatal(const struct router *r);
+
+const struct core *router_core(const struct router *r);
+const struct options *router_options(const struct router *r);
+uint64_t router_now_ms(const struct router *r);  /* monotonic; the core's scale */
+uint64_t router_started_ms(const struct router *r);
+/* Wall clock of a core time, seconds since 1970: for people only. */
+double router_wall_s(const struct router *r, uint64_t ms);
+
+/* The outcome of a request. Texts live until the callback returns. */
+struct router_result {
+	enum err err;
+	const char *text;        /* on error: what is wrong and what to do */
+	struct prefix addr;      /* addresses: ALLOCATE, CLAIM, LOOKUP */
+	uint64_t count;          /* TAKEOVER, HANDOVER, NAME_DELETE */
+	const struct prefix *addrs; /* attach, detach: the container's addresses */
+	size_t n_addrs;
+};
+typedef void (*router_done)(void *ctx, const struct router_result *res);
+
+/* Hands an event to the core; `done` is called exactly once, perhaps before this returns, unless cancelled. Returns the request's
+ * number for router_cancel, 0 when it is done already. For CORE_IPAM events request numbers are filled in here. */
+uint64_t router_submit(struct router *r, struct core_event *ev, router_done done, void *ctx);
+/* The asker has gone: `done` is not called any more. */
+void router_cancel(struct router *r, uint64_t request);
+
+#define ROUTER_HOSTS_MAX 16
+struct attach_request {
+	const char *container;      /* as the user gave it: pid:N, netns:PATH, /PATH, a name under /run/netns */
+	const char *const *addrs;   /* ADDR forms (INTERFACES section 4); none: net:default */
+	size_t n_addrs;
+	bool multicast_route;
+	bool with_dns;              /* put the container's own host name, if it has one in the domain */
+	const char *mac;            /* NULL: one is made */
+	const char *network;        /* NULL: the default one */
+};
+/* Addresses (allocated, claimed, or what it has), interface, endpoint, name. Idempotent. Cancelled like any request. */
+uint64_t router_attach(struct router *r, const struct attach_request *req, router_done done, void *ctx);
+/* addrs empty: all. ERR_NOT_FOUND when it is not attached. */
+uint64_t router_detach(struct router *r, const struct attach_request *req, router_done done, void *ctx);
+/* `weft reset`: hands the address space over; then, in answer, everything of ours is out of the kernel and the store is emptied. The
+ * daemon is to be stopped after it. */
+uint64_t router_reset(struct router *r, router_done done, void *ctx);
+
+/* For metrics and status. */
+struct router_stats {
+	uint64_t log_suppressed, accepts, accept_refused, dials, dial_failures, store_commits, core_steps;
+	uint64_t store_bytes;
+};
+void router_stats(const struct router *r, struct router_stats *out);
+struct dns_server;
+const struct dns_server *router_dns(const struct router *r); /* NULL: off */
+struct userspace;
+const struct userspace *router_userspace(const struct router *r); /* NULL: off */
+/* Is the kernel fast path in place? If not, why (static until the next call). */
+bool router_fast_path(const struct router *r, const char **why);
+/* Where containers reach DNS: "169.254.67.83" and the port; false: off. */
+bool router_dns_address(const struct router *r, struct hostport *out);
+
+#endif
