@@ -48,9 +48,9 @@ void *mem_alloc(size_t n)
 
 void *mem_zalloc(size_t count, size_t size)
 {
-	if (must_fail())
+	/* calloc would refuse it as well, but AddressSanitizer's ends the program. */
+	if (must_fail() || (size && count > SIZE_MAX / size))
 		return NULL;
-	/* calloc checks the product. */
 	void *p = count && size ? calloc(count, size) : calloc(1, 1);
 	if (p)
 		live++;
