@@ -99,8 +99,8 @@ bool mem_grow(void **items, size_t *cap, size_t need, size_t size)
 			return false;
 		n *= 2;
 	}
-	if (n > SIZE_MAX / size)
-		return false;
+	if (n > PTRDIFF_MAX / size)
+		return false; /* no object is that large */
 	/* The caller's pointer is of its own type: copied as bytes, or the compiler may assume that it did not change. */
 	void *p;
 	memcpy(&p, items, sizeof p);
@@ -113,7 +113,26 @@ bool mem_grow(void **items, size_t *cap, size_t need, size_t size)
 }
 
 /* Arena: a list of blocks; the first is the one being cut up. What is too big for a block gets one of its own, which goes
- * second, so that the rest of the first stays of use. */
+ * second, so that the rest of the first stays of use. Under AddressSanitizer the bytes that are not given out are poisoned: using
+ * a step's results after the reset, or past their end, is caught as it is for malloc. */
+#if defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define ARENA_POISONED 1
+#endif
+#endif
+#if defined(__SANITIZE_ADDRESS__)
+#define ARENA_POISONED 1
+#endif
+
+#if defined(ARENA_POISONED)
+#include <sanitizer/asan_interface.h>
+#define arena_hide(p, n)   __asan_poison_memory_region((p), (n))
+#define arena_unhide(p, n) __asan_unpoison_memory_region((p), (n))
+#else
+#define arena_hide(p, n)   ((void)(p), (void)(n))
+#define arena_unhide(p, n) ((void)(p), (void)(n))
+#endif
+
 enum { ARENA_BLOCK = 8192, ARENA_ALIGN = 16 };
 
 struct arena_block {
@@ -159,6 +178,7 @@ void arena_reset(struct arena *a)
 	if (keep) {
 		keep->next = NULL;
 		keep->used = 0;
+		arena_hide(keep->data, keep->cap);
 	}
 	a->first = keep;
 }
@@ -173,6 +193,7 @@ static struct arena_block *arena_block_new(struct arena *a, size_t n)
 		return NULL;
 	b->cap = cap;
 	b->used = 0;
+	arena_hide(b->data, cap);
 	if (a->first && cap > ARENA_BLOCK) {
 		b->next = a->first->next;
 		a->first->next = b;
@@ -197,6 +218,7 @@ void *arena_alloc(struct arena *a, size_t n)
 	}
 	void *p = b->data + b->used;
 	b->used += size;
+	arena_unhide(p, n);
 	return p;
 }
 
