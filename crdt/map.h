@@ -67,7 +67,13 @@ struct crdt_map;
 enum err crdt_map_new(struct crdt_map **out, bool owned, uint64_t seed) MUST_CHECK;
 void crdt_map_free(struct crdt_map *m);
 
-/* Who writes here through put, delete and compact, and supersedes what it does not know. incarnation > 0. Owned maps only. */
+/* Refuses what does not have this form as ERR_MALFORMED when it comes from outside. Every host must use the same rule for the same map,
+ * or they never agree. Owned maps: floors and tombstones are not asked about. Call it while the map is empty; NULL: anything goes. */
+void crdt_map_set_form(struct crdt_map *m, bool (*valid)(const struct crdt_item *it));
+
+/* Who writes here through put, delete and compact, and supersedes what it does not know. incarnation > 0. Owned maps only.
+ * What is there already under this prefix counts as ours: load the state from disk first, by crdt_map_merge. Should it hold an
+ * incarnation as high as this one, the writer begins above it. */
 void crdt_map_set_writer(struct crdt_map *m, uint64_t owner, uint64_t incarnation);
 struct stamp crdt_map_writer_stamp(const struct crdt_map *m); /* last stamp given */
 
@@ -79,7 +85,8 @@ enum err crdt_map_delete(struct crdt_map *m, struct slice subkey, struct crdt_ch
  * `min_tombstones` of them and they outnumber the live ones (0: always). A new daemon calls it with 0 once it has put back what it
  * still has, which ends its former incarnations. */
 enum err crdt_map_compact(struct crdt_map *m, size_t min_tombstones, struct crdt_changes *ch) MUST_CHECK;
-/* Forgets an owner as a whole: floor at (its highest incarnation seen here, UINT64_MAX). A later incarnation is welcome again. */
+/* Forgets an owner as a whole: floor at (its highest incarnation seen here, UINT64_MAX). A later incarnation is welcome again.
+ * ERR_SELF for the writer itself. */
 enum err crdt_map_forget(struct crdt_map *m, uint64_t owner, struct crdt_changes *ch) MUST_CHECK;
 
 enum crdt_merge {

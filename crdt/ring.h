@@ -1,14 +1,21 @@
 /* The ring: which peer owns which part of an IPv4 range (DESIGN section 4).
  *
- * A token says "from this address to the next token: owner", with an epoch and a version. Its writer is its present owner: only the
- * owner of a range moves it (grant), so concurrent writes of one token happen only when two rings were formed apart or takeovers
- * raced; then the merge decides by (epoch, version, bytes), the same everywhere. Tokens are never removed, and every ring has a
- * token at the first address, so any merge of legal rings is legal: tokens are disjoint by being keys, and cover the range because
- * the first one is there. (A token may repeat its predecessor's owner; ring_each joins such neighbours.)
+ * A token says "from this address to the next token, but not beyond my last address: owner", with an epoch and a version. Its writer
+ * is its present owner: only the owner of a range moves it (grant), so concurrent writes of one token happen only when two rings were
+ * formed apart or takeovers raced; then the merge decides by (epoch, version, bytes), the same everywhere. Tokens are never removed.
+ *
+ * The last address is what the next token was when this one was written. Tokens travel one by one and may be lost, so a host may know
+ * a token and not yet the one that follows it; without the bound it would take what follows for its own. With it, addresses whose token
+ * is missing belong to nobody in that host's view (PEER_NONE; ring_each leaves them out), and this holds at every moment, whatever
+ * has or has not arrived: *a peer owns an address in its own view only if no other does in theirs* (as long as only owners write).
+ *
+ * A ring is legal when it has a token at the first address and every token's last address reaches the next token, the last one's the
+ * end of the range. The merge of legal rings is legal: the token that comes next in the merge is no farther than in the ring that the
+ * token is from. Tokens are disjoint by being keys. (A token may repeat its predecessor's owner; ring_each joins such neighbours.)
  *
  * Kept in an unowned crdt_map with keys  u32 first address of the universe | u8 prefix length | u32 token address  (big-endian), so
  * that hosts with another range do not mix with ours and are still relayed and seen. stamp = (epoch, version). Value = owner, 6 bytes;
- * then flags u8 (0). All tokens are live; others are refused. */
+ * u32 last address; flags u8 (0). All tokens are live; others are refused. Make the map with ring_map_new. */
 #ifndef WEFT_CRDT_RING_H
 #define WEFT_CRDT_RING_H
 
@@ -29,28 +36,34 @@ struct ring_span { /* [start, end) in host order, neighbours of one owner joined
 	size_t tokens;
 };
 
+/* An unowned map that takes well-formed tokens only (crdt_map_set_form). */
+enum err ring_map_new(struct crdt_map **out, uint64_t seed) MUST_CHECK;
+
 /* Is the item well-formed as a token of any universe? For checking what comes from outside before it is merged. */
 bool ring_item_valid(const struct crdt_item *it);
 /* The universe a ring item belongs to. */
 struct universe ring_item_universe(const struct crdt_item *it);
 
 bool ring_empty(const struct crdt_map *m, struct universe u);
-/* Spans in address order; *it starts at u.first; false at the end. Nothing for an empty ring. */
+/* Spans in address order; *it starts at u.first; false at the end. Nothing for an empty ring; addresses of nobody are left out. */
 bool ring_each(const struct crdt_map *m, struct universe u, uint64_t *it, struct ring_span *out);
-/* The owner of one address; PEER_NONE when the ring is empty or the address outside. */
+/* The owner of one address; PEER_NONE when the ring is empty, the address outside, or its token not known here. */
 uint64_t ring_owner(const struct crdt_map *m, struct universe u, uint32_t addr);
 uint64_t ring_owned_by(const struct crdt_map *m, struct universe u, uint64_t owner); /* addresses */
 
 /* First division: n owners (sorted by name, distinct; n >= 1) get pieces as equal as CIDR-aligned ones allow: with n a power of two
- * equal; else largest at most twice the smallest. version 1, epoch 0. The same list gives the same ring everywhere. */
+ * equal; else largest at most twice the smallest. version 1, epoch 0. The same list gives the same ring everywhere.
+ * Owners beyond the number of addresses get nothing. Over a ring that is there already it changes nothing that was moved since.
+ * ERR_LIMIT: more than RING_TOKENS_MAX owners. */
 enum err ring_divide(struct crdt_map *m, struct universe u, const uint64_t *owners, size_t n, struct crdt_changes *ch) MUST_CHECK;
 /* [start, end) goes from its owner `from` to `to`. ERR_REFUSED unless `from` owns all of it. Versions grow so that this wins over what
- * was there; the part after end stays with `from`. */
+ * was there; the part after end stays with `from`. All or nothing. ERR_LIMIT: RING_TOKENS_MAX reached, or a version at its end. */
 enum err ring_grant(struct crdt_map *m, struct universe u, struct range4 r, uint64_t from, uint64_t to, struct crdt_changes *ch) MUST_CHECK;
 /* Everything of `from` goes to `to`; *moved (may be NULL) gets the number of addresses. */
 enum err ring_takeover(struct crdt_map *m, struct universe u, uint64_t from, uint64_t to, uint64_t *moved, struct crdt_changes *ch) MUST_CHECK;
 
-/* The invariant (DESIGN section 8, 2): empty, or tokens in order, inside, disjoint and covering. ERR_CONFLICT with a note. */
+/* The invariant (DESIGN section 8, 2): empty, or tokens in order, inside, disjoint and covering. ERR_CONFLICT with a note; a ring of
+ * which some tokens have not arrived yet is not covering. */
 enum err ring_check(const struct crdt_map *m, struct universe u, struct err_note *note) MUST_CHECK;
 
 #endif

@@ -1,0 +1,573 @@
+/* The versioned map over the ordered store. What it means is in map.h; here is how it is kept.
+ *
+ * Every change goes in two halves: first all that can fail (a node, the room for the changed keys), then all that cannot. So an error
+ * leaves the map as it was, and no half-applied floor exists.
+ *
+ * A map holds no item at or below its owner's floor, so the floor needs to be looked up only for keys that are not there. The state
+ * after any set of merges is: of each key the highest item, less what is at or below the highest floor of its owner; that is why
+ * neither order nor repetition matters.
+ *
+ * The writer's last stamp is at or above every item under its prefix, its floor included, so the next one beats all of them. When
+ * somebody else has used up the last stamp there is (only a liar does), the writer can write no more: ERR_LIMIT. */
+#include <assert.h>
+#include <string.h>
+
+#include "base/rng.h"
+#include "crdt/internal.h"
+
+struct crdt_map {
+	struct crdt_node *root;
+	struct rng rng;
+	bool owned;
+	bool (*valid)(const struct crdt_item *it);
+	size_t live, bytes;
+	/* The writer; all zero while there is none. own_*: items under its prefix, the floor not counted. */
+	uint64_t writer;
+	struct stamp last;
+	size_t own_live, own_dead;
+};
+
+enum err crdt_map_new(struct crdt_map **out, bool owned, uint64_t seed)
+{
+	struct crdt_map *m = mem_zalloc(1, sizeof *m);
+	if (m == NULL)
+		return ERR_NOMEM;
+	rng_seed(&m->rng, seed);
+	m->owned = owned;
+	*out = m;
+	return ERR_OK;
+}
+
+void crdt_map_free(struct crdt_map *m)
+{
+	if (m == NULL)
+		return;
+	crdt_tree_free(m->root);
+	mem_free(m);
+}
+
+void crdt_map_set_form(struct crdt_map *m, bool (*valid)(const struct crdt_item *it))
+{
+	m->valid = valid;
+}
+
+bool crdt_map_owned(const struct crdt_map *m)
+{
+	return m->owned;
+}
+
+bool crdt_map_fits(const struct crdt_map *m, const struct crdt_item *it)
+{
+	if (it->key.n == 0 || it->key.n > CRDT_KEY_MAX || it->value.n > (it->live ? CRDT_VALUE_MAX : 0))
+		return false;
+	if (m->owned && (crdt_owner(it->key) == PEER_NONE || (it->live && crdt_is_floor(it))))
+		return false;
+	return m->valid == NULL || (m->owned && !it->live) || m->valid(it);
+}
+
+/* --- the store with its totals --- */
+
+struct owner_key {
+	uint8_t b[CRDT_OWNER_SIZE];
+};
+
+static struct slice owner_slice(struct owner_key *k, uint64_t owner)
+{
+	struct wbuf w;
+	wbuf_fixed(&w, k->b, sizeof k->b);
+	wbuf_u48(&w, owner);
+	return wbuf_slice(&w);
+}
+
+/* The first key after all of this owner's; empty: there is none. */
+static struct slice owner_end(struct owner_key *k, uint64_t owner)
+{
+	return owner == PEER_MAX ? slice_of(NULL, 0) : owner_slice(k, owner + 1);
+}
+
+static bool is_own(const struct crdt_map *m, struct slice key)
+{
+	return m->writer != PEER_NONE && crdt_owner(key) == m->writer;
+}
+
+static void count_node(struct crdt_map *m, const struct crdt_node *n, bool in)
+{
+	size_t one = in ? 1 : (size_t)-1;
+	size_t size = (size_t)n->key_len + n->value_len;
+	m->bytes = in ? m->bytes + size : m->bytes - size;
+	if (n->live)
+		m->live += one;
+	if (n->key_len > CRDT_OWNER_SIZE && is_own(m, crdt_node_key(n))) {
+		if (n->live)
+			m->own_live += one;
+		else
+			m->own_dead += one;
+	}
+}
+
+static struct crdt_node *make_node(struct crdt_map *m, const struct crdt_item *it)
+{
+	return crdt_node_new(it, (uint32_t)(rng_u64(&m->rng) >> 32));
+}
+
+/* Takes over n. */
+static void put_node(struct crdt_map *m, struct crdt_node *n)
+{
+	count_node(m, n, true);
+	struct crdt_node *old = crdt_tree_put(&m->root, n);
+	if (old != NULL)
+		count_node(m, old, false);
+	mem_free(old);
+}
+
+static void drop_node(struct crdt_map *m, struct crdt_node *n)
+{
+	count_node(m, n, false);
+	mem_free(crdt_tree_remove(&m->root, crdt_node_key(n)));
+}
+
+static enum err change(struct crdt_changes *ch, struct slice key)
+{
+	return ch == NULL ? ERR_OK : crdt_changes_add(ch, key);
+}
+
+static bool is_full(const struct crdt_map *m)
+{
+	return crdt_map_count(m) >= CRDT_ITEMS_MAX;
+}
+
+/* Stores the item, whatever is there. */
+static enum err store(struct crdt_map *m, const struct crdt_item *it, struct crdt_changes *ch)
+{
+	struct crdt_node *n = make_node(m, it);
+	if (n == NULL)
+		return ERR_NOMEM;
+	enum err e = change(ch, it->key);
+	if (e != ERR_OK)
+		mem_free(n);
+	else
+		put_node(m, n);
+	return e;
+}
+
+static bool floor_of(const struct crdt_map *m, struct slice key, struct stamp *out)
+{
+	const struct crdt_node *n = crdt_tree_get(m->root, slice_of(key.p, CRDT_OWNER_SIZE));
+	if (n != NULL)
+		*out = n->stamp;
+	return n != NULL;
+}
+
+/* --- the writer --- */
+
+/* The writer's next stamp, above `above` as well. false: there is none left. */
+static bool next_stamp(const struct crdt_map *m, struct stamp above, struct stamp *out)
+{
+	struct stamp s = m->last;
+	if (above.inc > s.inc && above.inc < UINT64_MAX)
+		s = (struct stamp){ above.inc + 1, 0 };
+	else if (stamp_cmp(above, s) > 0)
+		s = above;
+	if (s.ctr == UINT64_MAX) {
+		if (s.inc == UINT64_MAX)
+			return false;
+		s = (struct stamp){ s.inc + 1, 0 };
+	}
+	s.ctr++;
+	*out = s;
+	return true;
+}
+
+static void raise_last(struct crdt_map *m, struct stamp s)
+{
+	if (stamp_cmp(s, m->last) > 0)
+		m->last = s;
+}
+
+void crdt_map_set_writer(struct crdt_map *m, uint64_t owner, uint64_t incarnation)
+{
+	assert(m->owned && owner != PEER_NONE && owner <= PEER_MAX && incarnation > 0);
+	struct owner_key k;
+	struct slice at = owner_slice(&k, owner);
+	struct stamp highest = { 0, 0 };
+
+	m->writer = owner;
+	m->own_live = m->own_dead = 0;
+	struct crdt_node *n = crdt_tree_first(m->root, at, false);
+	while (n != NULL && crdt_owner(crdt_node_key(n)) == owner) {
+		if (stamp_cmp(n->stamp, highest) > 0)
+			highest = n->stamp;
+		if (n->key_len > CRDT_OWNER_SIZE) {
+			m->own_live += n->live;
+			m->own_dead += !n->live;
+		}
+		n = crdt_tree_first(m->root, crdt_node_key(n), true);
+	}
+	m->last = (struct stamp){ incarnation, 0 };
+	if (highest.inc == UINT64_MAX)
+		m->last = highest;
+	else if (highest.inc >= incarnation)
+		m->last.inc = highest.inc + 1;
+}
+
+struct stamp crdt_map_writer_stamp(const struct crdt_map *m)
+{
+	return m->last;
+}
+
+struct own_key {
+	uint8_t b[CRDT_KEY_MAX];
+};
+
+static enum err own_slice(const struct crdt_map *m, struct slice subkey, struct own_key *k, struct slice *out)
+{
+	assert(m->writer != PEER_NONE);
+	struct wbuf w;
+	wbuf_fixed(&w, k->b, sizeof k->b);
+	wbuf_u48(&w, m->writer);
+	wbuf_bytes(&w, subkey.p, subkey.n);
+	*out = wbuf_slice(&w);
+	return w.failed || subkey.n == 0 ? ERR_LIMIT : ERR_OK;
+}
+
+/* Writes under the next stamp; it->key and what it carries are set. */
+static enum err write_own(struct crdt_map *m, struct crdt_item *it, struct crdt_changes *ch)
+{
+	if (!next_stamp(m, m->last, &it->stamp))
+		return ERR_LIMIT;
+	enum err e = store(m, it, ch);
+	if (e == ERR_OK)
+		m->last = it->stamp;
+	return e;
+}
+
+enum err crdt_map_put(struct crdt_map *m, struct slice subkey, struct slice value, struct crdt_changes *ch)
+{
+	struct own_key k;
+	struct crdt_item it = { .live = true, .value = value };
+	enum err e = own_slice(m, subkey, &k, &it.key);
+	if (e != ERR_OK)
+		return e;
+	if (value.n > CRDT_VALUE_MAX)
+		return ERR_LIMIT;
+	const struct crdt_node *old = crdt_tree_get(m->root, it.key);
+	if (old == NULL && is_full(m))
+		return ERR_LIMIT;
+	if (old != NULL && old->live && slice_eq(crdt_node_item(old).value, value))
+		return ERR_OK;
+	return write_own(m, &it, ch);
+}
+
+enum err crdt_map_delete(struct crdt_map *m, struct slice subkey, struct crdt_changes *ch)
+{
+	struct own_key k;
+	struct crdt_item it = { .live = false };
+	enum err e = own_slice(m, subkey, &k, &it.key);
+	if (e != ERR_OK)
+		return e;
+	const struct crdt_node *old = crdt_tree_get(m->root, it.key);
+	if (old == NULL || !old->live)
+		return ERR_OK;
+	return write_own(m, &it, ch);
+}
+
+/* --- floors --- */
+
+/* Sets the floor, which is above the present one. Drops what is at or below it; the writer's live items are re-stamped instead. Their
+ * keys come before the floor's in ch: whoever is told in this order never sees them gone. */
+static enum err set_floor(struct crdt_map *m, const struct crdt_item *floor, struct crdt_changes *ch)
+{
+	struct owner_key k;
+	struct slice end = owner_end(&k, crdt_owner(floor->key));
+	bool own = is_own(m, floor->key);
+	size_t mark = ch == NULL ? 0 : ch->n;
+	enum err e = ERR_OK;
+
+	if (is_full(m) && crdt_tree_get(m->root, floor->key) == NULL
+	    && crdt_tree_first_old(m->root, floor->key, end, floor->stamp) == NULL)
+		return ERR_LIMIT;
+	struct crdt_node *node = make_node(m, floor);
+	if (node == NULL)
+		return ERR_NOMEM;
+	struct slice after = floor->key;
+	while (own && ch != NULL && e == ERR_OK) {
+		const struct crdt_node *n = crdt_tree_first_old(m->root, after, end, floor->stamp);
+		if (n == NULL)
+			break;
+		after = crdt_node_key(n);
+		if (n->live)
+			e = change(ch, after);
+	}
+	if (e == ERR_OK)
+		e = change(ch, floor->key);
+	if (e != ERR_OK) {
+		mem_free(node);
+		if (ch != NULL)
+			ch->n = mark;
+		return e;
+	}
+
+	struct crdt_node *n;
+	while ((n = crdt_tree_first_old(m->root, floor->key, end, floor->stamp)) != NULL) {
+		struct stamp s;
+		if (own && n->live && next_stamp(m, floor->stamp, &s)) {
+			crdt_tree_restamp(m->root, n, s);
+			m->last = s;
+		} else {
+			drop_node(m, n);
+		}
+	}
+	put_node(m, node);
+	if (own)
+		raise_last(m, floor->stamp);
+	return ERR_OK;
+}
+
+enum err crdt_map_compact(struct crdt_map *m, size_t min_tombstones, struct crdt_changes *ch)
+{
+	assert(m->writer != PEER_NONE);
+	if (min_tombstones > 0 && (m->own_dead < min_tombstones || m->own_dead <= m->own_live))
+		return ERR_OK;
+	if (m->last.inc == UINT64_MAX)
+		return ERR_LIMIT; /* no stamps left to move the live items to */
+
+	/* As high as the newest tombstone, no higher: fewer live items must move. */
+	struct owner_key k;
+	struct crdt_item floor = { .key = owner_slice(&k, m->writer) };
+	struct stamp present;
+	if (min_tombstones == 0)
+		floor.stamp.inc = m->last.inc;
+	struct crdt_node *n = crdt_tree_first(m->root, floor.key, true);
+	while (n != NULL && is_own(m, crdt_node_key(n))) {
+		if (!n->live && stamp_cmp(n->stamp, floor.stamp) > 0)
+			floor.stamp = n->stamp;
+		n = crdt_tree_first(m->root, crdt_node_key(n), true);
+	}
+	if (floor_of(m, floor.key, &present) && stamp_cmp(floor.stamp, present) <= 0)
+		return ERR_OK;
+	return set_floor(m, &floor, ch);
+}
+
+enum err crdt_map_forget(struct crdt_map *m, uint64_t owner, struct crdt_changes *ch)
+{
+	assert(m->owned && owner != PEER_NONE && owner <= PEER_MAX);
+	if (owner == m->writer)
+		return ERR_SELF;
+	struct owner_key k;
+	struct crdt_item floor = { .key = owner_slice(&k, owner), .stamp = { 0, UINT64_MAX } };
+	struct stamp present;
+	struct crdt_node *n = crdt_tree_first(m->root, floor.key, false);
+	bool seen = n != NULL && crdt_owner(crdt_node_key(n)) == owner;
+	while (n != NULL && crdt_owner(crdt_node_key(n)) == owner) {
+		if (n->stamp.inc > floor.stamp.inc)
+			floor.stamp.inc = n->stamp.inc;
+		n = crdt_tree_first(m->root, crdt_node_key(n), true);
+	}
+	if (!seen || (floor_of(m, floor.key, &present) && stamp_cmp(floor.stamp, present) <= 0))
+		return ERR_OK;
+	return set_floor(m, &floor, ch);
+}
+
+/* --- merging --- */
+
+/* An item under our own prefix that we do not know, and that would win over what we have: ours moves above it. */
+static enum err supersede(struct crdt_map *m, const struct crdt_item *it, struct crdt_node *old, struct crdt_changes *ch)
+{
+	struct crdt_item above = { .key = it->key };
+	enum err e;
+	if (!next_stamp(m, it->stamp, &above.stamp)) {
+		e = store(m, it, ch);
+		if (e == ERR_OK)
+			raise_last(m, it->stamp);
+		return e;
+	}
+	if (old != NULL) {
+		e = change(ch, it->key);
+		if (e == ERR_OK)
+			crdt_tree_restamp(m->root, old, above.stamp);
+	} else {
+		e = store(m, &above, ch);
+	}
+	if (e == ERR_OK)
+		m->last = above.stamp;
+	return e;
+}
+
+enum err crdt_map_merge(struct crdt_map *m, const struct crdt_item *it, enum crdt_merge *what, struct crdt_changes *ch)
+{
+	if (!crdt_map_fits(m, it))
+		return ERR_MALFORMED;
+	bool floor = m->owned && crdt_is_floor(it);
+	bool own = m->owned && !floor && is_own(m, it->key);
+	struct crdt_node *old = crdt_tree_get(m->root, it->key);
+	*what = CRDT_STALE;
+	if (old != NULL) {
+		struct crdt_item ours = crdt_node_item(old);
+		int c = crdt_item_cmp(it, &ours);
+		if (c == 0)
+			*what = CRDT_SAME;
+		/* A stamp of ours on other bytes was given by a former self: ours moves on, so that no stamp means two things. */
+		if (c == 0 || (c < 0 && !(own && stamp_cmp(it->stamp, old->stamp) == 0)))
+			return ERR_OK;
+	} else if (m->owned && !floor) {
+		struct stamp f;
+		if (floor_of(m, it->key, &f) && stamp_cmp(it->stamp, f) <= 0)
+			return ERR_OK;
+	}
+	if (old == NULL && !floor && is_full(m))
+		return ERR_LIMIT;
+	enum err e = floor ? set_floor(m, it, ch) : own ? supersede(m, it, old, ch) : store(m, it, ch);
+	if (e == ERR_OK)
+		*what = CRDT_NEWS;
+	return e;
+}
+
+enum err crdt_map_write(struct crdt_map *m, const struct crdt_item *it, struct crdt_changes *ch)
+{
+	enum crdt_merge what = CRDT_NEWS;
+	assert(!m->owned);
+	enum err e = crdt_map_merge(m, it, &what, ch);
+	assert(e != ERR_OK || what != CRDT_STALE);
+	return e;
+}
+
+/* Does the item win here? Unowned maps. */
+static bool wins(const struct crdt_map *m, const struct crdt_item *it)
+{
+	const struct crdt_node *old = crdt_tree_get(m->root, it->key);
+	if (old == NULL)
+		return true;
+	struct crdt_item ours = crdt_node_item(old);
+	return crdt_item_cmp(it, &ours) > 0;
+}
+
+enum err crdt_map_write_all(struct crdt_map *m, const struct crdt_item *items, size_t n, struct crdt_changes *ch)
+{
+	assert(!m->owned);
+	size_t mark = ch == NULL ? 0 : ch->n, made = 0;
+	if (n == 0)
+		return ERR_OK;
+	if (n > CRDT_ITEMS_MAX - crdt_map_count(m))
+		return ERR_LIMIT;
+	struct crdt_node **nodes = mem_zalloc(n, sizeof *nodes);
+	if (nodes == NULL)
+		return ERR_NOMEM;
+	enum err e = ERR_OK;
+	for (size_t i = 0; i < n && e == ERR_OK; i++) {
+		assert(crdt_map_fits(m, &items[i]));
+		if (!wins(m, &items[i]))
+			continue;
+		nodes[made] = make_node(m, &items[i]);
+		e = nodes[made] == NULL ? ERR_NOMEM : change(ch, items[i].key);
+		made++;
+	}
+	for (size_t i = 0; i < made; i++) {
+		if (e == ERR_OK)
+			put_node(m, nodes[i]);
+		else
+			mem_free(nodes[i]);
+	}
+	if (e != ERR_OK && ch != NULL)
+		ch->n = mark;
+	mem_free(nodes);
+	return e;
+}
+
+/* --- reading --- */
+
+static bool give(const struct crdt_node *n, struct crdt_item *out)
+{
+	if (n != NULL)
+		*out = crdt_node_item(n);
+	return n != NULL;
+}
+
+bool crdt_map_get(const struct crdt_map *m, struct slice key, struct crdt_item *out)
+{
+	return give(crdt_tree_get(m->root, key), out);
+}
+
+bool crdt_map_next(const struct crdt_map *m, struct slice after, struct crdt_item *out)
+{
+	return give(crdt_tree_first(m->root, after, true), out);
+}
+
+bool crdt_map_seek(const struct crdt_map *m, struct slice from, struct crdt_item *out)
+{
+	return give(crdt_tree_first(m->root, from, false), out);
+}
+
+bool crdt_map_floor_item(const struct crdt_map *m, struct slice at, struct crdt_item *out)
+{
+	return give(crdt_tree_last(m->root, at), out);
+}
+
+size_t crdt_map_count(const struct crdt_map *m)
+{
+	return m->root == NULL ? 0 : (size_t)m->root->sum.count;
+}
+
+size_t crdt_map_live(const struct crdt_map *m)
+{
+	return m->live;
+}
+
+size_t crdt_map_bytes(const struct crdt_map *m)
+{
+	return m->bytes;
+}
+
+struct fingerprint crdt_map_fingerprint(const struct crdt_map *m, struct slice lo, struct slice hi)
+{
+	struct fingerprint below = crdt_tree_below(m->root, lo), f = { 0 };
+	if (hi.n > 0)
+		f = crdt_tree_below(m->root, hi);
+	else if (m->root != NULL)
+		f = m->root->sum;
+	if (f.count <= below.count)
+		return (struct fingerprint){ 0 };
+	f.a -= below.a + (f.b < below.b);
+	f.b -= below.b;
+	f.count -= below.count;
+	return f;
+}
+
+bool fingerprint_eq(struct fingerprint a, struct fingerprint b)
+{
+	return a.a == b.a && a.b == b.b && a.count == b.count;
+}
+
+bool crdt_map_nth(const struct crdt_map *m, struct slice lo, size_t k, struct crdt_item *out)
+{
+	uint64_t below = crdt_tree_below(m->root, lo).count;
+	if (k >= crdt_map_count(m) - below)
+		return false;
+	return give(crdt_tree_nth(m->root, below + k), out);
+}
+
+void crdt_map_check(const struct crdt_map *m)
+{
+	size_t live = 0, bytes = 0, own_live = 0, own_dead = 0;
+	crdt_tree_check(m->root);
+	for (struct crdt_node *n = crdt_tree_first(m->root, slice_of(NULL, 0), false); n != NULL;
+	     n = crdt_tree_first(m->root, crdt_node_key(n), true)) {
+		struct crdt_item it = crdt_node_item(n);
+		struct stamp f;
+		assert(crdt_map_fits(m, &it));
+		live += it.live;
+		bytes += it.key.n + it.value.n;
+		if (!m->owned)
+			continue;
+		if (!crdt_is_floor(&it) && floor_of(m, it.key, &f))
+			assert(stamp_cmp(it.stamp, f) > 0);
+		if (!is_own(m, it.key))
+			continue;
+		assert(stamp_cmp(it.stamp, m->last) <= 0);
+		if (!crdt_is_floor(&it)) {
+			own_live += it.live;
+			own_dead += !it.live;
+		}
+	}
+	assert(live == m->live && bytes == m->bytes);
+	assert(own_live == m->own_live && own_dead == m->own_dead);
+}
