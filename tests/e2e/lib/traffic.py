@@ -1,0 +1,119 @@
+"""Payloads of chosen sizes between two places, through sockets of this process that live in their namespaces."""
+
+import hashlib
+import socket
+import struct
+import threading
+
+from .proc import SCALE, Failed, in_netns
+
+PORT = 7007
+
+
+def socket_in(place, family=socket.AF_INET, kind=socket.SOCK_DGRAM, timeout=1):
+    """A socket in a host's or container's network namespace."""
+    with in_netns(place.netns):
+        s = socket.socket(family, kind)
+    s.settimeout(timeout * SCALE)
+    return s
+
+
+def payload(size, salt):
+    """Bytes that are different for every size and direction, so that a mix-up shows."""
+    block = hashlib.sha256(f"{size}/{salt}".encode()).digest()
+    return (block * (size // len(block) + 1))[:size]
+
+
+def sizes(step=997, last=60_000):
+    """1 … last: every size around the usual borders, and strides between them."""
+    borders = (0, 64, 512, 1200, 1280, 1348, 1362, 1378, 1406, 1420, 1450, 1472, 1500, 2800, 4096, 8192, 8900, 9000, 16384, 32768, last)
+    near = {b + d for b in borders for d in range(-3, 4)}
+    return sorted(n for n in near | set(range(1, last + 1, step)) if 1 <= n <= last)
+
+
+def _family(addr):
+    return socket.AF_INET6 if ":" in addr else socket.AF_INET
+
+
+def udp_sweep(a, b, b_addr, over=None, tries=3):
+    """For each size a datagram from a to b and another back. Fails with the sizes of which none of `tries` came through whole."""
+    lost = []
+    with socket_in(a, _family(b_addr)) as sa, socket_in(b, _family(b_addr)) as sb:
+        sb.bind((b_addr, PORT))
+        for size in over or sizes():
+            there, back = payload(size, "there"), payload(size, "back")
+            for _ in range(tries):
+                try:
+                    sa.sendto(there, (b_addr, PORT))
+                    sender = _receive(sb, there)
+                    sb.sendto(back, sender)
+                    _receive(sa, back)
+                    break
+                except OSError:  # nothing came in time; or the path's MTU was learnt just now
+                    continue
+            else:
+                lost.append(size)
+                if len(lost) >= 5:
+                    break
+    if lost:
+        raise Failed(f"UDP from {a.name} to {b.name} ({b_addr}) does not pass with payloads of {lost} bytes")
+
+
+def _receive(s, expected):
+    """Waits for the expected datagram and gives its sender; one of an earlier try is passed over, a changed one is not."""
+    while True:
+        got, sender = s.recvfrom(65536)
+        if got == expected:
+            return sender
+        if len(got) == len(expected):
+            raise Failed(f"a datagram of {len(got)} bytes arrived changed")
+
+
+def tcp_sweep(a, b, b_addr, over=None, timeout=10):
+    """For each size a message from a to b over one TCP connection, and another of that size back."""
+    trouble = []
+
+    def serve(listener):
+        try:
+            s, _ = listener.accept()
+            with s:
+                s.settimeout(timeout * SCALE)
+                while head := _exactly(s, 4, eof=True):
+                    (size,) = struct.unpack("!I", head)
+                    if _exactly(s, size) != payload(size, "there"):
+                        raise Failed(f"{size} bytes arrived changed at {b.name}")
+                    s.sendall(payload(size, "back"))
+        except (OSError, Failed) as e:
+            trouble.append(e)
+
+    size = 0
+    with socket_in(b, _family(b_addr), socket.SOCK_STREAM, timeout) as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((b_addr, PORT))
+        listener.listen(1)
+        server = threading.Thread(target=serve, args=(listener,), daemon=True)
+        server.start()
+        try:
+            with socket_in(a, _family(b_addr), socket.SOCK_STREAM, timeout) as s:
+                s.connect((b_addr, PORT))
+                for size in over or sizes():
+                    s.sendall(struct.pack("!I", size) + payload(size, "there"))
+                    if _exactly(s, size) != payload(size, "back"):
+                        raise Failed(f"{size} bytes arrived changed at {a.name}")
+        except (OSError, Failed) as e:
+            trouble.append(e)
+        server.join(timeout * SCALE)
+    if trouble:
+        raise Failed(f"TCP from {a.name} to {b.name} ({b_addr}) broke at {size} bytes: {trouble[0]}")
+
+
+def _exactly(s, n, eof=False):
+    got = bytearray()
+    while len(got) < n:
+        chunk = s.recv(n - len(got))
+        if not chunk:
+            if eof and not got:
+                return b""
+            raise Failed(f"the connection ended {n - len(got)} bytes early")
+        got += chunk
+    return bytes(got)
