@@ -206,3 +206,77 @@ def test_lib_runner_counts_and_cleans(net):
     p = command(os.path.join(folder, "run"), "passes", check=False, env=env)
     assert p.returncode == 0 and p.stdout.endswith("1 passed, 0 failed\n"), p.stdout
     assert command(os.path.join(folder, "run"), "no-such-name", check=False, env=env).returncode == 1
+
+
+STAND_IN = """#!/usr/bin/python3
+import http.server, os, signal, socketserver, sys
+a = sys.argv[1:]
+if "--bad" in a:
+    sys.exit("--bad is no option")
+open(a[a.index("--state-dir") + 1], "a").write("started\\n")
+path = a[a.index("--socket") + 1]
+class Answer(http.server.BaseHTTPRequestHandler):
+    def log_message(self, *_): pass
+    def do_GET(self):
+        body = repr(a).encode()
+        self.send_response(200); self.send_header("Content-Length", str(len(body))); self.end_headers(); self.wfile.write(body)
+    def do_POST(self):
+        n = int(self.headers["Content-Length"])
+        self.send_response(204 if self.rfile.read(n) == b"peer=10.99.0.2" else 400); self.end_headers()
+def term(*_):
+    if "--noisy" in a: print("foo.c:1: runtime error: signed overflow", flush=True)
+    os._exit(3 if "--rude" in a else 0)
+signal.signal(signal.SIGTERM, signal.SIG_IGN if "--deaf" in a else term)
+if os.path.exists(path): os.unlink(path)
+socketserver.UnixStreamServer(path, Answer).serve_forever()
+"""
+
+
+def test_lib_daemons_start_stop_and_are_checked(net, h1, h2):
+    """With a stand-in for weftd that answers HTTP: what a Host does to a daemon, and what it refuses to overlook."""
+    os.environ["WEFT_BUILD"] = net.dir
+    expect_failure("is not built", h1.start_daemon)
+    with open(os.path.join(net.dir, "weftd"), "w") as f:
+        f.write(STAND_IN)
+    os.chmod(f.name, 0o755)
+    h1.start_daemon("--mtu", 1400, peers=[h2, "10.99.0.9"])
+    assert h1.api("GET", "/status").text.endswith("'--nickname', 'h1', '--mtu', '1400', '10.99.0.2', '10.99.0.9']")
+    assert h1.api("POST", "/connect", {"peer": h2.ip}).status == 204 and h1.api("POST", "/connect", "x").status == 400
+    assert h1.api_bytes(b"nonsense\r\n\r\n").startswith(b"<!DOCTYPE") or b"400" in h1.api_bytes(b"nonsense\r\n\r\n")
+    assert h1.daemon.pid in pids_in(h1.netns) and 1 << 20 < h1.rss_bytes() < 1 << 30
+    first = h1.daemon.pid
+    h1.restart(peers=[])
+    assert first != h1.daemon.pid and h1.api("GET", "/status").text.endswith("'1400']")
+    h1.kill()
+    assert not h1.running()
+    h1.restart()
+    h1.stop()
+    with open(h1.state_dir) as f:
+        assert f.read() == "started\n" * 3
+    bad = h1.run_daemon("--bad")
+    assert (bad.returncode, bad.stderr) == (1, "--bad is no option\n")
+    expect_failure("ended with 1\n--bad is no option", h1.start_daemon, "--bad")
+    h1.daemon = None
+    h1.start_daemon("--rude")
+    expect_failure("ended with 3 instead of 0", h1.stop)
+    h1.start_daemon("--deaf")
+    expect_failure("still runs", h1.stop, timeout=0.2)
+    h1.kill()
+
+
+def test_lib_a_broken_daemon_fails_its_test(net):
+    """At the end of a test that passed: a daemon that does not end in order, or a log with a sanitizer's report."""
+    os.environ["WEFT_BUILD"] = net.dir
+    with open(os.path.join(net.dir, "weftd"), "w") as f:
+        f.write(STAND_IN)
+    os.chmod(f.name, 0o755)
+    second = Net(net.prefix + "n")
+    second.host(1).start_daemon("--rude")
+    second.host(2).start_daemon("--noisy")
+    try:
+        second.close(check=True)
+    except Failed as e:
+        assert "h1: weftd ended with 3" in str(e) and "h2: its log says: runtime error:" in str(e), e
+    else:
+        raise AssertionError("no one noticed")
+    assert leftovers(net.prefix + "n") == []
