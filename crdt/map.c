@@ -20,6 +20,8 @@ struct crdt_map {
 	struct rng rng;
 	bool owned;
 	bool (*valid)(const struct crdt_item *it);
+	bool (*guard)(void *ctx, const struct crdt_item *it);
+	void *guard_ctx;
 	size_t live, bytes;
 	/* The writer; all zero while there is none. own_*: items under its prefix, the floor not counted. */
 	uint64_t writer;
@@ -49,6 +51,12 @@ void crdt_map_free(struct crdt_map *m)
 void crdt_map_set_form(struct crdt_map *m, bool (*valid)(const struct crdt_item *it))
 {
 	m->valid = valid;
+}
+
+void crdt_map_set_guard(struct crdt_map *m, bool (*guard)(void *ctx, const struct crdt_item *it), void *ctx)
+{
+	m->guard = guard;
+	m->guard_ctx = ctx;
 }
 
 bool crdt_map_owned(const struct crdt_map *m)
@@ -401,6 +409,8 @@ enum err crdt_map_merge(struct crdt_map *m, const struct crdt_item *it, enum crd
 	bool own = m->owned && !floor && is_own(m, it->key);
 	struct crdt_node *old = crdt_tree_get(m->root, it->key);
 	*what = CRDT_STALE;
+	if (m->guard != NULL && m->owned && is_own(m, it->key) && m->guard(m->guard_ctx, it))
+		return ERR_OK;
 	if (old != NULL) {
 		struct crdt_item ours = crdt_node_item(old);
 		int c = crdt_item_cmp(it, &ours);

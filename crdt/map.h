@@ -75,6 +75,9 @@ void crdt_map_set_form(struct crdt_map *m, bool (*valid)(const struct crdt_item 
  * What is there already under this prefix counts as ours: load the state from disk first, by crdt_map_merge. Should it hold an
  * incarnation as high as this one, the writer begins above it. */
 void crdt_map_set_writer(struct crdt_map *m, uint64_t owner, uint64_t incarnation);
+/* Asked about every item or floor from outside under the writer's own prefix before it is merged; true: it is passed over (CRDT_STALE).
+ * For a host that shares its name with another by mistake: the two would supersede each other for ever. The guard must not touch the map. */
+void crdt_map_set_guard(struct crdt_map *m, bool (*guard)(void *ctx, const struct crdt_item *it), void *ctx);
 struct stamp crdt_map_writer_stamp(const struct crdt_map *m); /* last stamp given */
 
 /* Local writes under the writer's prefix; subkey is 1 … CRDT_KEY_MAX-6 bytes. A put of the value that is there changes nothing.
