@@ -26,7 +26,7 @@ const char *err_text(enum err e)
 	return "unknown error";
 }
 
-enum err err_note(struct err_note *note, enum err e, const char *fmt, ...)
+enum err(err_note)(struct err_note *note, enum err e, const char *fmt, ...)
 {
 	if (!note)
 		return e;
