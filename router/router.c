@@ -1,0 +1,779 @@
+/* The loop around the core.
+ *
+ * Theory of operation. An event is handed to core_step; its actions are carried out in three rounds: first every CORE_PERSIST in one
+ * transaction, then everything but replies in the order given, replies last. A reply's callback may submit again; that step has an arena of
+ * its own (r->arenas by depth), and since everything else of the outer step is done by then, bytes on a connection keep their order.
+ * Should the transaction fail, nothing else of the step is done and the daemon ends (r->fatal): what it holds in memory is then ahead of
+ * the disk, and nobody outside has seen it.
+ * Changes in forwarding are applied once per turn of the loop, from a zero timer. */
+#include "router/router.h"
+
+#include <assert.h>
+#include <sodium.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <time.h>
+
+#include "base/mem.h"
+#include "router/api.h"
+#include "router/dns_server.h"
+#include "router/internal.h"
+#include "router/userspace.h"
+
+enum { DNS_PORT = 53 };
+
+static const char password_salt[crypto_pwhash_SALTBYTES + 1] = "weft control psk"; /* fixed: all hosts derive the same key */
+
+uint64_t router_now_ms(const struct router *r)
+{
+	(void)r;
+	return uv_hrtime() / 1000000;
+}
+
+static void run(struct router *r, const struct core_event *ev);
+
+/* --- carrying out ----------------------------------------------------------------------------------------------------------------- */
+
+static void die(struct router *r, const char *text)
+{
+	if (r->fatal[0] != '\0')
+		return;
+	(void)snprintf(r->fatal, sizeof(r->fatal), "%s", text);
+	log_write(r->log, LOG_LEVEL_ERROR, "%s", text);
+	uv_stop(r->loop);
+}
+
+static bool persist(struct router *r, const struct core_actions *acts)
+{
+	struct err_note note = { "" };
+	enum err err = ERR_OK;
+	bool begun = false;
+
+	for (size_t i = 0; err == ERR_OK && i < acts->n; i++) {
+		if (acts->v[i].kind != CORE_PERSIST)
+			continue;
+		if (!begun)
+			err = store_begin(r->store, &note);
+		begun = true;
+		if (err == ERR_OK)
+			err = store_put(r->store, acts->v[i].u.persist.key, acts->v[i].u.persist.value, &note);
+	}
+	if (begun && err == ERR_OK) {
+		err = store_commit(r->store, &note);
+	} else if (begun) {
+		store_abort(r->store);
+	}
+	if (err != ERR_OK)
+		die(r, note.text);
+	return err == ERR_OK;
+}
+
+static void say(struct router *r, const struct core_action *a)
+{
+	enum log_level level = (enum log_level)a->u.note.level;
+
+	if (a->u.note.stranger)
+		log_stranger(r->log, level, router_now_ms(r), "%s", a->u.note.text);
+	else
+		log_write(r->log, level, "%s", a->u.note.text);
+}
+
+static void on_forwarding(uv_timer_t *timer)
+{
+	struct router *r = timer->data;
+
+	r->plane_dirty = false;
+	plane_apply(r->plane, r->core);
+}
+
+static void act(struct router *r, const struct core_action *a)
+{
+	switch (a->kind) {
+	case CORE_DIAL:
+		conns_dial(r->conns, a->u.dial.conn, a->u.dial.host, a->u.dial.port);
+		break;
+	case CORE_SEND:
+		conns_send(r->conns, a->u.send.conn, a->u.send.bytes);
+		break;
+	case CORE_CLOSE:
+		log_write(r->log, LOG_LEVEL_DEBUG, "closing connection %llx: %s", (unsigned long long)a->u.close.conn,
+		          a->u.close.why != NULL ? a->u.close.why : "");
+		conns_close(r->conns, a->u.close.conn);
+		break;
+	case CORE_FORWARDING:
+		if (!r->plane_dirty && r->plane != NULL && !r->stopping)
+			(void)uv_timer_start(&r->forwarding, on_forwarding, 0, 0);
+		r->plane_dirty = true;
+		break;
+	case CORE_NOTE:
+		say(r, a);
+		break;
+	case CORE_PERSIST:
+	case CORE_REPLY:
+		break; /* before and after */
+	}
+}
+
+static void answer(struct router *r, const struct core_action *a)
+{
+	struct router_result res = { .err = a->u.reply.err, .text = a->u.reply.text, .addr = a->u.reply.result, .count = a->u.reply.count };
+	struct request *q = map_del64(r->requests, a->u.reply.request);
+
+	if (q == NULL)
+		return;
+	if (res.err != ERR_OK && res.text == NULL)
+		res.text = err_text(res.err);
+	router_done done = q->done;
+	void *ctx = q->ctx;
+	mem_free(q);
+	if (done != NULL)
+		done(ctx, &res);
+}
+
+static void on_timer(uv_timer_t *timer)
+{
+	struct router *r = timer->data;
+	struct core_event ev = { .kind = CORE_TICK };
+
+	run(r, &ev);
+}
+
+static void arm(struct router *r)
+{
+	uint64_t now = router_now_ms(r), at = core_deadline_ms(r->core);
+
+	if (r->stopping)
+		return;
+	uv_update_time(r->loop);
+	if (at == UINT64_MAX)
+		(void)uv_timer_stop(&r->timer);
+	else
+		(void)uv_timer_start(&r->timer, on_timer, at > now ? at - now : 0, 0);
+}
+
+static void carry_out(struct router *r, const struct core_actions *acts)
+{
+	if (!persist(r, acts))
+		return;
+	for (size_t i = 0; i < acts->n; i++)
+		act(r, &acts->v[i]);
+	for (size_t i = 0; i < acts->n && r->fatal[0] == '\0'; i++)
+		if (acts->v[i].kind == CORE_REPLY)
+			answer(r, &acts->v[i]);
+}
+
+/* One step with an arena of its depth. */
+static struct arena *step_arena(struct router *r)
+{
+	assert(r->depth < ROUTER_DEPTH_MAX); /* callbacks submit at most a few levels deep */
+	struct arena *a = r->arenas[r->depth++];
+	arena_reset(a);
+	return a;
+}
+
+static void run(struct router *r, const struct core_event *ev)
+{
+	struct core_event now = *ev;
+	struct core_actions acts;
+
+	if (r->fatal[0] != '\0')
+		return;
+	core_actions_init(&acts, step_arena(r));
+	now.now_ms = router_now_ms(r);
+	enum err err = core_step(r->core, &now, &acts);
+	r->steps++;
+	if (err != ERR_OK)
+		log_write(r->log, LOG_LEVEL_ERROR, "a step of the core failed: %s", err_text(err));
+	carry_out(r, &acts);
+	r->depth--;
+	if (r->depth == 0)
+		arm(r);
+}
+
+/* --- connections ------------------------------------------------------------------------------------------------------------------- */
+
+static void mesh(struct router *r, struct gossip_event *g)
+{
+	struct core_event ev = { .kind = CORE_MESH, .mesh = g };
+
+	if (r->stopping)
+		return;
+	g->now_ms = router_now_ms(r);
+	run(r, &ev);
+}
+
+static void on_opened(void *ctx, uint64_t conn, bool outbound, struct hostport remote, struct hostport local)
+{
+	struct gossip_event g = { .kind = GOSSIP_CONN_OPEN };
+
+	g.u.open.conn = conn;
+	g.u.open.outbound = outbound;
+	g.u.open.remote = remote;
+	g.u.open.local = local;
+	randombytes_buf(g.u.open.entropy, sizeof(g.u.open.entropy));
+	mesh(ctx, &g);
+	sodium_memzero(g.u.open.entropy, sizeof(g.u.open.entropy));
+}
+
+static void on_data(void *ctx, uint64_t conn, struct slice bytes)
+{
+	struct gossip_event g = { .kind = GOSSIP_CONN_DATA };
+
+	g.u.data.conn = conn;
+	g.u.data.bytes = bytes;
+	mesh(ctx, &g);
+}
+
+static void on_drained(void *ctx, uint64_t conn, size_t queued_bytes)
+{
+	struct gossip_event g = { .kind = GOSSIP_CONN_DRAINED };
+
+	g.u.drained.conn = conn;
+	g.u.drained.queued_bytes = queued_bytes;
+	mesh(ctx, &g);
+}
+
+static void on_conn_closed(void *ctx, uint64_t conn, const char *why)
+{
+	struct gossip_event g = { .kind = GOSSIP_CONN_CLOSED };
+
+	g.u.closed.conn = conn;
+	g.u.closed.why = why;
+	mesh(ctx, &g);
+}
+
+/* --- requests ---------------------------------------------------------------------------------------------------------------------- */
+
+uint64_t router_submit(struct router *r, struct core_event *ev, router_done done, void *ctx)
+{
+	struct request *q = mem_zalloc(1, sizeof(*q));
+	struct ipam_event copy;
+	uint64_t number = r->next_request++;
+
+	if (q == NULL || map_put64(r->requests, number, q, NULL) != ERR_OK) {
+		struct router_result res = { .err = ERR_NOMEM, .text = "out of memory" };
+		mem_free(q);
+		done(ctx, &res);
+		return 0;
+	}
+	*q = (struct request){ .number = number, .done = done, .ctx = ctx, .ipam = ev->kind == CORE_IPAM };
+	ev->request = number;
+	if (ev->kind == CORE_IPAM) {
+		copy = *ev->ipam;
+		copy.request = number;
+		ev->ipam = &copy;
+	}
+	run(r, ev);
+	if (ev->kind == CORE_IPAM)
+		ev->ipam = NULL;
+	return map_get64(r->requests, number) != NULL ? number : 0;
+}
+
+void router_cancel(struct router *r, uint64_t request)
+{
+	struct request *q;
+
+	if (request == 0 || attach_cancel(r, request))
+		return;
+	q = map_del64(r->requests, request);
+	if (q == NULL)
+		return;
+	bool ipam = q->ipam;
+	mem_free(q);
+	if (ipam && !r->stopping) {
+		struct ipam_event cancel = { .kind = IPAM_CANCEL, .request = request };
+		struct core_event ev = { .kind = CORE_IPAM, .ipam = &cancel };
+		run(r, &ev);
+	}
+}
+
+struct reset_ctx {
+	struct router *r;
+	router_done done;
+	void *ctx;
+};
+
+static void on_handed_over(void *ctx, const struct router_result *res)
+{
+	struct reset_ctx *x = ctx;
+	struct router *r = x->r;
+	struct router_result out = *res;
+	struct err_note note = { "" };
+	enum err err = r->plane != NULL ? plane_reset(r->plane, &note) : ERR_OK;
+
+	if (err == ERR_OK)
+		err = store_erase(r->store, &note);
+	if (err != ERR_OK) {
+		out.err = err;
+		out.text = note.text;
+	}
+	x->done(x->ctx, &out);
+	mem_free(x);
+}
+
+uint64_t router_reset(struct router *r, router_done done, void *ctx)
+{
+	struct reset_ctx *x = mem_alloc(sizeof(*x));
+	struct router_result res = { .err = ERR_NOMEM, .text = "out of memory" };
+	struct ipam_event give = { .kind = IPAM_HANDOVER };
+	struct core_event ev = { .kind = CORE_IPAM, .ipam = &give };
+
+	if (x == NULL) {
+		done(ctx, &res);
+		return 0;
+	}
+	*x = (struct reset_ctx){ r, done, ctx };
+	if (core_ipam(r->core) == NULL) {
+		res.err = ERR_OK;
+		on_handed_over(x, &res);
+		return 0;
+	}
+	(void)router_submit(r, &ev, on_handed_over, x);
+	return 0; /* a reset is not taken back when its asker goes */
+}
+
+/* --- start -------------------------------------------------------------------------------------------------------------------------- */
+
+static enum err open_store(struct router *r, struct err_note *note)
+{
+	enum err err = store_open(&r->store, r->opt->state_dir, note);
+
+	if (err != ERR_OK)
+		return err;
+	err = identity_load(r->opt->state_dir, r->store, &r->id, note);
+	if (err != ERR_OK)
+		return err;
+	(void)sodium_mlock(r->id.secret, sizeof(r->id.secret));
+	if (r->opt->name != PEER_NONE)
+		r->id.name = r->opt->name;
+	if (r->id.cloned)
+		log_write(r->log, LOG_LEVEL_WARNING,
+		          "the state in %s was made on another machine (a cloned image?): it is set aside, and this host has a new identity",
+		          r->opt->state_dir);
+	return ERR_OK;
+}
+
+/* The password costs 64 MiB and some tenths of a second once, so that guessing costs that much a guess (Argon2id, RFC 9106). */
+static enum err derive_psk(const char *password, uint8_t out[32], struct err_note *note)
+{
+	memset(out, 0, 32);
+	if (password == NULL || password[0] == '\0')
+		return ERR_OK;
+	if (crypto_pwhash(out, 32, password, strlen(password), (const unsigned char *)password_salt, crypto_pwhash_OPSLIMIT_INTERACTIVE,
+	                  crypto_pwhash_MEMLIMIT_INTERACTIVE, crypto_pwhash_ALG_ARGON2ID13) != 0)
+		return err_note(note, ERR_NOMEM, "deriving the key from the password needs 64 MiB of memory, which this host does not have free");
+	return ERR_OK;
+}
+
+static uint32_t ask_underlay_mtu(void *ctx, struct ip local)
+{
+	(void)ctx;
+	return underlay_mtu_of(local);
+}
+
+static enum err no_records(void *ctx, struct slice key, struct slice value)
+{
+	bool *none = ctx;
+
+	(void)key;
+	(void)value;
+	*none = false;
+	return ERR_OK;
+}
+
+static enum err seeds_of(const struct options *o, uint64_t *out, struct err_note *note)
+{
+	for (size_t i = 0; i < o->n_seeds; i++)
+		if (peer_parse(o->seeds[i], &out[i]) != ERR_OK)
+			return err_note(note, ERR_USAGE, "--ipalloc-init seed=%.60s: a seed is given by its peer name, like 02:01:02:03:04:05 (weftd --print-peer-name shows it)",
+			                o->seeds[i]);
+	return ERR_OK;
+}
+
+static enum err fill_gossip(struct router *r, struct gossip_cfg *g, struct err_note *note)
+{
+	const struct options *o = r->opt;
+	struct ip addrs[GOSSIP_ADDRESSES_MAX];
+	size_t n = underlay_addresses(addrs, GOSSIP_ADDRESSES_MAX);
+	enum err err = identity_incarnation(r->store, &g->incarnation, note);
+
+	if (err != ERR_OK)
+		return err;
+	g->self = r->id.name;
+	g->nickname = o->nickname;
+	g->version = WEFT_VERSION;
+	memcpy(g->static_secret, r->id.secret, 32);
+	g->n_psk = o->old_password != NULL ? 2 : 1;
+	err = derive_psk(o->password, g->psk[0], note);
+	if (err == ERR_OK && g->n_psk == 2)
+		err = derive_psk(o->old_password, g->psk[1], note);
+	randombytes_buf(&g->uid, sizeof(g->uid));
+	randombytes_buf(&g->seed, sizeof(g->seed));
+	g->port = o->port;
+	if (o->host.family != 0) {
+		addrs[0] = o->host;
+		n = 1;
+	}
+	for (size_t i = 0; i < n; i++)
+		g->addresses[i] = (struct hostport){ .ip = addrs[i], .port = o->port };
+	g->n_addresses = n;
+	g->discovery = !o->no_discovery;
+	g->conn_limit = o->conn_limit;
+	return err;
+}
+
+static enum err open_core(struct router *r, struct err_note *note)
+{
+	const struct options *o = r->opt;
+	uint64_t seeds[OPTIONS_SEEDS_MAX];
+	bool none = true;
+	struct core_cfg cfg = {
+		.ipam = o->ipam,
+		.universe = { .first = o->ipam ? ip_to_v4(o->range.addr) : 0, .len = o->ipam ? o->range.len : 12 },
+		.default_subnet = o->default_subnet.addr.family != 0 ? o->default_subnet : o->range,
+		.init = o->init == INIT_SEED ? IPAM_SEED : o->init == INIT_OBSERVER ? IPAM_OBSERVER : IPAM_CONSENSUS,
+		.consensus = o->consensus,
+		.seeds = seeds,
+		.n_seeds = o->n_seeds,
+		.names = !o->no_dns,
+		.domain = o->dns_domain,
+		.offer = { .vxlan_port = o->no_fastdp ? 0 : (uint16_t)(o->port + 1), .userspace_port = o->port, .password = o->password != NULL },
+		.no_fallback = o->no_fallback,
+		.require_encryption = o->require_encryption,
+		.underlay_mtu = ask_underlay_mtu,
+	};
+	enum err err = seeds_of(o, seeds, note);
+
+	if (o->ipam)
+		cfg.offer.range = o->range;
+	if (err == ERR_OK)
+		err = fill_gossip(r, &cfg.gossip, note);
+	if (err == ERR_OK)
+		err = store_each(r->store, "ipam/", no_records, &none, note);
+	cfg.fresh_store = none;
+	if (err == ERR_OK)
+		err = core_new(&r->core, &cfg, router_now_ms(r), note);
+	sodium_memzero(&cfg.gossip, sizeof(cfg.gossip));
+	return err;
+}
+
+struct restore_ctx {
+	struct router *r;
+	struct slice bad[64];
+	size_t n_bad;
+};
+
+static enum err restore_one(void *ctx, struct slice key, struct slice value)
+{
+	struct restore_ctx *x = ctx;
+	struct err_note note = { "" };
+
+	if (key.n >= 5 && (memcmp(key.p, "meta/", 5) == 0 || (key.n >= 6 && memcmp(key.p, "aside/", 6) == 0)))
+		return ERR_OK;
+	enum err err = core_restore(x->r->core, key, value, &note);
+	if (err == ERR_OK || err == ERR_NOMEM)
+		return err;
+	log_write(x->r->log, LOG_LEVEL_WARNING, "setting a stored record aside: %s", note.text[0] != '\0' ? note.text : err_text(err));
+	if (x->n_bad < sizeof(x->bad) / sizeof(x->bad[0])) {
+		const uint8_t *copy = mem_dup(key.p, key.n);
+		if (copy == NULL)
+			return ERR_NOMEM;
+		x->bad[x->n_bad++] = slice_of(copy, key.n);
+	}
+	return ERR_OK;
+}
+
+/* Records that cannot be used move to aside/, a batch a round: a store full of them takes several. */
+static enum err restore(struct router *r, struct err_note *note)
+{
+	struct restore_ctx x = { .r = r };
+	enum err err = store_each(r->store, "", restore_one, &x, note);
+
+	for (size_t i = 0; i < x.n_bad; i++) {
+		enum err e = store_set_aside(r->store, x.bad[i], note);
+		if (err == ERR_OK)
+			err = e;
+		mem_free((void *)(uintptr_t)x.bad[i].p);
+	}
+	return err;
+}
+
+static enum err open_plane(struct router *r, struct err_note *note)
+{
+	const struct options *o = r->opt;
+	struct plane_cfg cfg = {
+		.self = r->id.name,
+		.host = o->host,
+		.udp_port = o->port,
+		.vxlan_port = (uint16_t)(o->port + 1),
+		.fastdp = !o->no_fastdp,
+		.mtu = o->mtu,
+		.log = r->log,
+	};
+
+	return plane_open(&r->plane, &cfg, note);
+}
+
+static enum err open_dns(struct router *r, struct err_note *note)
+{
+	const struct options *o = r->opt;
+	struct dns_server_cfg cfg = {
+		.table = core_names(r->core),
+		.resolv_conf = o->resolv_conf,
+		.domain = o->dns_domain,
+		.ttl = o->dns_ttl,
+	};
+
+	if (o->no_dns)
+		return ERR_OK;
+	for (size_t i = 0; i < o->n_dns_listen; i++)
+		cfg.listen[cfg.n_listen++] = o->dns_listen[i];
+	if (cfg.n_listen == 0)
+		cfg.listen[cfg.n_listen++] = (struct hostport){ .ip = ip_v4(WEFT_DNS_V4), .port = DNS_PORT };
+	if (o->ipam)
+		cfg.ours[cfg.n_ours++] = o->range;
+	randombytes_buf(&cfg.seed, sizeof(cfg.seed));
+	return dns_server_start(&r->dns, r->loop, &cfg, note);
+}
+
+static enum err open_conns(struct router *r, struct err_note *note)
+{
+	static const struct conns_handlers handlers = { on_opened, on_data, on_drained, on_conn_closed };
+
+	return conns_new(&r->conns, r->loop, r->opt->host, r->opt->port, &handlers, r, note);
+}
+
+static void targets_of_old(struct router *r, struct core_event *ev)
+{
+	run(r, ev);
+}
+
+static enum err start_core(struct router *r)
+{
+	struct core_actions acts;
+	struct core_event connect = { .kind = CORE_CONNECT, .replace = true };
+
+	core_actions_init(&acts, step_arena(r));
+	enum err err = core_start(r->core, router_now_ms(r), r->opt->resume, &acts);
+	if (err == ERR_OK)
+		carry_out(r, &acts);
+	r->depth--;
+	if (err != ERR_OK)
+		return err;
+	/* Without --resume the command line wins, and is then what is remembered. */
+	connect.targets = (const char *const *)r->opt->peers;
+	connect.n_targets = r->opt->n_peers;
+	connect.replace = !r->opt->resume;
+	targets_of_old(r, &connect);
+	return ERR_OK;
+}
+
+static enum err make_parts(struct router *r, struct err_note *note)
+{
+	for (int i = 0; i < ROUTER_DEPTH_MAX; i++) {
+		r->arenas[i] = arena_new();
+		if (r->arenas[i] == NULL)
+			return err_note(note, ERR_NOMEM, "out of memory");
+	}
+	r->requests = map_new(1);
+	r->attaches = map_new(2);
+	r->log = log_new(2, r->opt->log_level, r->opt->log_json);
+	if (r->requests == NULL || r->attaches == NULL || r->log == NULL)
+		return err_note(note, ERR_NOMEM, "out of memory");
+	(void)uv_timer_init(r->loop, &r->timer);
+	(void)uv_timer_init(r->loop, &r->forwarding);
+	r->timer.data = r->forwarding.data = r;
+	r->timer_open = true;
+	return ERR_OK;
+}
+
+static void warn_of_clear_data(struct router *r)
+{
+	if (r->opt->password != NULL && !r->opt->require_encryption)
+		log_write(r->log, LOG_LEVEL_WARNING,
+		          "the password protects the control links only: containers' traffic goes unencrypted (--require-encryption refuses it)");
+}
+
+enum err router_start(struct router **out, uv_loop_t *loop, const struct options *opt, struct err_note *note)
+{
+	struct router *r = mem_zalloc(1, sizeof(*r));
+	struct timespec wall;
+
+	if (r == NULL)
+		return err_note(note, ERR_NOMEM, "out of memory");
+	*out = r; /* the caller stops and frees it also after an error */
+	r->loop = loop;
+	r->opt = opt;
+	r->next_request = 1;
+	r->started_ms = router_now_ms(r);
+	(void)clock_gettime(CLOCK_REALTIME, &wall);
+	r->wall_base_ms = (uint64_t)wall.tv_sec * 1000 + (uint64_t)wall.tv_nsec / 1000000 - r->started_ms;
+	enum err err = make_parts(r, note);
+	if (err == ERR_OK)
+		err = open_store(r, note);
+	if (err == ERR_OK)
+		err = open_conns(r, note); /* an early no to a second daemon in this namespace */
+	if (err == ERR_OK)
+		err = open_core(r, note);
+	if (err == ERR_OK)
+		err = restore(r, note);
+	if (err == ERR_OK)
+		err = open_plane(r, note);
+	if (err == ERR_OK)
+		err = start_core(r);
+	if (err == ERR_OK)
+		err = attach_reconcile(r, note);
+	if (err == ERR_OK)
+		err = open_dns(r, note);
+	if (err == ERR_OK)
+		err = api_start(&r->api, r, note);
+	if (err != ERR_OK)
+		return err;
+	warn_of_clear_data(r);
+	plane_apply(r->plane, r->core);
+	char name[PEER_TEXT];
+	log_write(r->log, LOG_LEVEL_INFO, "weft %s runs as %s(%s) on port %u, %zu peers to connect to", WEFT_VERSION, peer_format(r->id.name, name),
+	          opt->nickname, opt->port, opt->n_peers);
+	return ERR_OK;
+}
+
+/* --- stop --------------------------------------------------------------------------------------------------------------------------- */
+
+static void part_closed(void *ctx)
+{
+	struct router *r = ctx;
+
+	if (--r->closing == 0 && r->stopped != NULL)
+		r->stopped(r->stopped_ctx);
+}
+
+static void on_timer_closed(uv_handle_t *h)
+{
+	part_closed(h->data);
+}
+
+void router_stop(struct router *r, void (*done)(void *ctx), void *ctx)
+{
+	struct core_event bye = { .kind = CORE_STOP };
+
+	r->stopped = done;
+	r->stopped_ctx = ctx;
+	if (r->core != NULL && r->fatal[0] == '\0' && r->api != NULL)
+		run(r, &bye);
+	r->stopping = true;
+	r->closing = 1;
+	if (r->timer_open) {
+		r->closing += 2;
+		uv_close((uv_handle_t *)&r->timer, on_timer_closed);
+		uv_close((uv_handle_t *)&r->forwarding, on_timer_closed);
+	}
+	if (r->api != NULL) {
+		r->closing++;
+		api_stop(r->api, part_closed, r);
+		r->api = NULL;
+	}
+	if (r->dns != NULL) {
+		r->closing++;
+		dns_server_stop(r->dns, part_closed, r);
+		r->dns = NULL;
+	}
+	if (r->conns != NULL) {
+		r->closing++;
+		conns_free(r->conns, part_closed, r);
+		r->conns = NULL;
+	}
+	part_closed(r);
+}
+
+void router_free(struct router *r)
+{
+	struct slice key;
+	void *value;
+
+	if (r == NULL)
+		return;
+	attach_free_all(r);
+	if (r->requests != NULL)
+		for (size_t at = 0; map_next(r->requests, &at, &key, &value);)
+			mem_free(value);
+	map_free(r->requests);
+	map_free(r->attaches);
+	plane_close(r->plane);
+	core_free(r->core);
+	store_close(r->store);
+	sodium_munlock(r->id.secret, sizeof(r->id.secret));
+	for (int i = 0; i < ROUTER_DEPTH_MAX; i++)
+		arena_free(r->arenas[i]);
+	log_free(r->log);
+	mem_free(r);
+}
+
+/* --- reading ------------------------------------------------------------------------------------------------------------------------- */
+
+const char *router_fatal(const struct router *r)
+{
+	return r->fatal[0] != '\0' ? r->fatal : NULL;
+}
+
+const struct core *router_core(const struct router *r)
+{
+	return r->core;
+}
+
+const struct options *router_options(const struct router *r)
+{
+	return r->opt;
+}
+
+uint64_t router_started_ms(const struct router *r)
+{
+	return r->started_ms;
+}
+
+double router_wall_s(const struct router *r, uint64_t ms)
+{
+	return (double)(r->wall_base_ms + ms) / 1000.0;
+}
+
+void router_stats(const struct router *r, struct router_stats *out)
+{
+	struct conns_stats conns;
+
+	conns_stats(r->conns, &conns);
+	*out = (struct router_stats){
+		.log_suppressed = log_suppressed(r->log),
+		.accepts = conns.accepts,
+		.accept_refused = conns.refused,
+		.dials = conns.dials,
+		.dial_failures = conns.dial_failures,
+		.store_commits = store_commits(r->store),
+		.store_bytes = store_bytes(r->store),
+		.core_steps = r->steps,
+	};
+}
+
+const struct dns_server *router_dns(const struct router *r)
+{
+	return r->dns;
+}
+
+const struct userspace *router_userspace(const struct router *r)
+{
+	return r->plane != NULL ? plane_userspace(r->plane) : NULL;
+}
+
+bool router_fast_path(const struct router *r, const char **why)
+{
+	if (why != NULL)
+		*why = r->opt->no_fastdp ? "switched off (--no-fastdp)" : "";
+	return !r->opt->no_fastdp;
+}
+
+bool router_dns_address(const struct router *r, struct hostport *out)
+{
+	if (r->opt->no_dns)
+		return false;
+	*out = r->opt->n_dns_listen > 0 ? r->opt->dns_listen[0] : (struct hostport){ .ip = ip_v4(WEFT_DNS_V4), .port = DNS_PORT };
+	return true;
+}
