@@ -1,9 +1,10 @@
 /* Theory of operation
  *
- * A Noise handshake is a sequence of messages, each a sequence of tokens. Three things are threaded through all tokens: the chaining key ck, into
- * which every shared secret is mixed; the hash h, which covers everything sent so far and is the associated data of every encryption; and, once
- * there is a secret, the cipher key that encrypts static keys and payloads. The patterns are rows of tokens in one table; writing and reading
- * walk the same row. Section numbers are those of the Noise specification, revision 34. */
+ * A Noise handshake is a sequence of messages, each a sequence of tokens. Three things are threaded through all tokens: the
+ * chaining key ck, into which every shared secret is mixed; the hash h, which covers everything sent so far and is the
+ * associated data of every encryption; and, once there is a secret, the cipher key that encrypts static keys and payloads. The
+ * patterns are rows of tokens in one table; writing and reading walk the same row. Section numbers are those of the Noise
+ * specification, revision 34. */
 #include "gossip/noise.h"
 
 #include <assert.h>

@@ -1,8 +1,8 @@
 /* The Noise protocol framework (revision 34) over libsodium: the patterns weft speaks, and nothing else of it.
  *
- * Noise_{XX,XXpsk3,IK,IKpsk2}_25519_{ChaChaPoly,AESGCM}_BLAKE2b. Pure: the ephemeral key comes from the caller, who makes a fresh one for
- * each handshake. Both structs live where the caller puts them and hold secrets: end each with its *_wipe(). The program has called
- * sodium_init() before (AESGCM asks what the processor can do). */
+ * Noise_{XX,XXpsk3,IK,IKpsk2}_25519_{ChaChaPoly,AESGCM}_BLAKE2b. Pure: the ephemeral key comes from the caller, who makes a
+ * fresh one for each handshake. Both structs live where the caller puts them and hold secrets: end each with its *_wipe(). The
+ * program has called sodium_init() before (AESGCM asks what the processor can do). */
 #ifndef WEFT_GOSSIP_NOISE_H
 #define WEFT_GOSSIP_NOISE_H
 
@@ -13,12 +13,10 @@
 #include "base/buf.h"
 #include "base/err.h"
 
-enum {
-	NOISE_KEY = 32, /* X25519 keys, pre-shared keys, cipher keys */
-	NOISE_HASH = 64,
-	NOISE_TAG = 16,
-	NOISE_MESSAGE_MAX = 65535, /* section 3: no Noise message is longer */
-};
+#define NOISE_KEY         32 /* X25519 keys, pre-shared keys, cipher keys */
+#define NOISE_HASH        64
+#define NOISE_TAG         16
+#define NOISE_MESSAGE_MAX 65535 /* section 3: no Noise message is longer */
 
 enum noise_pattern {
 	NOISE_XX,     /* nobody knows anybody: e / e ee s es / s se */
@@ -39,9 +37,9 @@ struct noise_cipher {
 	enum noise_aead aead;
 };
 
-/* What seals n bytes into n + NOISE_TAG at dst, or opens n sealed bytes into n - NOISE_TAG at dst. dst is the start of src or does not overlap
- * it. ERR_LIMIT: nonces are used up (2^64 - 1 messages), for ever. noise_open: ERR_TRUNCATED when shorter than a tag, ERR_AUTH when not
- * authentic; nothing of the plaintext is given away then, and the nonce stays. */
+/* What seals n bytes into n + NOISE_TAG at dst, or opens n sealed bytes into n - NOISE_TAG at dst. dst is the start of src or
+ * does not overlap it. ERR_LIMIT: nonces are used up (2^64 - 1 messages), for ever. noise_open: ERR_TRUNCATED when shorter
+ * than a tag, ERR_AUTH when not authentic; nothing of the plaintext is given away then, and the nonce stays. */
 enum err noise_seal(struct noise_cipher *c, struct slice ad, struct slice src, uint8_t *dst) MUST_CHECK;
 enum err noise_open(struct noise_cipher *c, struct slice ad, struct slice src, uint8_t *dst) MUST_CHECK;
 void noise_cipher_wipe(struct noise_cipher *c); /* takes NULL */
@@ -77,18 +75,21 @@ enum err noise_init(struct noise_handshake *hs, const struct noise_config *cfg) 
 /* Gives or replaces the pre-shared key, any time before the message that mixes it in. */
 void noise_set_psk(struct noise_handshake *hs, const uint8_t psk[NOISE_KEY]);
 
-/* Appends the next message (it must be our turn) with that payload. ERR_LIMIT: longer than NOISE_MESSAGE_MAX, or than out may be;
- * ERR_NOMEM; ERR_MALFORMED: a key of the other end is of small order. After any error the handshake is dead: every call gives ERR_STATE. */
+/* Appends the next message (it must be our turn) with that payload. ERR_LIMIT: longer than NOISE_MESSAGE_MAX, or than out may
+ * be; ERR_NOMEM; ERR_MALFORMED: a key of the other end is of small order. After any error the handshake is dead: every call
+ * gives ERR_STATE. */
 enum err noise_write(struct noise_handshake *hs, struct slice payload, struct wbuf *out) MUST_CHECK;
-/* Reads the next message (it must be theirs) and appends its payload, which is nothing on an error. ERR_AUTH: not authentic; ERR_TRUNCATED,
- * ERR_LIMIT, ERR_MALFORMED, ERR_NOMEM and what follows an error as above. */
+/* Reads the next message (it must be theirs) and appends its payload, which is nothing on an error. ERR_AUTH: not authentic;
+ * ERR_TRUNCATED, ERR_LIMIT, ERR_MALFORMED, ERR_NOMEM and what follows an error as above. */
 enum err noise_read(struct noise_handshake *hs, struct slice msg, struct wbuf *payload) MUST_CHECK;
 
 bool noise_our_turn(const struct noise_handshake *hs); /* the next message is ours to write */
 bool noise_finished(const struct noise_handshake *hs); /* all messages done */
-/* The other end's static key; NULL while unknown. It is proven only when the message that carries it was read without an error. */
+/* The other end's static key; NULL while unknown. It is proven only when the message that carries it was read without an
+ * error. */
 const uint8_t *noise_remote(const struct noise_handshake *hs);
-/* When finished: the ciphers for what we send and receive, and the hash that names this very handshake (NOISE_HASH bytes, not secret). */
+/* When finished: the ciphers for what we send and receive, and the hash that names this very handshake (NOISE_HASH bytes, not
+ * secret). */
 void noise_split(const struct noise_handshake *hs, struct noise_cipher *tx, struct noise_cipher *rx);
 const uint8_t *noise_hash(const struct noise_handshake *hs);
 void noise_wipe(struct noise_handshake *hs); /* takes NULL */

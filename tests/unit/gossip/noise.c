@@ -263,8 +263,8 @@ static void disagreements(void **state)
 	}
 }
 
-/* A bit of an ephemeral key may change nothing but the hash (the top bit is masked): that too must be found out. In XX the payload of the first
- * message is in the clear, so the change shows in the second. */
+/* A bit of an ephemeral key may change nothing but the hash (the top bit is masked): that too must be found out. In XX the
+ * payload of the first message is in the clear, so the change shows in the second. */
 static void every_bit_counts(void **state)
 {
 	static const enum noise_pattern all[] = { NOISE_XX, NOISE_XXPSK3, NOISE_IK, NOISE_IKPSK2 };
