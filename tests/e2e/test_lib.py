@@ -89,8 +89,8 @@ def test_lib_containers_are_seen_from_processes_started_before(net, h1):
     p = h1.spawn("sleep", "infinity")
     c1 = net.container(1)
     wait_until(lambda: os.readlink(f"/proc/{p.pid}/exe").endswith("sleep"), 5, "sleep runs")
-    inode = command("nsenter", "-m", "-t", p.pid, "stat", "-L", "-c", "%i", f"/run/netns/{c1.ref}").stdout.strip()
-    assert int(inode) == os.stat(f"/run/netns/{c1.netns}").st_ino
+    assert os.readlink(f"/proc/{p.pid}/ns/mnt") != os.readlink("/proc/self/ns/mnt")
+    assert os.stat(f"/proc/{p.pid}/root/run/netns/{c1.ref}").st_ino == os.stat(f"/run/netns/{c1.netns}").st_ino
     assert c1.ping("127.0.0.1") and c1.addresses("lo") == ["127.0.0.1/8"] and c1.addresses("ethwe") == []
 
 
