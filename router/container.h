@@ -1,0 +1,71 @@
+/* Containers' interfaces: a veth pair from the bridge into the container's network namespace, where its end is called `ethwe`.
+ *
+ *   namespace of the container                         namespace of the daemon
+ *   ethwe  MAC, addresses, routes  ──────── veth ────── vethweXXXXXXXXX   port of the bridge
+ *                                                       alias: "weft1 id=… mac=… addrs=…"
+ *
+ * The alias on the host's end is the record of what was attached, kept by the kernel as long as the interface lives: a daemon that lost
+ * its state learns from it which container uses which addresses. It is written before addresses are given and after they are
+ * taken, so it never says less than what is in use. The kernel removes both ends when the container's namespace goes.
+ * Control thread only; calls block for some milliseconds. The thread visits the container's namespace only to open sockets in it. */
+#ifndef WEFT_ROUTER_CONTAINER_H
+#define WEFT_ROUTER_CONTAINER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "base/addr.h"
+#include "base/err.h"
+#include "router/link.h"
+#include "router/netns.h"
+
+#define CONTAINER_IFNAME    "ethwe"
+#define CONTAINER_ADDRS_MAX 16u
+#define CONTAINER_MAX       65536u /* attached to one host */
+
+struct container_record {
+	char ident[NETNS_IDENT_MAX + 1];
+	struct mac mac;
+	struct prefix addrs[CONTAINER_ADDRS_MAX]; /* address with its subnet's length */
+	size_t n_addrs;
+};
+/* The alias and back. Format: ERR_LIMIT when it does not fit into NETLINK_ALIAS_MAX bytes. Parse: ERR_MALFORMED. */
+enum err container_record_format(const struct container_record *r, char out[NETLINK_ALIAS_MAX + 1]) MUST_CHECK;
+enum err container_record_parse(const char *text, struct container_record *out) MUST_CHECK;
+/* Name of the host's end: made of the container's identity. salt: another name, should two identities meet in one. */
+void container_host_name(const char *ident, unsigned salt, char out[NETLINK_NAME_MAX + 1]);
+
+/* A locally administered unicast MAC from six random bytes of the caller. */
+struct mac container_random_mac(const uint8_t random[6]);
+
+struct container_want {
+	const char *ident; /* at most NETNS_IDENT_MAX bytes */
+	int nsfd;          /* from netns_open */
+	struct mac mac;    /* for a new interface; one that is there keeps its own */
+	const struct prefix *addrs;
+	size_t n_addrs;
+	unsigned mtu;
+	bool multicast_route; /* 224.0.0.0/4 */
+	bool dns_route;       /* WEFT_DNS_V4 */
+};
+/* Gives the container its interface, addresses and routes, tells the network (gratuitous ARP, unsolicited neighbour advertisement), and
+ * fills out with all that it has now. Idempotent: an interface of ours is re-used, addresses it has are kept, others are added. The
+ * first call for a container makes the interface even without addresses. A failure takes back what this call made.
+ * ERR_REFUSED: nsfd is the daemon's namespace. ERR_EXISTS: the container has an `ethwe` that is not weft's, or is attached under another name.
+ * ERR_NOT_FOUND: no bridge. ERR_LIMIT: more addresses than the record holds. ERR_PERMISSION, ERR_SYSTEM, ERR_NOMEM. */
+enum err container_attach(
+	struct kernel *k, const struct container_want *want, struct container_record *out, struct err_note *note) MUST_CHECK;
+
+/* Takes these addresses away (whatever their length); with the last one, or with n_addrs 0 (all), the interface itself goes. removed: what
+ * was there and is gone. nsfd is needed only when something stays; -1 then is ERR_USAGE. ERR_NOT_FOUND: not attached, or it
+ * has none of these addresses (removed->n_addrs is 0 then). */
+enum err container_detach(struct kernel *k, const char *ident, int nsfd, const struct ip *addrs, size_t n_addrs,
+	struct container_record *removed, struct err_note *note) MUST_CHECK;
+
+/* What is attached to the bridge now, in the order of the interfaces' indices; ours without a readable record are left out. */
+typedef void (*container_each)(const struct container_record *r, const char *host_ifname, void *arg);
+enum err container_list(struct kernel *k, container_each each, void *arg, struct err_note *note) MUST_CHECK;
+/* One of them. ERR_NOT_FOUND. */
+enum err container_find(struct kernel *k, const char *ident, struct container_record *out, struct err_note *note) MUST_CHECK;
+
+#endif

@@ -1,0 +1,93 @@
+/* Where a frame of the userspace path goes, and whether one that came may come in: pure decisions over one immutable table.
+ *
+ * The control thread builds a table from the replicated state (which MAC lives on which host, which host has members on the network) and
+ * hands it to the data threads, which only read it; a change makes a new table. Deciding allocates nothing and looks at no clock.
+ *
+ * Outgoing (fwd_decide): a known MAC goes to its host; broadcast, multicast and MACs nobody has published (yet) go once to each host with
+ * members; nothing goes out that is the host's own business (the address for names, 802.1D's link-local groups) or that claims the MAC
+ * of another host's container.
+ * Incoming (fwd_accept): from a known host, from an address that host has published, for us, with a source MAC that is not someone else's. */
+#ifndef WEFT_ROUTER_CORE_FWD_H
+#define WEFT_ROUTER_CORE_FWD_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/addr.h"
+#include "base/buf.h"
+#include "base/err.h"
+
+/* 169.254.67.83, on every host's bridge: where containers find the daemon. The same on all hosts, so it must never leave one. */
+#define WEFT_DNS_V4 UINT32_C(0xa9fe4353)
+
+#define FWD_PEERS_MAX 4096u
+#define FWD_MACS_MAX  (UINT32_C(1) << 20)
+#define FWD_FROM_MAX  8u /* addresses a host may send from */
+
+/* Why a frame or datagram went no further. X(name, word in metrics) */
+#define FWD_DROP_LIST(X)                                                                                       \
+	X(FWD_PASSED, "none")                                                                                      \
+	X(FWD_MALFORMED, "malformed")         /* not a frame: too short, group address as source, cut ARP or IP */ \
+	X(FWD_LINK_LOCAL, "link_local_group") /* 01:80:c2:00:00:0x: ends at the bridge by 802.1D */                \
+	X(FWD_DNS_ADDRESS, "dns_address")     /* from or for the address every host has for itself */              \
+	X(FWD_FORGED, "forged_source")        /* source MAC belongs to another host's container, or to ours */     \
+	X(FWD_LOCAL, "local")                 /* for a container of this host: the bridge has delivered it */      \
+	X(FWD_NO_PEER, "no_peer")             /* the MAC's host is not reachable, or no host has members */        \
+	X(FWD_STRANGER, "stranger")           /* sender is no peer, or not from an address of that peer */         \
+	X(FWD_NOT_OURS, "not_for_us")         /* addressed to another host */                                      \
+	X(FWD_BAD_HEADER, "bad_header")       /* too short, or reserved values */                                  \
+	X(FWD_BAD_VERSION, "bad_version")     /* of the datagram's header */                                       \
+	X(FWD_TOO_BIG, "too_big")             /* for the underlay */                                               \
+	X(FWD_SEND_FAILED, "send_failed")     /* the kernel refused the datagram */                                \
+	X(FWD_TAP_FAILED, "tap_failed")       /* the kernel refused the frame */
+
+enum fwd_drop {
+#define X(name, text) name,
+	FWD_DROP_LIST(X)
+#undef X
+		FWD_DROPS
+};
+const char *fwd_drop_name(enum fwd_drop d); /* the word in metrics; static */
+
+struct fwd_peer {
+	uint64_t name;
+	struct hostport to;           /* where its userspace path listens; family 0: cannot be sent to now */
+	struct ip from[FWD_FROM_MAX]; /* addresses it may send from (to.ip is one without being listed) */
+	size_t n_from;
+	bool member; /* has containers on this network, so it gets what is flooded */
+};
+struct fwd_mac {
+	struct mac mac;
+	uint64_t peer; /* self: a container of this host */
+};
+
+struct fwd_table;
+/* Copies everything. self is left out of peers if it is among them; a MAC whose peer is not among peers is kept (frames for it are dropped,
+ * frames from it refused to others). The same MAC twice: the lower peer name holds it. ERR_NOMEM, ERR_LIMIT (FWD_…_MAX),
+ * ERR_DUPLICATE (a peer twice), ERR_RANGE (n_from). Owner frees it, when no thread reads it any more. */
+enum err fwd_table_new(uint64_t self, const struct fwd_peer *peers, size_t n_peers, const struct fwd_mac *macs, size_t n_macs,
+	struct fwd_table **out) MUST_CHECK;
+void fwd_table_free(struct fwd_table *t); /* takes NULL */
+uint64_t fwd_table_self(const struct fwd_table *t);
+/* Peers are numbered 0 … n-1 in the order of their names. */
+size_t fwd_table_peers(const struct fwd_table *t);
+const struct fwd_peer *fwd_table_peer(const struct fwd_table *t, size_t i);
+/* false: no such peer. */
+bool fwd_table_find(const struct fwd_table *t, uint64_t name, size_t *i);
+
+/* The peers (by number) a frame goes to; none when drop says why not. Points into the table. */
+struct fwd_verdict {
+	enum fwd_drop drop;
+	bool flood;
+	const uint32_t *peers;
+	size_t n;
+};
+/* frame: as it left the bridge, from the destination MAC on, without FCS. */
+struct fwd_verdict fwd_decide(const struct fwd_table *t, struct slice frame);
+
+/* A frame that came from `from` with the names src and dst in its header. FWD_PASSED: write it to the bridge; *peer is then the sender's
+ * number. */
+enum fwd_drop fwd_accept(const struct fwd_table *t, uint64_t src, uint64_t dst, struct ip from, struct slice frame, size_t *peer);
+
+#endif
