@@ -45,6 +45,24 @@ static void crafted_records(void **state)
 	}
 }
 
+/* Who handles a message may give up the session and still look at the message. */
+static void message_outlives_refusal(void **state)
+{
+	struct end a, b;
+	struct slice msg;
+	struct rbuf in;
+
+	(void)state;
+	open_pair(&a, &b);
+	say(&a, (const uint8_t *)"hello", 5);
+	rbuf_init(&in, a.out.data + a.taken, a.out.len - a.taken);
+	assert_int_equal(session_input(b.s, &in, &b.out, &msg), ERR_OK);
+	session_refuse(b.s, SESSION_ALERT_BUSY, &b.out);
+	assert_int_equal(msg.n, 5);
+	assert_memory_equal(msg.p, "hello", 5);
+	free_pair(&a, &b);
+}
+
 static void lengths(void **state)
 {
 	static const struct {
@@ -409,6 +427,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(crafted_records),
+		cmocka_unit_test(message_outlives_refusal),
 		cmocka_unit_test(lengths),
 		cmocka_unit_test(altered_records),
 		cmocka_unit_test(empties_are_bounded),
