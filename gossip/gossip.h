@@ -79,7 +79,7 @@ enum gossip_event_kind {
 	GOSSIP_TICK,
 	GOSSIP_CONN_OPEN,    /* dialled: now connected; or accepted */
 	GOSSIP_CONN_DATA,
-	GOSSIP_CONN_DRAINED, /* the shell's queue for this connection has shrunk */
+	GOSSIP_CONN_DRAINED, /* the shell's queue for this connection has shrunk: told after each write that was done, at the latest when it is empty */
 	GOSSIP_CONN_CLOSED,  /* by the other end, or dialling failed; not sent after GOSSIP_CLOSE */
 	GOSSIP_CHANGED,      /* the caller changed a channel: spread these keys */
 	GOSSIP_SEND_UNICAST,
@@ -184,9 +184,15 @@ enum err gossip_new(struct gossip **out, const struct gossip_cfg *cfg, uint64_t 
 void gossip_free(struct gossip *g);
 /* Before the first step. The map is the caller's and outlives g. */
 enum err gossip_add_channel(struct gossip *g, uint8_t id, const char *name, struct crdt_map *map) MUST_CHECK;
-/* An error (ERR_NOMEM) leaves g consistent; a target that is malformed is ERR_MALFORMED with what to do in a GOSSIP_NOTE. */
+/* An error (ERR_NOMEM) leaves g consistent, and the actions in `out` are to be done all the same; what is left to do is done by later steps
+ * (gossip_deadline_ms() says soon). A target that is malformed is ERR_MALFORMED with what to do in a GOSSIP_NOTE, one too many ERR_LIMIT; forgetting
+ * an unknown one is ERR_NOT_FOUND. */
 enum err gossip_step(struct gossip *g, const struct gossip_event *ev, struct gossip_actions *out) MUST_CHECK;
 uint64_t gossip_deadline_ms(const struct gossip *g);
+/* Says BYE on all links and closes them, so that the others notice at once: for an orderly end. */
+enum err gossip_bye(struct gossip *g, uint64_t now_ms, struct gossip_actions *out) MUST_CHECK;
+/* Is our name in use by another host, as far as is known now? */
+bool gossip_is_contested(const struct gossip *g);
 
 /* Says goodbye on every link and closes it, so that the others notice at once. For the end of the program. */
 enum err gossip_bye(struct gossip *g, uint64_t now_ms, struct gossip_actions *out) MUST_CHECK;

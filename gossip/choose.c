@@ -1,0 +1,65 @@
+/* Which peers a peer wants links to: one pure function of the names, the same on every run.
+ *
+ * Up to CHOOSE_FULL_MESH_MAX peers: everyone. Above, about log2(N)+4 links each, of which half come in from others: the successors on a
+ * ring of hashed names keep the mesh connected, some chosen by the hash of the pair keep it shallow. Both choices move little when a
+ * peer comes or goes. A peer that cannot be reached now gives its place to the next. */
+#include <assert.h>
+
+#include "gossip/internal.h"
+
+#define CHOOSE_MAX 32 /* of either kind */
+
+static uint64_t mix(uint64_t x)
+{
+	x ^= x >> 30;
+	x *= UINT64_C(0xbf58476d1ce4e5b9);
+	x ^= x >> 27;
+	x *= UINT64_C(0x94d049bb133111eb);
+	return x ^ (x >> 31);
+}
+
+struct ranked {
+	uint64_t rank;
+	size_t at;
+};
+
+/* Keeps the k lowest of what is offered, in order. */
+static void offer(struct ranked *v, size_t *n, size_t k, struct ranked r)
+{
+	if (*n == k && v[k - 1].rank <= r.rank)
+		return;
+	size_t i = *n < k ? (*n)++ : k - 1;
+	for (; i > 0 && v[i - 1].rank > r.rank; i--)
+		v[i] = v[i - 1];
+	v[i] = r;
+}
+
+static uint64_t rank_of(uint64_t self, uint64_t other, bool ring)
+{
+	return ring ? mix(other) - mix(self) : mix(mix(self) + other);
+}
+
+void gossip_choose(uint64_t self, struct choice *v, size_t n)
+{
+	if (n + 1 <= CHOOSE_FULL_MESH_MAX) {
+		for (size_t i = 0; i < n; i++)
+			v[i].wanted = true;
+		return;
+	}
+	size_t bits = 0;
+	while ((n >> bits) > 1)
+		bits++;
+	for (size_t i = 0; i < n; i++)
+		v[i].wanted = false;
+	for (int round = 0; round < 2; round++) { /* successors, then the others */
+		size_t k = round == 0 ? 2 + bits / 4 : 2 + bits / 4 + (bits & 1);
+		struct ranked best[CHOOSE_MAX];
+		size_t found = 0;
+		assert(k <= CHOOSE_MAX);
+		for (size_t i = 0; i < n; i++)
+			if (v[i].usable && !v[i].wanted)
+				offer(best, &found, k, (struct ranked){ rank_of(self, v[i].name, round == 0), i });
+		for (size_t i = 0; i < found; i++)
+			v[best[i].at].wanted = true;
+	}
+}

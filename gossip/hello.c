@@ -1,0 +1,382 @@
+/* Who is at the other end.
+ *
+ * Ourselves: our own uid. Both ends are closed, the target is never tried again.
+ *
+ * A second link to a peer: both ends must keep the same one without asking. The link dialled by the lower name wins; of two links of one
+ * dialler the later one (the dialler's sequence number, said in HELLO). Whoever accepted the survivor closes the other: when it is
+ * established there, it is established at its dialler too (see link.c), so at no time are the two without a link. A process that was
+ * restarted has another uid and a higher incarnation: its former link loses at once.
+ *
+ * A second holder of a name (its key or process is another). Seen by itself when it meets its namesake; seen by a third peer that can
+ * reach the present holder when the newcomer says HELLO: the newcomer is refused and told where the holder is, and the newcomer's
+ * claim is flooded as CONTEST, by which the holder hears of it; seen by either when the other's item "i" comes by gossip, which is
+ * answered by flooding our own claim. Being contested lasts until CONTEST_HOLD_MS after the last sign. Meanwhile items under our name from
+ * outside are kept out of the maps: two hosts superseding each other would never end.
+ *
+ * An item "i" of a lower incarnation than ours is our former self, or a host that had the name before: no sign. One of a higher incarnation may
+ * also be that, when clocks were set back; it is repeated by gossip for ever, so only its first hearing counts, and when the contest has
+ * ended without further signs, it is superseded like anything else of ours. */
+#include <assert.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "gossip/internal.h"
+
+static const struct hostport nowhere;
+
+struct hostport gossip_link_published(const struct link *l)
+{
+	struct hostport h = l->remote;
+	if (!l->outbound)
+		h.port = l->port;
+	return h;
+}
+
+void gossip_hello_send(struct gossip *g, struct link *l)
+{
+	struct message m = { .type = MESSAGE_HELLO };
+	m.u.hello = (struct message_hello){
+		.name = g->self,
+		.incarnation = g->incarnation,
+		.uid = g->uid,
+		.dial_seq = l->my_seq,
+		.port = g->port,
+		.protocol = MESSAGE_PROTOCOL,
+		.nickname = slice_str(g->nickname),
+		.version = slice_str(g->version),
+	};
+	l->hello_sent = gossip_link_send(g, l, &m);
+	if (!l->hello_sent)
+		gossip_link_close(g, l, "out of memory");
+}
+
+/* Contests */
+
+static const char *at_text(struct hostport h, char out[HOSTPORT_TEXT])
+{
+	if (h.ip.family == 0)
+		(void)snprintf(out, HOSTPORT_TEXT, "an unknown address");
+	else
+		hostport_format(h, out);
+	return out;
+}
+
+void gossip_contest_say(struct gossip *g)
+{
+	if (g->contested == g->contest_said)
+		return;
+	char *text = arena_dup(g->out->arena, g->contest_text, strlen(g->contest_text) + 1);
+	struct gossip_action *a = text ? gossip_act(g, GOSSIP_CONTESTED) : NULL;
+	if (!a) {
+		g->nomem = true;
+		return;
+	}
+	a->u.contested.on = g->contested;
+	a->u.contested.other = g->contest_by;
+	a->u.contested.text = text;
+	g->contest_said = g->contested;
+}
+
+static void contest_sign(struct gossip *g, struct hostport by)
+{
+	char name[PEER_TEXT], at[HOSTPORT_TEXT];
+	g->contest_until_ms = g->now + CONTEST_HOLD_MS;
+	gossip_timer_set(g, &g->contest_timer, g->contest_until_ms);
+	if (by.ip.family != 0 || !g->contested)
+		g->contest_by = by;
+	(void)snprintf(g->contest_text, sizeof g->contest_text,
+		"another host, at %s, uses our peer name %s: start one of the two with another --name, or remove the state directory "
+		"that was copied; until then no addresses are given out here",
+		at_text(g->contest_by, at), peer_format(g->self, name));
+	if (g->contested)
+		return;
+	g->contested = true;
+	gossip_act_note(g, NOTE_ERROR, false, "%s", g->contest_text);
+}
+
+void gossip_contest_timer(struct gossip *g)
+{
+	if (g->now < g->contest_until_ms) {
+		gossip_timer_set(g, &g->contest_timer, g->contest_until_ms);
+		return;
+	}
+	char name[PEER_TEXT];
+	g->contested = false;
+	g->former = g->claimed;
+	(void)snprintf(g->contest_text, sizeof g->contest_text, "no other host was seen with our peer name %s for %d s",
+		peer_format(g->self, name), CONTEST_HOLD_MS / 1000);
+	gossip_act_note(g, NOTE_INFO, false, "%s", g->contest_text);
+}
+
+bool gossip_contest_guard(void *ctx, const struct crdt_item *it)
+{
+	const struct gossip *g = ctx;
+	(void)it;
+	return g->contested;
+}
+
+bool gossip_contest_guard_peers(void *ctx, const struct crdt_item *it)
+{
+	struct gossip *g = ctx;
+	struct slice sub = crdt_subkey(it->key);
+	struct peer_info info;
+	if (it->live && sub.n == 1 && sub.p[0] == 'i' && it->stamp.inc >= g->incarnation && stamp_cmp(it->stamp, g->former) > 0 &&
+		peer_info_decode(it->value, &info) == ERR_OK && info.uid != g->uid) {
+		if (stamp_cmp(it->stamp, g->claimed) > 0) {
+			g->claimed = it->stamp;
+			g->claim_heard = true;
+			g->claim_at = info.n_addresses > 0 ? info.addresses[0] : nowhere;
+		}
+		return true;
+	}
+	return g->contested;
+}
+
+/* To all neighbours but one, once per claim and CONTEST_SEEN_MS. */
+static void flood(struct gossip *g, const struct message_contest *c, const struct link *except)
+{
+	for (size_t i = 0; i < CONTEST_SEEN; i++) {
+		struct flood_seen *s = &g->seen[i];
+		if (s->name == c->name && s->uid == c->uid && g->now < s->at_ms + CONTEST_SEEN_MS)
+			return;
+	}
+	g->seen[g->seen_at++ % CONTEST_SEEN] = (struct flood_seen){ c->name, c->uid, g->now };
+	struct message m = { .type = MESSAGE_CONTEST };
+	m.u.contest = *c;
+	for (size_t i = 0; i < g->n_links; i++)
+		if (g->links[i]->stage == STAGE_ESTABLISHED && g->links[i] != except)
+			(void)gossip_link_send(g, g->links[i], &m);
+}
+
+void gossip_contest_heard(struct gossip *g)
+{
+	if (!g->claim_heard)
+		return;
+	g->claim_heard = false;
+	contest_sign(g, g->claim_at);
+	struct message_contest c = { .name = g->self, .uid = g->uid, .incarnation = g->incarnation, .hops = GOSSIP_HOPS_MAX };
+	memcpy(c.key, g->key, sizeof c.key);
+	if (g->n_addresses > 0)
+		c.address = g->addresses[0];
+	flood(g, &c, NULL);
+}
+
+void gossip_contest_received(struct gossip *g, struct link *l, const struct message_contest *c)
+{
+	struct message_contest on = *c;
+	if (on.address.ip.family == 0 && l->peer == on.name)
+		on.address = gossip_link_published(l);
+	if (on.name == g->self) {
+		if (on.uid != g->uid)
+			contest_sign(g, on.address);
+		return;
+	}
+	if (on.hops == 0)
+		return;
+	on.hops--;
+	flood(g, &on, l);
+}
+
+/* A newcomer whose name is in use by someone whom we can reach. */
+static void refuse_namesake(struct gossip *g, struct link *l, const struct message_hello *h, struct hostport holder)
+{
+	char who[160], at[HOSTPORT_TEXT], text[REASON_MAX];
+	(void)snprintf(text, sizeof text, "the peer name is in use by the host at %s", at_text(holder, at));
+	g->counters.handshakes_duplicate++;
+	gossip_act_note(g, NOTE_WARNING, false, "refused %s: %s", gossip_link_who(l, who), text);
+	struct message_contest c = { .name = h->name,
+		.uid = h->uid,
+		.incarnation = h->incarnation,
+		.address = gossip_link_published(l),
+		.hops = GOSSIP_HOPS_MAX };
+	memcpy(c.key, l->key, sizeof c.key);
+	flood(g, &c, NULL);
+	gossip_connect_failed(g, l, LINK_FAILED, RETRY_RARELY, text);
+	gossip_link_bye(g, l, BYE_DUPLICATE_NAME, holder, text);
+}
+
+/* Our own name from another process. */
+static void meet_namesake(struct gossip *g, struct link *l)
+{
+	char at[HOSTPORT_TEXT], text[REASON_MAX];
+	struct hostport other = gossip_link_published(l);
+	(void)snprintf(text, sizeof text, "the host at %s uses our peer name", at_text(other, at));
+	g->counters.handshakes_duplicate++;
+	contest_sign(g, other);
+	gossip_connect_failed(g, l, LINK_FAILED, RETRY_RARELY, text);
+	struct hostport ours = l->local;
+	ours.port = g->port;
+	gossip_link_bye(g, l, BYE_DUPLICATE_NAME, ours, text);
+}
+
+static void meet_self(struct gossip *g, struct link *l)
+{
+	g->counters.handshakes_duplicate++;
+	gossip_connect_failed(g, l, LINK_FAILED, RETRY_NEVER, "is ourselves");
+	gossip_link_bye(g, l, BYE_SELF, nowhere, "is ourselves");
+}
+
+/* Duplicates */
+
+static uint64_t dialler(const struct gossip *g, const struct link *l)
+{
+	return l->outbound ? g->self : l->peer;
+}
+
+static bool wins(const struct gossip *g, const struct link *a, const struct link *b)
+{
+	uint64_t da = dialler(g, a), db = dialler(g, b);
+	if (da != db)
+		return da < db;
+	return (a->outbound ? a->my_seq : a->dial_seq) > (b->outbound ? b->my_seq : b->dial_seq);
+}
+
+static void lose(struct gossip *g, struct link *loser, const struct link *survivor)
+{
+	g->counters.handshakes_duplicate++;
+	gossip_connect_failed(g, loser, LINK_RETRYING, RETRY_SOON, gossip_bye_reason_text(BYE_DUPLICATE));
+	if (!survivor->outbound) {
+		gossip_link_bye(g, loser, BYE_DUPLICATE, nowhere, gossip_bye_reason_text(BYE_DUPLICATE));
+		return;
+	}
+	gossip_link_move(g, loser, STAGE_REPLACED);
+	gossip_timer_set(g, &loser->timer, g->now + LINK_LINGER_MS);
+}
+
+/* HELLO */
+
+static void establish(struct gossip *g, struct link *l, struct peer *p)
+{
+	struct link *old = p->link;
+	gossip_link_move(g, l, STAGE_ESTABLISHED);
+	l->established_ms = l->last_in_ms = g->now;
+	l->gap_mean = GOSSIP_HEARTBEAT_MS * 8;
+	l->gap_dev = 0;
+	p->link = l;
+	g->counters.handshakes_ok++;
+	g->publish_links = true;
+	g->topology_dirty = true;
+	g->routes->stale = true;
+	if (old)
+		lose(g, old, l);
+	gossip_connect_linked(g, l, p);
+	gossip_timer_set(g, &l->timer, g->now); /* the first ping, for the round trip */
+	gossip_spread_established(g, l);
+	if (old)
+		return;
+	char who[160];
+	gossip_act_note(g, NOTE_INFO, false, "linked with %s", gossip_link_who(l, who));
+}
+
+static size_t established(const struct gossip *g)
+{
+	size_t n = 0;
+	for (size_t i = 0; i < g->n_links; i++)
+		n += g->links[i]->stage == STAGE_ESTABLISHED ? 1 : 0;
+	return n;
+}
+
+/* True when the newcomer may have the name; else it has been refused. */
+static bool name_is_free(struct gossip *g, struct link *l, struct peer *p, const struct message_hello *h)
+{
+	struct link *old = p ? p->link : NULL;
+	if (old && old->uid != h->uid) {
+		if (memcmp(old->key, l->key, sizeof l->key) != 0 || h->incarnation <= old->incarnation) {
+			refuse_namesake(g, l, h, gossip_link_published(old));
+			return false;
+		}
+		gossip_link_close(g, old, "it was restarted");
+		return true;
+	}
+	if (!old && p && p->has_info && memcmp(p->key, l->key, sizeof l->key) != 0 && gossip_reachable(g, p->name)) {
+		struct ip at, local;
+		struct hostport holder = nowhere;
+		if (gossip_underlay(g, p->name, &at, &local))
+			holder = (struct hostport){ at, p->port };
+		refuse_namesake(g, l, h, holder);
+		return false;
+	}
+	return true;
+}
+
+static void take_hello(struct link *l, const struct message_hello *h)
+{
+	l->hello_seen = true;
+	l->peer = h->name;
+	l->uid = h->uid;
+	l->incarnation = h->incarnation;
+	l->dial_seq = h->dial_seq;
+	l->port = h->port;
+	size_t n = h->nickname.n < sizeof l->nickname - 1 ? h->nickname.n : sizeof l->nickname - 1;
+	if (n > 0)
+		memcpy(l->nickname, h->nickname.p, n);
+	memcpy(l->key, session_remote_key(l->session), sizeof l->key);
+}
+
+void gossip_hello_received(struct gossip *g, struct link *l, const struct message_hello *h)
+{
+	take_hello(l, h);
+	if (!l->hello_sent)
+		gossip_hello_send(g, l);
+	if (l->stage == STAGE_CLOSED)
+		return;
+	if (h->uid == g->uid && h->name == g->self) {
+		meet_self(g, l);
+		return;
+	}
+	if (h->name == g->self) {
+		meet_namesake(g, l);
+		return;
+	}
+	struct peer *p = gossip_peer_find(g, h->name);
+	if (!name_is_free(g, l, p, h))
+		return;
+	gossip_connect_reached(g, l);
+	p = gossip_peer_get(g, h->name); /* it may have gone with the link of its former self */
+	bool full = g->conn_limit > 0 && p && !p->link && established(g) >= g->conn_limit;
+	if (!p || full) {
+		char text[80];
+		(void)snprintf(text, sizeof text, p ? "connection limit (%zu) reached" : "out of memory, or more than %zu peers",
+			p ? g->conn_limit : (size_t)PEERS_MAX);
+		gossip_connect_failed(g, l, LINK_RETRYING, RETRY_RARELY, text);
+		gossip_link_bye(g, l, BYE_LIMIT, nowhere, text);
+		if (p && !p->has_info && !p->has_links)
+			gossip_peer_free(g, p);
+		return;
+	}
+	if (p->link && !wins(g, l, p->link)) {
+		lose(g, l, p->link);
+		return;
+	}
+	establish(g, l, p);
+}
+
+void gossip_bye_received(struct gossip *g, struct link *l, const struct message_bye *b)
+{
+	char text[REASON_MAX], at[HOSTPORT_TEXT], who[160];
+	enum retry how = RETRY_BACKOFF;
+	enum link_state show = LINK_RETRYING;
+	bool words = b->text.n > 0 && (b->reason == BYE_OTHER || b->reason == BYE_MALFORMED);
+	(void)snprintf(text, sizeof text, "%s%s%.*s", gossip_bye_reason_text(b->reason), words ? ": " : "",
+		words ? (int)b->text.n : 0, words ? (const char *)b->text.p : "");
+	switch (b->reason) {
+	case BYE_DUPLICATE: how = RETRY_SOON; break;
+	case BYE_DUPLICATE_NAME:
+		(void)snprintf(text, sizeof text, "the other end says that the host at %s has our peer name", at_text(b->address, at));
+		how = RETRY_RARELY;
+		show = LINK_FAILED;
+		if (l->peer != g->self) /* else met directly, and known better from HELLO */
+			contest_sign(g, b->address);
+		break;
+	case BYE_LIMIT: how = RETRY_RARELY; break;
+	case BYE_VERSION: show = LINK_FAILED; break;
+	case BYE_MALFORMED: gossip_act_note(g, NOTE_WARNING, false, "the link to %s: %s", gossip_link_who(l, who), text); break;
+	case BYE_OTHER:
+	case BYE_STOPPING:
+	case BYE_SELF:
+	case BYE_TIMEOUT:
+	case BYE_REASONS: break;
+	}
+	gossip_connect_failed(g, l, show, how, text);
+	gossip_link_close(g, l, text);
+}

@@ -1,0 +1,304 @@
+/* What the files of this folder share. Nobody else includes it.
+ *
+ *   gossip.c    the step: events and due timers in, then finish() once: publish, choose, flush, send, close
+ *   action.c    actions, notes, timers
+ *   link.c      one connection: stages, handshake, heartbeats, what comes over it
+ *   hello.c     who is at the other end: ourselves, a second link, a second holder of a name
+ *   connect.c   whom to dial and when;  choose.c  which peers are wanted
+ *   spread.c    slots, deltas, reconciliation;  peers.c  what is known of peers, and routes
+ *
+ * Memory may run out anywhere. What must not be lost then is kept as state that needs no memory (a flag, a stage, bytes that were not
+ * handed over) and finished by a later step, which the retry deadline brings about. */
+#ifndef WEFT_GOSSIP_INTERNAL_H
+#define WEFT_GOSSIP_INTERNAL_H
+
+#include "base/bucket.h"
+#include "base/heap.h"
+#include "base/map.h"
+#include "base/rng.h"
+#include "gossip/gossip.h"
+#include "gossip/message.h"
+#include "gossip/session.h"
+
+#define LINK_BUSY_BYTES        (64u << 10) /* unsent bytes above which deltas wait */
+#define LINK_FULL_BYTES        (4u << 20)  /* unsent bytes above which unicasts are dropped */
+#define LINK_DEADLINE_FACTOR   5           /* the adaptive deadline is at most so many times the configured one */
+#define LINK_RTT_EVERY_MS      10000
+#define LINK_LINGER_MS         2000   /* a replaced link waits so long for the other end to close it */
+#define LINK_STEADY_MS         10000  /* a link that lived so long ends its target's back-off */
+#define CONNECT_ADDRESS_MS     2000   /* per address, when a peer has several */
+#define CONNECT_YIELD_MS       300    /* the lower name dials first */
+#define CONNECT_RECENT_MS      600000 /* lost less than that ago: */
+#define CONNECT_RECENT_MAX_MS  4000   /* back-off is capped so */
+#define CONNECT_RARELY_MS      30000  /* after a name collision */
+#define CONNECT_CANDIDATES_MAX 32
+#define CONNECT_SELF_MAX       32 /* addresses found to be ourselves */
+#define CHOOSE_FULL_MESH_MAX   32 /* peers, ourselves included */
+#define PUBLISH_COALESCE_MS    20
+#define PEERS_MAX              16384
+#define CONTEST_HOLD_MS        60000
+#define CONTEST_REPEAT_MS      10000 /* our own claim is flooded at most so often */
+#define CONTEST_SEEN           16    /* floods remembered */
+#define CONTEST_SEEN_MS        5000
+#define ACCEPT_BURST           64
+#define ACCEPT_PER_SECOND      50
+#define RETRY_MS               10 /* after memory ran out */
+#define RECON_SOON_MS          50 /* after a link was lost */
+#define REASON_MAX             160
+
+enum timer_kind {
+	TIMER_LINK,
+	TIMER_TARGET,
+	TIMER_PEER,
+	TIMER_PUBLISH,
+	TIMER_RECON,
+	TIMER_RECON_SOON,
+	TIMER_CONTEST,
+	TIMER_KINDS
+};
+/* First member of what it belongs to. at_ms stays when the heap had no memory for it: gossip_timers_repair(). */
+struct timer {
+	struct heap_node node;
+	enum timer_kind kind;
+	uint64_t at_ms; /* 0: off */
+};
+
+/* Something to dial again and again. First member of struct target and of struct peer. */
+struct dial {
+	struct timer timer;
+	uint64_t conn; /* under way, 0: none */
+	unsigned failures;
+	uint64_t since_ms;
+	enum link_state state; /* LINK_RETRYING or LINK_FAILED, for show */
+	bool never;            /* it is ourselves */
+	bool tried;
+	char reason[REASON_MAX];
+};
+
+struct target {
+	struct dial dial;
+	char text[GOSSIP_TARGET_TEXT];
+	char host[256];
+	uint16_t port;
+	bool literal; /* host is an address: at */
+	struct hostport at;
+	uint64_t peer; /* who answered there last */
+};
+
+struct peer_link {
+	uint64_t name;
+	bool outbound;
+	struct hostport address; /* family 0: not said */
+};
+
+struct peer {
+	struct dial dial; /* by discovery */
+	uint64_t name;
+	bool has_info, has_links, wanted;
+	uint64_t uid;
+	uint8_t key[32];
+	uint16_t port;
+	struct hostport addresses[GOSSIP_ADDRESSES_MAX];
+	size_t n_addresses;
+	struct peer_link *links; /* in name order */
+	size_t n_links;
+	struct link *link; /* established, or NULL */
+	size_t next_address;
+	uint64_t known_ms, lost_ms; /* 0: never lost */
+	uint32_t distance;          /* routes: UINT32_MAX unreachable */
+	uint64_t next_hop;
+};
+
+/* Keys that still have to go out over one link for one channel. */
+struct slot {
+	uint8_t *keys; /* u8 length, key, … */
+	size_t len, cap, n;
+	struct map *index; /* from SLOT_INDEX_MIN keys on */
+	bool reconcile;    /* keys were lost: open a reconciliation instead */
+};
+
+enum stage { STAGE_CONNECTING, STAGE_HANDSHAKE, STAGE_ESTABLISHED, STAGE_REPLACED, STAGE_CLOSED, STAGES };
+
+struct link {
+	struct timer timer;
+	uint64_t conn;
+	bool outbound, hello_sent, hello_seen, known_address;
+	bool no_action; /* the shell knows that it is closed */
+	enum stage stage;
+	struct hostport remote, local;
+	struct session *session;
+	struct dial *dial; /* what wanted it, or NULL */
+	uint64_t opened_ms, established_ms;
+	uint64_t my_seq; /* our dial sequence number, 0 for an accepted one */
+	uint64_t peer, uid, incarnation, dial_seq;
+	uint16_t port;
+	uint8_t key[32];
+	char nickname[GOSSIP_NICKNAME_MAX + 1];
+	uint64_t last_in_ms, last_out_ms, pinged_ms;
+	uint64_t ping_id;
+	uint32_t gap_mean, gap_dev; /* ms, times 8 and times 4 */
+	uint32_t rtt_us;
+	size_t queued;   /* bytes the shell has not sent yet */
+	struct wbuf out; /* bytes not yet given to the shell */
+	bool waiting;    /* a slot is not empty */
+	struct slot slots[GOSSIP_CHANNELS_MAX];
+	char why[REASON_MAX];
+};
+
+struct channel {
+	struct crdt_map *map; /* NULL: not in use */
+	char name[32];
+};
+
+struct flood_seen {
+	uint64_t name, uid, at_ms;
+};
+
+struct routes {
+	bool stale;
+	struct peer **queue;
+	size_t cap;
+};
+
+struct gossip {
+	uint64_t self, incarnation, uid;
+	char nickname[GOSSIP_NICKNAME_MAX + 1], version[33];
+	uint8_t secret[32], key[32], psk[2][32];
+	size_t n_psk;
+	bool encrypted, discovery;
+	uint16_t port;
+	struct hostport addresses[GOSSIP_ADDRESSES_MAX];
+	size_t n_addresses, conn_limit;
+	uint32_t deadline_ms;
+	uint8_t extra[512];
+	size_t n_extra;
+	struct rng rng;
+	uint64_t now, seq;
+
+	struct channel channels[GOSSIP_CHANNELS_MAX]; /* by id */
+	struct link **links;                          /* in the order they were opened */
+	size_t n_links, cap_links, n_half_open;
+	struct map *by_conn;
+	struct target **targets;
+	size_t n_targets, cap_targets;
+	struct peer **peers; /* in name order */
+	size_t n_peers, cap_peers;
+	struct map *by_name;
+	struct routes *routes;
+	struct hostport self_at[CONNECT_SELF_MAX];
+	size_t n_self_at;
+
+	struct heap timers;
+	bool timers_lost;
+	struct timer publish_timer, recon_timer, recon_soon_timer, contest_timer;
+	bool publish_links, publish_info;
+	uint64_t published_ms;
+	bool topology_dirty, choose_dirty, peers_stale;
+	struct bucket accept;
+	uint64_t orphans[8]; /* connections we had no memory for, to be closed */
+	size_t n_orphans;
+
+	bool contested, contest_said;
+	uint64_t contest_until_ms, contest_flooded_ms;
+	struct hostport contest_by;
+	char contest_text[REASON_MAX * 2];
+	struct stamp former;      /* what is said under our name up to this stamp was said by no living namesake */
+	struct stamp claimed;     /* the latest such item heard, */
+	bool claim_heard;         /* just now, */
+	struct hostport claim_at; /* published with this address */
+	struct flood_seen seen[CONTEST_SEEN];
+	size_t seen_at;
+
+	struct gossip_counters counters;
+	struct gossip_actions *out; /* during a step */
+	bool nomem;                 /* something is left to do */
+	struct wbuf scratch, batch;
+};
+
+/* action.c */
+struct gossip_action *gossip_act(struct gossip *g, enum gossip_action_kind kind); /* NULL: out of memory, said in g->nomem */
+bool gossip_act_reserve(struct gossip *g, size_t n);
+void gossip_act_note(struct gossip *g, enum note_level level, bool stranger, const char *fmt, ...) PRINTF_LIKE(4, 5);
+void gossip_timer_init(struct timer *t, enum timer_kind kind);
+void gossip_timer_set(struct gossip *g, struct timer *t, uint64_t at_ms);
+void gossip_timer_off(struct gossip *g, struct timer *t);
+void gossip_timers_repair(struct gossip *g);
+
+/* peers.c */
+struct peer *gossip_peer_find(const struct gossip *g, uint64_t name);
+struct peer *gossip_peer_get(struct gossip *g, uint64_t name); /* makes it; NULL: out of memory or too many */
+void gossip_peer_free(struct gossip *g, struct peer *p);
+void gossip_peers_refresh(struct gossip *g, uint64_t owner); /* its items in `peers` have changed */
+void gossip_peers_repair(struct gossip *g);
+void gossip_peers_changed(struct gossip *g, const struct crdt_changes *ch);
+void gossip_peers_routes(const struct gossip *g);
+bool gossip_peers_linked(const struct gossip *g, uint64_t a, uint64_t b); /* both publish it */
+/* The field order is fixed, so that equal infos are equal bytes. */
+void gossip_peer_info_encode(struct wbuf *w, const struct peer_info *info);
+enum err gossip_peer_links_encode(struct wbuf *w, const struct peer_link *v, size_t n) MUST_CHECK;
+enum err gossip_peer_links_decode(struct slice value, struct peer_link **out, size_t *n) MUST_CHECK; /* mem_free(*out) */
+bool gossip_peers_publish(struct gossip *g); /* what is flagged of ours; false: out of memory */
+
+/* link.c */
+struct link *gossip_link_find(const struct gossip *g, uint64_t conn); /* not the closed ones */
+struct link *gossip_link_new(struct gossip *g, uint64_t conn, bool outbound);
+void gossip_link_free(struct gossip *g, struct link *l);
+void gossip_link_move(struct gossip *g, struct link *l, enum stage to);
+void gossip_link_open(struct gossip *g, struct link *l, const struct gossip_event *ev);
+void gossip_link_data(struct gossip *g, struct link *l, struct slice bytes);
+void gossip_link_drained(struct gossip *g, struct link *l, size_t queued);
+void gossip_link_lost(struct gossip *g, struct link *l, const char *why); /* the shell says so */
+void gossip_link_timer(struct gossip *g, struct link *l);
+bool gossip_link_send(struct gossip *g, struct link *l, const struct message *m);
+bool gossip_link_send_bytes(struct gossip *g, struct link *l, struct slice message);
+/* Says goodbye when there is a session, and closes. */
+void gossip_link_bye(struct gossip *g, struct link *l, enum bye_reason r, struct hostport address, const char *text);
+void gossip_link_close(struct gossip *g, struct link *l, const char *why);
+void gossip_link_malformed(struct gossip *g, struct link *l, const char *what, enum err e); /* counts, says so, closes */
+const char *gossip_link_who(const struct link *l, char out[160]); /* "name(nickname) at address", or the address */
+
+/* hello.c */
+void gossip_hello_send(struct gossip *g, struct link *l);
+void gossip_hello_received(struct gossip *g, struct link *l, const struct message_hello *h);
+void gossip_bye_received(struct gossip *g, struct link *l, const struct message_bye *b);
+void gossip_contest_received(struct gossip *g, struct link *l, const struct message_contest *c);
+bool gossip_contest_guard(void *ctx, const struct crdt_item *it); /* asked by the maps: true keeps an item under our name out */
+bool gossip_contest_guard_peers(void *ctx, const struct crdt_item *it); /* the same for `peers`, whose items tell who it is */
+void gossip_contest_heard(struct gossip *g);                            /* after a merge: does what the guard could not do then */
+void gossip_contest_timer(struct gossip *g);
+void gossip_contest_say(struct gossip *g);
+struct hostport gossip_link_published(const struct link *l); /* where others can reach the peer of this link */
+
+/* connect.c */
+enum err gossip_connect_target(struct gossip *g, const char *text) MUST_CHECK;
+enum err gossip_connect_forget(struct gossip *g, const char *text) MUST_CHECK;
+void gossip_connect_target_timer(struct gossip *g, struct target *t);
+void gossip_connect_peer_timer(struct gossip *g, struct peer *p);
+void gossip_connect_reached(struct gossip *g, struct link *l);                                      /* we know who answered */
+void gossip_connect_linked(struct gossip *g, struct link *l, struct peer *p);                       /* established */
+void gossip_connect_unlinked(struct gossip *g, struct peer *p, uint64_t lived_ms, const char *why); /* its link is gone */
+enum retry { RETRY_BACKOFF, RETRY_SOON, RETRY_RARELY, RETRY_NEVER };
+void gossip_connect_failed(struct gossip *g, struct link *l, enum link_state show, enum retry how, const char *reason);
+void gossip_connect_sign_of_life(struct gossip *g, struct peer *p); /* it has published something */
+void gossip_connect_choose(struct gossip *g);
+bool gossip_connect_known_address(const struct gossip *g, struct ip ip);
+
+/* choose.c */
+struct choice {
+	uint64_t name;
+	bool usable, wanted;
+};
+void gossip_choose(uint64_t self, struct choice *v, size_t n);
+
+/* spread.c */
+void gossip_spread_news(struct gossip *g, uint8_t channel, const struct crdt_changes *ch, const struct link *source);
+void gossip_spread_delta(struct gossip *g, struct link *l, const struct message_state *m);
+void gossip_spread_recon(struct gossip *g, struct link *l, const struct message_state *m);
+void gossip_spread_established(struct gossip *g, struct link *l);
+void gossip_spread_random(struct gossip *g);
+void gossip_spread_flush(struct gossip *g, struct link *l);
+void gossip_spread_unicast(struct gossip *g, const struct message_unicast *u, bool ours);
+size_t gossip_slot_bytes(const struct link *l);
+void gossip_slot_free(struct slot *s);
+
+#endif
