@@ -299,6 +299,9 @@ static void growing_writer_out_of_memory(void **state)
 	wbuf_bytes(&w, big, sizeof big);
 	assert_int_equal(wbuf_end(&w), ERR_OK);
 	assert_true(slice_eq(wbuf_slice(&w), slice_of(big, sizeof big)));
+	/* The old reason is forgotten with the old failure. */
+	assert_null(wbuf_reserve(&w, 10000));
+	assert_int_equal(wbuf_end(&w), ERR_LIMIT);
 	wbuf_free(&w);
 	assert_int_equal(mem_live(), live);
 }

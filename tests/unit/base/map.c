@@ -234,8 +234,9 @@ static void out_of_memory_changes_nothing(void **state)
 	unsigned refused = 0;
 	for (size_t k = 0; k < KEYS; k++) {
 		void *old = &other;
-		for (size_t at = 1;; at++) {
-			mem_fail_at(at, true);
+		/* The n-th allocation alone, then the n-th and all after it. */
+		for (size_t try = 2;; try++) {
+			mem_fail_at(try / 2, try % 2);
 			long live = mem_live();
 			enum err e = map_put(m, key_of(k, buf), &values[k], &old);
 			mem_fail_at(0, false);

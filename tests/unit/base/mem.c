@@ -218,6 +218,19 @@ static void arena_reset_keeps_one_block(void **state)
 	arena_free(a);
 }
 
+/* 8 KiB in pieces of 16 fill one block to its last byte and no further. */
+static void arena_fills_a_block_exactly(void **state)
+{
+	(void)state;
+	struct arena *a = arena_new();
+	for (int i = 0; i < 8192 / 16; i++)
+		assert_non_null(arena_alloc(a, 16));
+	assert_int_equal(mem_live(), 2);
+	assert_non_null(arena_alloc(a, 16));
+	assert_int_equal(mem_live(), 3);
+	arena_free(a);
+}
+
 static void arena_drops_an_oversized_block(void **state)
 {
 	(void)state;
@@ -271,7 +284,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		T(blocks_are_counted), T(realloc_keeps_bytes), T(product_overflow), T(fails_once), T(fails_for_ever), T(threads_are_apart),
 		T(grow_doubles), T(grow_fails_cleanly), T(arena_gives_apart_and_aligned), T(arena_reset_keeps_one_block),
-		T(arena_drops_an_oversized_block), T(arena_out_of_memory), T(arena_copies_and_prints),
+		T(arena_fills_a_block_exactly), T(arena_drops_an_oversized_block), T(arena_out_of_memory), T(arena_copies_and_prints),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
