@@ -1,0 +1,366 @@
+/* Decisions about frames: a table of cases both ways, the table's own laws, and random tables and frames against a slow model. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "base/rng.h"
+#include "router/core/encap.h"
+#include "router/core/fwd.h"
+
+#define SELF 1u
+
+static struct ip v4(uint8_t last)
+{
+	return ip_v4(UINT32_C(0xc0000200) + last);
+}
+
+static struct mac mac(uint8_t last)
+{
+	return (struct mac){ { 0x02, 0, 0, 0, 0, last } };
+}
+
+static const struct mac everyone = { { 0xff, 0xff, 0xff, 0xff, 0xff, 0xff } };
+
+/* Hosts 2 (members), 3 (none), 4 (members, nowhere to send to), 5 (members). MACs 1 ours, 2 3 4 5 theirs, 9 of host 9, whom we do not know. */
+static struct fwd_table *usual(void)
+{
+	struct fwd_peer peers[5] = {
+		{ .name = 5, .to = { v4(5), 6783 }, .member = true },
+		{ .name = 2, .to = { v4(2), 6783 }, .from = { v4(22) }, .n_from = 1, .member = true },
+		{ .name = SELF, .to = { v4(1), 6783 }, .member = true },
+		{ .name = 3, .to = { v4(3), 7000 } },
+		{ .name = 4, .member = true, .from = { v4(4) }, .n_from = 1 },
+	};
+	const struct fwd_mac macs[] = { { mac(9), 9 }, { mac(5), 5 }, { mac(1), SELF }, { mac(2), 2 }, { mac(4), 4 }, { mac(3), 3 } };
+	struct fwd_table *t;
+	assert_int_equal(fwd_table_new(SELF, peers, 5, macs, 6, &t), ERR_OK);
+	return t;
+}
+
+struct frame {
+	uint8_t b[128];
+	size_t n;
+};
+
+static struct frame frame_of(struct mac dst, struct mac src, uint16_t type)
+{
+	struct frame f = { .n = 60 };
+	memcpy(f.b, dst.b, 6);
+	memcpy(f.b + 6, src.b, 6);
+	f.b[12] = (uint8_t)(type >> 8);
+	f.b[13] = (uint8_t)type;
+	return f;
+}
+
+static struct slice bytes(const struct frame *f)
+{
+	return slice_of(f->b, f->n);
+}
+
+static struct frame arp(struct mac src, uint32_t sender, uint32_t target)
+{
+	static const uint8_t head[8] = { 0, 1, 8, 0, 6, 4, 0, 1 };
+	struct frame f = frame_of(everyone, src, 0x0806);
+	memcpy(f.b + 14, head, 8);
+	memcpy(f.b + 28, ip_v4(sender).b, 4);
+	memcpy(f.b + 38, ip_v4(target).b, 4);
+	f.n = 42;
+	return f;
+}
+
+static struct frame ip4(struct mac dst, struct mac src, uint32_t from, uint32_t to)
+{
+	struct frame f = frame_of(dst, src, 0x0800);
+	f.b[14] = 0x45;
+	memcpy(f.b + 26, ip_v4(from).b, 4);
+	memcpy(f.b + 30, ip_v4(to).b, 4);
+	return f;
+}
+
+/* Puts n VLAN tags behind the addresses. */
+static struct frame tagged(struct frame f, unsigned n)
+{
+	for (; n > 0; n--) {
+		static const uint8_t tag[4] = { 0x81, 0, 0, 7 };
+		memmove(f.b + 16, f.b + 12, f.n - 12);
+		memcpy(f.b + 12, tag, 4);
+		f.n += 4;
+	}
+	return f;
+}
+
+static void goes_to(const struct fwd_table *t, struct frame f, uint64_t name)
+{
+	struct fwd_verdict v = fwd_decide(t, bytes(&f));
+	assert_int_equal(v.drop, FWD_PASSED);
+	assert_false(v.flood);
+	assert_int_equal(v.n, 1);
+	assert_int_equal(fwd_table_peer(t, v.peers[0])->name, name);
+}
+
+static void goes_to_members(const struct fwd_table *t, struct frame f)
+{
+	struct fwd_verdict v = fwd_decide(t, bytes(&f));
+	assert_int_equal(v.drop, FWD_PASSED);
+	assert_true(v.flood);
+	assert_int_equal(v.n, 2); /* once each; not ourselves, not who has no members, not who cannot be reached */
+	assert_int_equal(fwd_table_peer(t, v.peers[0])->name, 2);
+	assert_int_equal(fwd_table_peer(t, v.peers[1])->name, 5);
+}
+
+static void is_dropped(const struct fwd_table *t, struct frame f, enum fwd_drop why)
+{
+	struct fwd_verdict v = fwd_decide(t, bytes(&f));
+	assert_string_equal(fwd_drop_name(v.drop), fwd_drop_name(why));
+	assert_int_equal(v.n, 0);
+}
+
+static void outgoing(void **s)
+{
+	(void)s;
+	struct fwd_table *t = usual();
+	goes_to(t, frame_of(mac(2), mac(1), 0x86dd), 2);
+	goes_to(t, frame_of(mac(3), mac(1), 0x86dd), 3);
+	goes_to(t, frame_of(mac(5), mac(77), 0x0801), 5); /* a source nobody has published yet */
+	goes_to_members(t, frame_of(everyone, mac(1), 0x86dd));
+	goes_to_members(t, frame_of((struct mac){ { 0x33, 0x33, 0, 0, 0, 1 } }, mac(1), 0x86dd));
+	goes_to_members(t, frame_of(mac(88), mac(1), 0x86dd)); /* unknown destination */
+	is_dropped(t, frame_of(mac(4), mac(1), 0x86dd), FWD_NO_PEER);
+	is_dropped(t, frame_of(mac(9), mac(1), 0x86dd), FWD_NO_PEER);
+	is_dropped(t, frame_of(mac(1), mac(77), 0x86dd), FWD_LOCAL);
+	is_dropped(t, frame_of(mac(2), mac(3), 0x86dd), FWD_FORGED);
+	is_dropped(t, frame_of(everyone, mac(9), 0x86dd), FWD_FORGED);
+	is_dropped(t, frame_of(mac(2), everyone, 0x86dd), FWD_MALFORMED);
+	for (uint8_t i = 0; i < 16; i++)
+		is_dropped(t, frame_of((struct mac){ { 1, 0x80, 0xc2, 0, 0, i } }, mac(1), 0x88cc), FWD_LINK_LOCAL);
+	goes_to_members(t, frame_of((struct mac){ { 1, 0x80, 0xc2, 0, 0, 0x10 } }, mac(1), 0x88cc));
+	fwd_table_free(t);
+}
+
+static void dns_address(void **s)
+{
+	(void)s;
+	struct fwd_table *t = usual();
+	const uint32_t a = UINT32_C(0x0a200001), b = UINT32_C(0x0a200002), dns = UINT32_C(0xa9fe4353);
+	assert_int_equal(dns, WEFT_DNS_V4);
+	goes_to_members(t, arp(mac(1), a, b));
+	goes_to(t, ip4(mac(2), mac(1), a, b), 2);
+	for (unsigned tags = 0; tags <= 2; tags++) {
+		is_dropped(t, tagged(arp(mac(1), a, dns), tags), FWD_DNS_ADDRESS);
+		is_dropped(t, tagged(arp(mac(1), dns, b), tags), FWD_DNS_ADDRESS);
+		is_dropped(t, tagged(ip4(mac(2), mac(1), a, dns), tags), FWD_DNS_ADDRESS);
+		is_dropped(t, tagged(ip4(mac(2), mac(1), dns, b), tags), FWD_DNS_ADDRESS);
+		is_dropped(t, tagged(ip4(mac(88), mac(1), dns, b), tags), FWD_DNS_ADDRESS);
+	}
+	goes_to_members(t, tagged(arp(mac(1), a, b), 2));
+	is_dropped(t, tagged(arp(mac(1), a, b), 3), FWD_MALFORMED);
+	/* Cut before the address is known. */
+	struct frame f = arp(mac(1), a, dns), g = ip4(mac(2), mac(1), a, dns);
+	for (f.n = 0; f.n < 42; f.n++)
+		is_dropped(t, f, FWD_MALFORMED);
+	for (g.n = 0; g.n < 34; g.n++)
+		is_dropped(t, g, FWD_MALFORMED);
+	/* ARP for something else than IPv4 is not ours to read. */
+	f = arp(mac(1), a, dns);
+	f.b[16] = 0x08, f.b[17] = 0x01;
+	goes_to_members(t, f);
+	fwd_table_free(t);
+}
+
+static void incoming(void **s)
+{
+	(void)s;
+	struct fwd_table *t = usual();
+	const struct frame f = frame_of(mac(1), mac(2), 0x86dd), unknown = frame_of(everyone, mac(66), 0x86dd);
+	size_t peer = 99;
+	assert_int_equal(fwd_accept(t, 2, SELF, v4(2), bytes(&f), &peer), FWD_PASSED);
+	assert_int_equal(fwd_table_peer(t, peer)->name, 2);
+	assert_int_equal(fwd_accept(t, 2, SELF, v4(22), bytes(&f), &peer), FWD_PASSED);
+	assert_int_equal(fwd_accept(t, 2, SELF, v4(2), bytes(&unknown), &peer), FWD_PASSED);
+	const struct frame own4 = frame_of(mac(1), mac(4), 0x86dd);
+	assert_int_equal(fwd_accept(t, 4, SELF, v4(4), bytes(&own4), &peer), FWD_PASSED); /* cannot be sent to, may send */
+	peer = 99;
+	assert_int_equal(fwd_accept(t, 2, SELF, v4(3), bytes(&f), &peer), FWD_STRANGER); /* another host's address */
+	assert_int_equal(fwd_accept(t, 2, SELF, (struct ip){ 0 }, bytes(&f), &peer), FWD_STRANGER);
+	assert_int_equal(fwd_accept(t, 4, SELF, (struct ip){ 0 }, bytes(&own4), &peer), FWD_STRANGER);
+	assert_int_equal(fwd_accept(t, 9, SELF, v4(9), bytes(&f), &peer), FWD_STRANGER);
+	assert_int_equal(fwd_accept(t, SELF, SELF, v4(1), bytes(&f), &peer), FWD_STRANGER); /* ourselves */
+	assert_int_equal(fwd_accept(t, 2, 3, v4(2), bytes(&f), &peer), FWD_NOT_OURS);
+	/* Source MACs of a third host, of us, of a host we do not know. */
+	for (uint8_t i = 1; i <= 9; i++) {
+		const struct frame forged = frame_of(everyone, mac(i), 0x86dd);
+		bool refused = i == 1 || i == 3 || i == 4 || i == 5 || i == 9;
+		assert_int_equal(fwd_accept(t, 2, SELF, v4(2), bytes(&forged), &peer), refused ? FWD_FORGED : FWD_PASSED);
+	}
+	const struct frame dns = arp(mac(2), WEFT_DNS_V4, UINT32_C(0x0a200001)),
+					   stp = frame_of((struct mac){ { 1, 0x80, 0xc2, 0, 0, 0 } }, mac(2), 39);
+	assert_int_equal(fwd_accept(t, 2, SELF, v4(2), bytes(&dns), &peer), FWD_DNS_ADDRESS);
+	assert_int_equal(fwd_accept(t, 2, SELF, v4(2), bytes(&stp), &peer), FWD_LINK_LOCAL);
+	assert_int_equal(fwd_accept(t, 2, SELF, v4(2), slice_of(f.b, 13), &peer), FWD_MALFORMED);
+	assert_int_equal(fwd_accept(t, 2, SELF, v4(2), slice_of(NULL, 0), &peer), FWD_MALFORMED);
+	fwd_table_free(t);
+}
+
+static void tables(void **s)
+{
+	(void)s;
+	struct fwd_table *t;
+	assert_int_equal(fwd_table_new(SELF, NULL, 0, NULL, 0, &t), ERR_OK);
+	is_dropped(t, frame_of(everyone, mac(1), 0x86dd), FWD_NO_PEER);
+	is_dropped(t, frame_of(mac(2), mac(1), 0x86dd), FWD_NO_PEER);
+	fwd_table_free(t);
+	const struct fwd_peer twice[] = { { .name = 7 }, { .name = 8 }, { .name = 7 } },
+						  bad = { .name = 2, .n_from = FWD_FROM_MAX + 1 };
+	assert_int_equal(fwd_table_new(SELF, twice, 3, NULL, 0, &t), ERR_DUPLICATE);
+	assert_int_equal(fwd_table_new(SELF, &bad, 1, NULL, 0, &t), ERR_RANGE);
+	assert_int_equal(fwd_table_new(SELF, twice, FWD_PEERS_MAX + 1, NULL, 0, &t), ERR_LIMIT);
+	assert_int_equal(fwd_table_new(SELF, NULL, 0, NULL, FWD_MACS_MAX + 1, &t), ERR_LIMIT);
+	/* One MAC claimed by two: the lower name, whatever the order. */
+	const struct fwd_peer two[] = { { .name = 7, .to = { v4(7), 1 } }, { .name = 8, .to = { v4(8), 1 } } };
+	const struct fwd_mac ab[] = { { mac(3), 8 }, { mac(3), 7 } }, ba[] = { { mac(3), 7 }, { mac(3), 8 } };
+	assert_int_equal(fwd_table_new(SELF, two, 2, ab, 2, &t), ERR_OK);
+	goes_to(t, frame_of(mac(3), mac(1), 0x86dd), 7);
+	fwd_table_free(t);
+	assert_int_equal(fwd_table_new(SELF, two, 2, ba, 2, &t), ERR_OK);
+	goes_to(t, frame_of(mac(3), mac(1), 0x86dd), 7);
+	assert_int_equal(fwd_table_self(t), SELF);
+	assert_int_equal(fwd_table_peers(t), 2);
+	fwd_table_free(t);
+	fwd_table_free(NULL);
+	for (int i = 0; i < FWD_DROPS; i++)
+		assert_true(strlen(fwd_drop_name((enum fwd_drop)i)) > 0);
+}
+
+static void memory_out(void **s)
+{
+	(void)s;
+	const struct fwd_peer peer = { .name = 7 };
+	const struct fwd_mac m = { mac(3), 7 };
+	const long before = mem_live();
+	size_t failed = 0;
+	for (size_t n = 1;; n++) {
+		struct fwd_table *t = NULL;
+		mem_fail_at(n, false);
+		enum err e = fwd_table_new(SELF, &peer, 1, &m, 1, &t);
+		mem_fail_at(0, false);
+		if (e == ERR_OK) {
+			fwd_table_free(t);
+			break;
+		}
+		assert_int_equal(e, ERR_NOMEM);
+		assert_null(t);
+		failed++;
+	}
+	assert_true(failed >= 4);
+	assert_int_equal(mem_live(), before);
+}
+
+/* Random tables and well-formed frames: the answer of a linear search. */
+static void model(void **s)
+{
+	(void)s;
+	const uint64_t seed = 4711;
+	printf("seed %llu\n", (unsigned long long)seed);
+	struct rng g;
+	rng_seed(&g, seed);
+	size_t unicasts = 0, floods = 0, accepted = 0;
+	for (int round = 0; round < 400; round++) {
+		struct fwd_peer peers[12] = { 0 };
+		struct fwd_mac macs[40];
+		size_t n_peers = rng_below(&g, 12), n_macs = rng_below(&g, 40), members = 0;
+		for (size_t i = 0; i < n_peers; i++) {
+			peers[i].name = 2 + i * 3;
+			if (rng_chance(&g, 800000))
+				peers[i].to = (struct hostport){ v4((uint8_t)i), 1 };
+			peers[i].member = rng_chance(&g, 500000);
+			members += peers[i].member && peers[i].to.ip.family;
+		}
+		rng_shuffle(&g, peers, n_peers, sizeof *peers);
+		for (size_t i = 0; i < n_macs; i++)
+			macs[i] = (struct fwd_mac){ mac((uint8_t)i), rng_below(&g, 14) * 3 + (rng_chance(&g, 100000) ? 1 : 2) };
+		rng_shuffle(&g, macs, n_macs, sizeof *macs);
+		struct fwd_table *t;
+		assert_int_equal(fwd_table_new(SELF, peers, n_peers, macs, n_macs, &t), ERR_OK);
+		for (int k = 0; k < 300; k++) {
+			struct mac dst = mac((uint8_t)rng_below(&g, 50)), src = mac((uint8_t)rng_below(&g, 50));
+			struct frame f = frame_of(dst, src, 0x1234);
+			uint64_t dst_peer = 0, src_peer = 0;
+			const struct fwd_peer *to = NULL;
+			for (size_t i = 0; i < n_macs; i++) {
+				dst_peer = mac_eq(macs[i].mac, dst) ? macs[i].peer : dst_peer;
+				src_peer = mac_eq(macs[i].mac, src) ? macs[i].peer : src_peer;
+			}
+			for (size_t i = 0; i < n_peers; i++)
+				if (peers[i].name == dst_peer)
+					to = &peers[i];
+			struct fwd_verdict v = fwd_decide(t, bytes(&f));
+			if (src_peer && src_peer != SELF) {
+				assert_int_equal(v.drop, FWD_FORGED);
+			} else if (dst_peer == SELF) {
+				assert_int_equal(v.drop, FWD_LOCAL);
+			} else if (dst_peer ? !to || !to->to.ip.family : !members) {
+				assert_int_equal(v.drop, FWD_NO_PEER);
+			} else if (dst_peer) {
+				assert_true(v.drop == FWD_PASSED && v.n == 1 && fwd_table_peer(t, v.peers[0])->name == dst_peer);
+				unicasts++;
+			} else {
+				assert_true(v.drop == FWD_PASSED && v.flood && v.n == members);
+				floods++;
+			}
+			if (n_peers == 0)
+				continue;
+			const struct fwd_peer *from = &peers[rng_below(&g, n_peers)];
+			size_t at;
+			enum fwd_drop d = fwd_accept(t, from->name, SELF, from->to.ip, bytes(&f), &at);
+			bool good = from->to.ip.family && (!src_peer || src_peer == from->name);
+			assert_int_equal(d == FWD_PASSED, good);
+			accepted += good;
+		}
+		fwd_table_free(t);
+	}
+	assert_true(unicasts > 1000 && floods > 1000 && accepted > 1000);
+}
+
+static void header(void **s)
+{
+	(void)s;
+	const struct encap_head h = {
+		.type = ENCAP_CLEAR, .hops = 8, .src = UINT64_C(0x010203040506), .dst = UINT64_C(0x0a0b0c0d0e0f)
+	};
+	static const uint8_t golden[16] = { 0x11, 0, 8, 0, 1, 2, 3, 4, 5, 6, 0xa, 0xb, 0xc, 0xd, 0xe, 0xf };
+	uint8_t b[20] = { 0 };
+	encap_write(b, &h);
+	assert_memory_equal(b, golden, 16);
+	b[16] = 0x77;
+	struct encap_head back = { 0 };
+	struct slice frame;
+	assert_int_equal(encap_read(slice_of(b, 17), &back, &frame), FWD_PASSED);
+	assert_true(back.src == h.src && back.dst == h.dst && back.hops == 8 && back.type == ENCAP_CLEAR && back.flags == 0);
+	assert_true(frame.n == 1 && frame.p[0] == 0x77);
+	assert_int_equal(encap_read(slice_of(b, 16), &back, &frame), FWD_PASSED);
+	assert_int_equal(frame.n, 0);
+	for (size_t n = 0; n < 16; n++)
+		assert_int_equal(encap_read(slice_of(b, n), &back, &frame), FWD_BAD_HEADER);
+	b[3] = 0xff; /* reserved: not looked at */
+	assert_int_equal(encap_read(slice_of(b, 17), &back, &frame), FWD_PASSED);
+	b[0] = 0x21;
+	assert_int_equal(encap_read(slice_of(b, 17), &back, &frame), FWD_BAD_VERSION);
+	b[0] = 0x12;
+	assert_int_equal(encap_read(slice_of(b, 17), &back, &frame), FWD_BAD_HEADER);
+	b[0] = 0x11;
+	b[1] = 0x80;
+	assert_int_equal(encap_read(slice_of(b, 17), &back, &frame), FWD_BAD_HEADER);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = { cmocka_unit_test(outgoing), cmocka_unit_test(dns_address), cmocka_unit_test(incoming),
+		cmocka_unit_test(tables), cmocka_unit_test(memory_out), cmocka_unit_test(model), cmocka_unit_test(header) };
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
