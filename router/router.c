@@ -544,15 +544,10 @@ static enum err open_conns(struct router *r, struct err_note *note)
 	return conns_new(&r->conns, r->loop, r->opt->host, r->opt->port, &handlers, r, note);
 }
 
-static void targets_of_old(struct router *r, struct core_event *ev)
-{
-	run(r, ev);
-}
-
 static enum err start_core(struct router *r)
 {
 	struct core_actions acts;
-	struct core_event connect = { .kind = CORE_CONNECT, .replace = true };
+	struct core_event connect = { .kind = CORE_CONNECT };
 
 	core_actions_init(&acts, step_arena(r));
 	enum err err = core_start(r->core, router_now_ms(r), r->opt->resume, &acts);
@@ -565,7 +560,7 @@ static enum err start_core(struct router *r)
 	connect.targets = (const char *const *)r->opt->peers;
 	connect.n_targets = r->opt->n_peers;
 	connect.replace = !r->opt->resume;
-	targets_of_old(r, &connect);
+	run(r, &connect);
 	return ERR_OK;
 }
 

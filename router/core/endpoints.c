@@ -86,6 +86,17 @@ static void record_encode(struct wbuf *w, const struct core_endpoint *e)
 	value_encode(w, e);
 }
 
+static bool same(const struct core_endpoint *a, const struct core_endpoint *b)
+{
+	if (a->peer != b->peer || !mac_eq(a->mac, b->mac) || strcmp(a->ident, b->ident) != 0 || strcmp(a->network, b->network) != 0 ||
+	    a->n_addrs != b->n_addrs)
+		return false;
+	for (size_t i = 0; i < a->n_addrs; i++)
+		if (!prefix_eq(a->addrs[i], b->addrs[i]))
+			return false;
+	return true;
+}
+
 static enum err refresh_key(struct core *c, struct slice key, bool *moved)
 {
 	struct crdt_item it;
@@ -100,7 +111,7 @@ static enum err refresh_key(struct core *c, struct slice key, bool *moved)
 		return ERR_OK;
 	}
 	if (have != NULL) {
-		if (memcmp(have, &e, sizeof(e)) != 0) {
+		if (!same(have, &e)) {
 			*have = e;
 			*moved = true;
 		}

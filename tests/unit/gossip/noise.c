@@ -8,7 +8,7 @@
 #include "base/mem.h"
 #include "gossip/noise.h"
 
-#define VECTORS WEFT_SHARED "/data/noise-vectors.json"
+#define VECTORS WEFT_GOLDEN "/noise-vectors.json"
 
 struct bytes {
 	uint8_t p[512];

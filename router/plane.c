@@ -1,0 +1,431 @@
+/* Theory of operation. What the kernel's bridge should know of other hosts' containers follows from the core alone: for each remote endpoint
+ * the uplink of its host's path. plane_apply makes that list, compares it with what was programmed last (c->fdb; at start: what the kernel
+ * still has from a former daemon, which is kept where it is right), and sends only the differences. The userspace path gets a whole new
+ * table each time: it needs more (who is a member, who may send), and swapping it costs it nothing. */
+#include "router/plane.h"
+
+#include <ifaddrs.h>
+#include <net/if.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/map.h"
+#include "base/mem.h"
+#include "router/core/fwd.h"
+#include "router/log.h"
+#include "router/tap.h"
+#include "router/userspace.h"
+
+/* What the dearest path costs: sealed userspace over IPv6 (DESIGN section 5). */
+enum { MTU_OVERHEAD = 94, MTU_FALLBACK = 1500 };
+
+struct fdb_entry {
+	enum link_uplink uplink;
+	struct ip underlay;
+	bool wanted; /* during plane_apply */
+};
+
+struct plane {
+	struct plane_cfg cfg;
+	struct kernel *kernel;
+	struct userspace *userspace;
+	struct map *fdb; /* mac -> struct fdb_entry, as the kernel has it */
+	uint32_t mtu;
+	size_t failures;
+	int tap;
+};
+
+/* --- the underlay ------------------------------------------------------------------------------------------------------------------- */
+
+static struct ip ip_of(const struct sockaddr *sa)
+{
+	struct ip ip = { 0 };
+
+	if (sa != NULL && sa->sa_family == AF_INET) {
+		struct sockaddr_in in;
+		memcpy(&in, sa, sizeof(in));
+		ip = ip_v4(ntohl(in.sin_addr.s_addr));
+	} else if (sa != NULL && sa->sa_family == AF_INET6) {
+		struct sockaddr_in6 in6;
+		memcpy(&in6, sa, sizeof(in6));
+		ip.family = 6;
+		memcpy(ip.b, in6.sin6_addr.s6_addr, 16);
+	}
+	return ip;
+}
+
+static bool ours_or_dockers(const char *name)
+{
+	static const char *const prefixes[] = { "weft", "vethwe", "docker", "br-", "veth", "virbr", "cni" };
+
+	for (size_t i = 0; i < sizeof(prefixes) / sizeof(prefixes[0]); i++)
+		if (strncmp(name, prefixes[i], strlen(prefixes[i])) == 0)
+			return true;
+	return false;
+}
+
+static bool link_local(struct ip ip)
+{
+	if (ip.family == 4)
+		return ip.b[0] == 169 && ip.b[1] == 254;
+	return ip.b[0] == 0xfe && (ip.b[1] & 0xc0) == 0x80;
+}
+
+static bool usable(const struct ifaddrs *a, struct ip *ip)
+{
+	*ip = ip_of(a->ifa_addr);
+	return ip->family != 0 && (a->ifa_flags & IFF_UP) != 0 && (a->ifa_flags & IFF_LOOPBACK) == 0 && !ours_or_dockers(a->ifa_name) &&
+	       !link_local(*ip);
+}
+
+size_t underlay_addresses(struct ip *out, size_t max)
+{
+	struct ifaddrs *list = NULL;
+	size_t n = 0;
+	struct ip ip;
+
+	if (getifaddrs(&list) != 0)
+		return 0;
+	for (const struct ifaddrs *a = list; a != NULL && n < max; a = a->ifa_next)
+		if (usable(a, &ip))
+			out[n++] = ip;
+	freeifaddrs(list);
+	return n;
+}
+
+static uint32_t mtu_of_device(const char *name)
+{
+	struct ifreq req;
+	uint32_t mtu = 0;
+	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+
+	if (fd < 0)
+		return 0;
+	memset(&req, 0, sizeof(req));
+	(void)snprintf(req.ifr_name, sizeof(req.ifr_name), "%s", name);
+	if (ioctl(fd, SIOCGIFMTU, &req) == 0 && req.ifr_mtu > 0)
+		mtu = (uint32_t)req.ifr_mtu;
+	(void)close(fd);
+	return mtu;
+}
+
+uint32_t underlay_mtu_of(struct ip local)
+{
+	struct ifaddrs *list = NULL;
+	uint32_t mtu = 0;
+
+	if (getifaddrs(&list) != 0)
+		return 0;
+	for (const struct ifaddrs *a = list; a != NULL && mtu == 0; a = a->ifa_next)
+		if (ip_eq(ip_of(a->ifa_addr), local))
+			mtu = mtu_of_device(a->ifa_name);
+	freeifaddrs(list);
+	return mtu;
+}
+
+/* The smallest MTU among the interfaces by which other hosts may be reached. */
+static uint32_t smallest_mtu(struct ip host)
+{
+	struct ifaddrs *list = NULL;
+	uint32_t least = 0;
+	struct ip ip;
+
+	if (host.family != 0)
+		return underlay_mtu_of(host);
+	if (getifaddrs(&list) != 0)
+		return 0;
+	for (const struct ifaddrs *a = list; a != NULL; a = a->ifa_next) {
+		if (!usable(a, &ip))
+			continue;
+		uint32_t mtu = mtu_of_device(a->ifa_name);
+		if (mtu != 0 && (least == 0 || mtu < least))
+			least = mtu;
+	}
+	freeifaddrs(list);
+	return least;
+}
+
+static uint32_t container_mtu(const struct plane_cfg *cfg)
+{
+	uint32_t mtu = cfg->mtu;
+
+	if (mtu == 0) {
+		uint32_t under = smallest_mtu(cfg->host);
+		if (under == 0)
+			under = MTU_FALLBACK;
+		mtu = under > MTU_OVERHEAD ? under - MTU_OVERHEAD : LINK_MTU_MIN;
+	}
+	if (mtu < LINK_MTU_MIN)
+		mtu = LINK_MTU_MIN;
+	return mtu > LINK_MTU_MAX ? LINK_MTU_MAX : mtu;
+}
+
+/* --- devices -------------------------------------------------------------------------------------------------------------------------- */
+
+static void remember(const struct link_fdb *e, void *arg)
+{
+	struct plane *p = arg;
+	struct fdb_entry *have = mem_zalloc(1, sizeof(*have));
+
+	if (have == NULL)
+		return;
+	have->uplink = e->uplink;
+	have->underlay = e->underlay;
+	if (map_put(p->fdb, slice_of(e->mac.b, 6), have, NULL) != ERR_OK)
+		mem_free(have);
+}
+
+static enum err open_devices(struct plane *p, struct err_note *note)
+{
+	struct link_vxlan vxlan = { .vni = WEFT_VNI_DEFAULT, .port = p->cfg.vxlan_port, .local = p->cfg.host };
+	enum err err = kernel_open(NULL, &p->kernel, note);
+
+	if (err == ERR_OK)
+		err = link_bridge(p->kernel, link_peer_mac(p->cfg.self), p->mtu, note);
+	if (err == ERR_OK)
+		err = link_dns_address(p->kernel, note);
+	if (err == ERR_OK)
+		err = p->cfg.fastdp ? link_vxlan(p->kernel, &vxlan, p->mtu, note) : link_vxlan_remove(p->kernel, note);
+	if (err == ERR_OK)
+		err = tap_open(kernel_tap_name(p->kernel), &p->tap, note);
+	if (err == ERR_OK)
+		err = link_tap(p->kernel, p->mtu, note);
+	return err;
+}
+
+enum err plane_open(struct plane **out, const struct plane_cfg *cfg, struct err_note *note)
+{
+	struct plane *p = mem_zalloc(1, sizeof(*p));
+
+	if (p == NULL)
+		return err_note(note, ERR_NOMEM, "out of memory");
+	p->cfg = *cfg;
+	p->tap = -1;
+	p->mtu = container_mtu(cfg);
+	p->fdb = map_new(cfg->self);
+	enum err err = p->fdb == NULL ? err_note(note, ERR_NOMEM, "out of memory") : open_devices(p, note);
+	if (err == ERR_OK)
+		err = userspace_start(p->tap, (struct hostport){ .ip = cfg->host, .port = cfg->udp_port }, &p->userspace, note);
+	if (err == ERR_OK)
+		err = link_fdb_list(p->kernel, remember, p, note);
+	if (err != ERR_OK) {
+		plane_close(p);
+		return err;
+	}
+	*out = p;
+	return ERR_OK;
+}
+
+static void fdb_clear(struct plane *p)
+{
+	struct slice key;
+	void *value;
+
+	for (size_t it = 0; map_next(p->fdb, &it, &key, &value);)
+		mem_free(map_del(p->fdb, key));
+}
+
+void plane_close(struct plane *p)
+{
+	if (p == NULL)
+		return;
+	userspace_stop(p->userspace);
+	if (p->tap >= 0)
+		(void)close(p->tap);
+	kernel_close(p->kernel);
+	if (p->fdb != NULL)
+		fdb_clear(p);
+	map_free(p->fdb);
+	mem_free(p);
+}
+
+/* --- forwarding ----------------------------------------------------------------------------------------------------------------------- */
+
+static void set(struct plane *p, struct mac mac, enum link_uplink uplink, struct ip underlay)
+{
+	struct slice key = slice_of(mac.b, 6);
+	struct fdb_entry *have = map_get(p->fdb, key);
+	struct err_note note = { "" };
+	char text[MAC_TEXT];
+
+	if (uplink != LINK_FAST)
+		underlay = (struct ip){ 0 };
+	if (have != NULL)
+		have->wanted = true;
+	if (have != NULL && have->uplink == uplink && ip_eq(have->underlay, underlay))
+		return;
+	enum err err = link_fdb_set(p->kernel, mac, uplink, underlay, &note);
+	if (err == ERR_OK && have == NULL) {
+		have = mem_zalloc(1, sizeof(*have));
+		if (have == NULL || map_put(p->fdb, key, have, NULL) != ERR_OK) {
+			mem_free(have);
+			return; /* set again next time: harmless */
+		}
+	}
+	if (err != ERR_OK) {
+		p->failures++;
+		log_write(p->cfg.log, LOG_LEVEL_WARNING, "forwarding to %s is not set: %s", mac_format(mac, text), note.text);
+		return;
+	}
+	have->uplink = uplink;
+	have->underlay = underlay;
+	have->wanted = true;
+}
+
+static void remove_unwanted(struct plane *p)
+{
+	struct slice key;
+	void *value;
+
+	for (size_t it = 0; map_next(p->fdb, &it, &key, &value);) {
+		struct fdb_entry *e = value;
+		struct err_note note = { "" };
+		struct rbuf r;
+		if (e->wanted) {
+			e->wanted = false;
+			continue;
+		}
+		rbuf_init(&r, key.p, key.n);
+		struct mac mac = rbuf_mac(&r);
+		if (link_fdb_del(p->kernel, mac, &note) != ERR_OK) {
+			p->failures++;
+			log_write(p->cfg.log, LOG_LEVEL_WARNING, "a forwarding entry is not removed: %s", note.text);
+			continue;
+		}
+		mem_free(map_del(p->fdb, key));
+	}
+}
+
+static void apply_fdb(struct plane *p, const struct core *core)
+{
+	const struct core_endpoint *e;
+
+	for (size_t it = 0; core_next_remote(core, &it, &e);) {
+		struct path_view path;
+		if (!core_path(core, e->peer, &path) || path.path == PATH_NONE)
+			continue;
+		set(p, e->mac, path.path == PATH_FAST ? LINK_FAST : LINK_USERSPACE, path.underlay);
+	}
+	remove_unwanted(p);
+}
+
+static bool is_member(const struct core *core, uint64_t peer)
+{
+	const struct core_endpoint *e;
+
+	for (size_t it = 0; core_next_remote(core, &it, &e);)
+		if (e->peer == peer)
+			return true;
+	return false;
+}
+
+/* A peer may send from the address we reach it at and from those it publishes. */
+static void fill_peer(const struct core *core, uint64_t name, struct fwd_peer *out)
+{
+	struct path_view path;
+	struct peer_info info;
+
+	*out = (struct fwd_peer){ .name = name };
+	if (core_path(core, name, &path) && path.path != PATH_NONE && path.userspace_port != 0)
+		out->to = (struct hostport){ .ip = path.underlay, .port = path.userspace_port };
+	if (gossip_peer(core_gossip(core), name, &info))
+		for (size_t i = 0; i < info.n_addresses && out->n_from < FWD_FROM_MAX; i++)
+			out->from[out->n_from++] = info.addresses[i].ip;
+	out->member = is_member(core, name);
+}
+
+static size_t count_peers(const struct core *core)
+{
+	uint64_t it = 0, name;
+	size_t n = 0;
+
+	while (gossip_next_peer(core_gossip(core), &it, &name))
+		n++;
+	return n;
+}
+
+static size_t count_endpoints(const struct core *core)
+{
+	const struct core_endpoint *e;
+	size_t n = 0;
+
+	for (size_t it = 0; core_next_remote(core, &it, &e);)
+		n++;
+	for (size_t it = 0; core_next_local(core, &it, &e);)
+		n++;
+	return n;
+}
+
+static struct fwd_table *make_table(struct plane *p, const struct core *core)
+{
+	size_t n_peers = 0, n_macs = 0;
+	struct fwd_peer *peers = mem_zalloc(count_peers(core) + 1, sizeof(*peers));
+	struct fwd_mac *macs = mem_zalloc(count_endpoints(core) + 1, sizeof(*macs));
+	const struct core_endpoint *e;
+	struct fwd_table *t = NULL;
+	uint64_t at = 0, name;
+
+	if (peers != NULL && macs != NULL) {
+		while (gossip_next_peer(core_gossip(core), &at, &name))
+			if (name != p->cfg.self)
+				fill_peer(core, name, &peers[n_peers++]);
+		for (size_t it = 0; core_next_remote(core, &it, &e);)
+			macs[n_macs++] = (struct fwd_mac){ .mac = e->mac, .peer = e->peer };
+		for (size_t it = 0; core_next_local(core, &it, &e);)
+			macs[n_macs++] = (struct fwd_mac){ .mac = e->mac, .peer = p->cfg.self };
+		if (fwd_table_new(p->cfg.self, peers, n_peers, macs, n_macs, &t) != ERR_OK)
+			t = NULL;
+	}
+	mem_free(peers);
+	mem_free(macs);
+	return t;
+}
+
+void plane_apply(struct plane *p, const struct core *core)
+{
+	if (p->userspace == NULL)
+		return; /* reset */
+	struct fwd_table *t = make_table(p, core);
+	/* the userspace path first: a MAC that moves there must find it ready */
+	if (t == NULL || userspace_set_table(p->userspace, t) != ERR_OK) {
+		fwd_table_free(t);
+		p->failures++;
+		log_write(p->cfg.log, LOG_LEVEL_WARNING, "the userspace path keeps its old table: out of memory");
+	}
+	apply_fdb(p, core);
+}
+
+enum err plane_reset(struct plane *p, struct err_note *note)
+{
+	userspace_stop(p->userspace);
+	p->userspace = NULL;
+	if (p->tap >= 0)
+		(void)close(p->tap);
+	p->tap = -1;
+	fdb_clear(p);
+	return link_reset(p->kernel, note);
+}
+
+struct kernel *plane_kernel(struct plane *p)
+{
+	return p->kernel;
+}
+
+struct userspace *plane_userspace(struct plane *p)
+{
+	return p->userspace;
+}
+
+uint32_t plane_container_mtu(const struct plane *p)
+{
+	return p->mtu;
+}
+
+size_t plane_failures(const struct plane *p)
+{
+	return p->failures;
+}

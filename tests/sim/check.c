@@ -1,0 +1,169 @@
+/* The invariants of DESIGN section 8 that the present features allow: 1, 2, 3, 5 and 9. */
+#include <string.h>
+
+#include "base/mem.h"
+#include "dns/name.h"
+#include "dns/table.h"
+#include "tests/sim/sim.h"
+
+static void text_of(struct ip ip, char out[IP_TEXT])
+{
+	(void)ip_format(ip, out);
+}
+
+/* 1. No address is leased to two live containers. */
+void check_address_given(struct node *n, struct container *c, struct ip addr)
+{
+	struct world *w = n->w;
+	void *old = NULL;
+	char text[IP_TEXT];
+
+	text_of(addr, text);
+	sim_trace(w, "node %zu gives %s to c%llu", n->index, text, (unsigned long long)c->number);
+	if (map_put64(w->addresses, ip_to_v4(addr), (void *)(uintptr_t)c->number, &old) != ERR_OK)
+		sim_must(NULL);
+	if (old != NULL && (uint64_t)(uintptr_t)old != c->number)
+		sim_fail(w, "invariant 1: node %zu gave %s to c%llu while c%llu uses it", n->index, text, (unsigned long long)c->number,
+		         (unsigned long long)(uintptr_t)old);
+}
+
+void check_address_gone(struct node *n, struct container *c)
+{
+	(void)map_del64(n->w->addresses, ip_to_v4(c->addr));
+}
+
+/* 2. The ring covers the range in every view, at every step; 5. no disagreement breaks a link. */
+void check_after_step(struct node *n)
+{
+	struct world *w = n->w;
+	const struct crdt_map *ring = core_channel(n->core, CHANNEL_RING);
+	struct fingerprint now = crdt_map_fingerprint(ring, (struct slice){ NULL, 0 }, (struct slice){ NULL, 0 });
+	struct err_note note = { "" };
+
+	if (gossip_counters(core_gossip(n->core))->malformed > 0)
+		sim_fail(w, "invariant 5: node %zu found a message of another node malformed", n->index);
+	if (fingerprint_eq(now, n->ring_seen))
+		return;
+	n->ring_seen = now;
+	if (ring_check(ring, w->universe, &note) != ERR_OK)
+		sim_fail(w, "invariant 2: ring of node %zu: %s", n->index, note.text);
+}
+
+/* 9. After any crash: every container that got an address still has its lease. */
+void check_after_start(struct node *n)
+{
+	for (size_t i = 0; i < n->n_containers; i++) {
+		const struct container *c = &n->containers[i];
+		char ident[24], text[IP_TEXT];
+		if (!c->live)
+			continue;
+		(void)snprintf(ident, sizeof(ident), "c%llu", (unsigned long long)c->number);
+		const char *holder = ipam_holder(core_ipam(n->core), ip_to_v4(c->addr));
+		text_of(c->addr, text);
+		if (holder == NULL || strcmp(holder, ident) != 0)
+			sim_fail(n->w, "invariant 9: node %zu forgot in a crash that %s has %s", n->index, ident, text);
+	}
+}
+
+static void complain(struct world *w, bool final, const char *what, size_t node)
+{
+	if (final)
+		sim_fail(w, "invariant 3: not at rest: %s (node %zu)", what, node);
+}
+
+/* 3. After quiet: equal digests everywhere. */
+static bool digests_equal(struct world *w, bool final)
+{
+	struct slice all = { NULL, 0 };
+
+	for (uint8_t id = CHANNEL_PEERS; id <= CHANNEL_NETWORKS; id++) {
+		struct fingerprint first = { 0 };
+		for (size_t i = 0; i < w->cfg.nodes; i++) {
+			struct fingerprint f = crdt_map_fingerprint(core_channel(w->nodes[i].core, id), all, all);
+			if (i == 0)
+				first = f;
+			else if (!fingerprint_eq(first, f)) {
+				char what[64];
+				(void)snprintf(what, sizeof(what), "channel %u differs from node 0's", id);
+				complain(w, final, what, i);
+				return false;
+			}
+		}
+	}
+	return true;
+}
+
+/* 3. Every live name resolves on every node, no dead one does. */
+static bool names_right(struct world *w, bool final)
+{
+	for (size_t at = 0; at < w->cfg.nodes; at++) {
+		const struct dns_table *table = core_names(w->nodes[at].core);
+		size_t live = 0;
+		for (size_t i = 0; i < w->cfg.nodes; i++) {
+			for (size_t k = 0; k < w->nodes[i].n_containers; k++) {
+				const struct container *c = &w->nodes[i].containers[k];
+				const struct ip *found[4];
+				struct dns_name name;
+				char fqdn[48];
+				if (!c->live)
+					continue;
+				live++;
+				(void)snprintf(fqdn, sizeof(fqdn), "c%llu.weft.local.", (unsigned long long)c->number);
+				if (dns_name_parse(fqdn, &name) != ERR_OK)
+					sim_must(NULL);
+				if (dns_table_addresses(table, &name, 4, found, 4) != 1 || !ip_eq(*found[0], c->addr)) {
+					complain(w, final, fqdn, at);
+					return false;
+				}
+			}
+		}
+		if (dns_table_count_reachable(table) != live) {
+			complain(w, final, "a dead name still resolves", at);
+			return false;
+		}
+	}
+	return true;
+}
+
+static bool requests_answered(struct world *w, bool final)
+{
+	for (size_t i = 0; i < w->cfg.nodes; i++) {
+		for (size_t k = 0; k < w->nodes[i].n_containers; k++) {
+			const struct container *c = &w->nodes[i].containers[k];
+			if (c->live || c->given_up)
+				continue;
+			if (final) {
+				struct ipam_view v;
+				ipam_view(core_ipam(w->nodes[i].core), &v);
+				sim_fail(w, "liveness: c%llu on node %zu still waits for an address (%s)", (unsigned long long)c->number, i, v.text);
+			}
+			return false;
+		}
+	}
+	return true;
+}
+
+/* 5. Links: once all is healed, every pair that should be linked is. */
+static bool all_reachable(struct world *w, bool final)
+{
+	for (size_t i = 0; i < w->cfg.nodes; i++) {
+		for (size_t k = 0; k < w->cfg.nodes; k++) {
+			if (!gossip_reachable(core_gossip(w->nodes[i].core), w->nodes[k].name)) {
+				complain(w, final, "a node cannot be reached", i);
+				return false;
+			}
+		}
+	}
+	return true;
+}
+
+bool check_at_rest(struct world *w, bool final)
+{
+	for (size_t i = 0; i < w->cfg.nodes; i++) {
+		if (w->nodes[i].core == NULL) {
+			complain(w, final, "a node is down", i);
+			return false;
+		}
+	}
+	return all_reachable(w, final) && requests_answered(w, final) && digests_equal(w, final) && names_right(w, final);
+}

@@ -1,0 +1,478 @@
+/* One host. Its disk takes a step's records all or none (one transaction); it can die before that, after it, or after any prefix of
+ * the actions that follow. Its containers outlive the daemon, as network namespaces do; they end with the disk (a reinstalled host). */
+#include <sodium.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "dns/name.h"
+#include "tests/sim/sim.h"
+
+enum { RESTART_MIN_US = 50000, RESTART_MAX_US = 8000000, PORT = 6783, SIM_IDENT = 24 };
+
+struct blob {
+	size_t n;
+	uint8_t bytes[];
+};
+
+uint64_t node_now_ms(const struct node *n)
+{
+	return n->w->now_us / 1000 + n->slow_ms * 0;
+}
+
+static void ident_of(const struct container *c, char out[SIM_IDENT])
+{
+	(void)snprintf(out, SIM_IDENT, "c%llu", (unsigned long long)c->number);
+}
+
+static void name_of(const struct container *c, char out[SIM_IDENT + 12])
+{
+	(void)snprintf(out, SIM_IDENT + 12, "c%llu.weft.local.", (unsigned long long)c->number);
+}
+
+/* --- disk --------------------------------------------------------------------------------------------------------------------------- */
+
+static void disk_put(struct node *n, struct slice key, struct slice value)
+{
+	void *old = NULL;
+
+	if (value.p == NULL) {
+		mem_free(map_del(n->disk, key));
+		return;
+	}
+	struct blob *b = sim_must(mem_alloc(sizeof(*b) + value.n));
+	b->n = value.n;
+	if (value.n > 0)
+		memcpy(b->bytes, value.p, value.n);
+	if (map_put(n->disk, key, b, &old) != ERR_OK)
+		sim_must(NULL);
+	mem_free(old);
+}
+
+static void disk_erase(struct node *n)
+{
+	struct slice key;
+	void *value;
+
+	for (size_t it = 0; map_next(n->disk, &it, &key, &value);)
+		mem_free(map_del(n->disk, key));
+}
+
+/* --- life -------------------------------------------------------------------------------------------------------------------------- */
+
+static void new_identity(struct node *n)
+{
+	uint8_t h[16];
+
+	rng_fill(&n->w->rng, n->secret, sizeof(n->secret));
+	(void)crypto_generichash(h, sizeof(h), n->secret, sizeof(n->secret), NULL, 0);
+	n->name = UINT64_C(0x020000000000) | (uint64_t)h[0] << 32 | (uint64_t)h[1] << 24 | (uint64_t)h[2] << 16 | n->index;
+}
+
+void node_die(struct node *n, bool silently)
+{
+	struct world *w = n->w;
+
+	if (n->core == NULL)
+		return;
+	sim_trace(w, "node %zu dies%s", n->index, silently ? " without a word" : "");
+	net_node_died(n, silently);
+	core_free(n->core);
+	n->core = NULL;
+	n->life++;
+	n->crash_in = -1;
+	n->disk_full = false;
+	for (size_t i = 0; i < n->n_containers; i++)
+		n->containers[i].request = 0; /* its clients ask again after the restart */
+	(void)sim_schedule(w, rng_between(&w->rng, RESTART_MIN_US, RESTART_MAX_US), SIM_REVIVE, n->index);
+}
+
+/* The host is installed anew: another identity, no containers. It must not vote in the first agreement in place of its former self,
+ * whose promises it does not know (docs/adr: ring and first agreement), so it comes back as an observer. */
+void node_lose_disk(struct node *n)
+{
+	n->lost_disk = true;
+	n->observer = true;
+	disk_erase(n);
+	for (size_t i = 0; i < n->n_containers; i++) {
+		if (n->containers[i].live)
+			check_address_gone(n, &n->containers[i]);
+	}
+	n->n_containers = 0;
+	new_identity(n);
+	n->incarnation = 0;
+}
+
+static uint32_t no_mtu(void *ctx, struct ip local)
+{
+	(void)ctx;
+	(void)local;
+	return 1500;
+}
+
+static void fill_cfg(struct node *n, struct core_cfg *cfg, uint64_t *seeds)
+{
+	struct world *w = n->w;
+	static const char *const nickname = "sim";
+
+	memset(cfg, 0, sizeof(*cfg));
+	cfg->gossip.self = n->name;
+	cfg->gossip.nickname = nickname;
+	cfg->gossip.version = "sim";
+	memcpy(cfg->gossip.static_secret, n->secret, 32);
+	cfg->gossip.n_psk = 1;
+	cfg->gossip.incarnation = n->incarnation;
+	cfg->gossip.uid = rng_u64(&w->rng);
+	cfg->gossip.port = PORT;
+	cfg->gossip.addresses[0] = (struct hostport){ .ip = ip_v4(UINT32_C(0x0a000000) + (uint32_t)n->index + 1), .port = PORT };
+	cfg->gossip.n_addresses = 1;
+	cfg->gossip.discovery = true;
+	cfg->gossip.seed = rng_u64(&w->rng);
+	cfg->ipam = true;
+	cfg->universe = w->universe;
+	cfg->default_subnet = (struct prefix){ .addr = ip_v4(w->universe.first), .len = w->universe.len };
+	cfg->init = n->observer ? IPAM_OBSERVER : w->init;
+	cfg->consensus = w->cfg.nodes;
+	cfg->fresh_store = map_count(n->disk) == 0;
+	cfg->names = true;
+	cfg->domain = "weft.local.";
+	cfg->offer = (struct path_offer){ .vxlan_port = 6784, .userspace_port = PORT };
+	cfg->underlay_mtu = no_mtu;
+	if (cfg->init == IPAM_SEED) {
+		cfg->seeds = seeds;
+		cfg->n_seeds = w->cfg.nodes;
+		for (size_t i = 0; i < w->cfg.nodes; i++)
+			seeds[i] = w->nodes[i].name;
+	}
+}
+
+static void carry_out(struct node *n, const struct core_actions *acts);
+
+static void restore(struct node *n)
+{
+	struct err_note note = { "" };
+	struct slice key;
+	void *value;
+
+	for (size_t it = 0; map_next(n->disk, &it, &key, &value);) {
+		struct blob *b = value;
+		if (core_restore(n->core, key, slice_of(b->bytes, b->n), &note) != ERR_OK) {
+			sim_fail(n->w, "node %zu cannot read back what it stored: %s", n->index, note.text);
+			return;
+		}
+	}
+}
+
+/* What the daemon does at its start with what the kernel says is attached. */
+static void reconcile(struct node *n)
+{
+	for (size_t i = 0; n->core != NULL && i < n->n_containers; i++) {
+		struct container *c = &n->containers[i];
+		char ident[SIM_IDENT];
+		ident_of(c, ident);
+		if (c->live || core_local(n->core, ident) == NULL)
+			continue;
+		struct core_event ev = { .kind = CORE_DETACHED, .ident = ident };
+		node_step(n, &ev);
+	}
+}
+
+void node_start(struct node *n)
+{
+	struct world *w = n->w;
+	struct core_cfg cfg;
+	struct err_note note = { "" };
+	struct core_actions acts;
+	const char *targets[SIM_NODES_MAX];
+	uint64_t *seeds = sim_must(mem_zalloc(w->cfg.nodes, sizeof(*seeds)));
+	size_t n_targets = 0;
+
+	n->incarnation++;
+	n->next_conn = 1;
+	n->next_request = 1;
+	fill_cfg(n, &cfg, seeds);
+	sim_trace(w, "node %zu starts, incarnation %llu", n->index, (unsigned long long)n->incarnation);
+	enum err err = core_new(&n->core, &cfg, node_now_ms(n), &note);
+	mem_free(seeds);
+	if (err != ERR_OK) {
+		sim_fail(w, "node %zu does not start: %s %s", n->index, err_text(err), note.text);
+		return;
+	}
+	restore(n);
+	arena_reset(n->arena);
+	core_actions_init(&acts, n->arena);
+	if (core_start(n->core, node_now_ms(n), true, &acts) != ERR_OK)
+		sim_fail(w, "node %zu does not start", n->index);
+	carry_out(n, &acts);
+	for (size_t i = 0; i < w->cfg.nodes; i++) {
+		if (i == n->index || (w->cfg.nodes > 32 && i != (n->index + 1) % w->cfg.nodes && i != 0))
+			continue;
+		char text[IP_TEXT];
+		targets[n_targets++] = sim_must(mem_strdup(ip_format(ip_v4(UINT32_C(0x0a000000) + (uint32_t)i + 1), text)));
+	}
+	struct core_event connect = { .kind = CORE_CONNECT, .targets = targets, .n_targets = n_targets };
+	if (n->core != NULL)
+		node_step(n, &connect);
+	for (size_t i = 0; i < n_targets; i++)
+		mem_free((void *)(uintptr_t)targets[i]);
+	if (n->core != NULL)
+		reconcile(n);
+	if (n->core != NULL)
+		check_after_start(n);
+}
+
+/* --- the core's actions ----------------------------------------------------------------------------------------------------------------- */
+
+static struct container *waiting_for(struct node *n, uint64_t request)
+{
+	for (size_t i = 0; i < n->n_containers; i++)
+		if (n->containers[i].request == request)
+			return &n->containers[i];
+	return NULL;
+}
+
+static void attach(struct node *n, struct container *c)
+{
+	struct core_endpoint e = { .peer = n->name, .n_addrs = 1 };
+	char fqdn[SIM_IDENT + 12];
+
+	ident_of(c, e.ident);
+	e.mac = (struct mac){ { 0x02, 0, (uint8_t)(c->number >> 24), (uint8_t)(c->number >> 16), (uint8_t)(c->number >> 8), (uint8_t)c->number } };
+	e.addrs[0] = (struct prefix){ .addr = c->addr, .len = n->w->universe.len };
+	(void)snprintf(e.network, sizeof(e.network), "%s", CORE_NETWORK_DEFAULT);
+	struct core_event ev = { .kind = CORE_ATTACHED, .endpoint = &e };
+	uint64_t number = c->number, life = n->life;
+	node_step(n, &ev);
+	if (n->life != life)
+		return;
+	name_of(&(struct container){ .number = number }, fqdn);
+	struct core_event put = { .kind = CORE_NAME_PUT, .ident = e.ident, .fqdn = fqdn, .addr = e.addrs[0].addr };
+	node_step(n, &put);
+}
+
+static void answered(struct node *n, const struct core_action *a)
+{
+	struct container *c = a->u.reply.request != 0 ? waiting_for(n, a->u.reply.request) : NULL;
+
+	if (c == NULL)
+		return;
+	c->request = 0;
+	if (a->u.reply.err != ERR_OK) {
+		c->given_up = true;
+		return;
+	}
+	if (c->live) { /* asked again after a restart */
+		if (!ip_eq(c->addr, a->u.reply.result.addr))
+			sim_fail(n->w, "node %zu: container c%llu got another address when it asked again", n->index, (unsigned long long)c->number);
+		return;
+	}
+	check_address_given(n, c, a->u.reply.result.addr);
+	c->addr = a->u.reply.result.addr;
+	c->live = true;
+	attach(n, c);
+}
+
+static bool dies_now(struct node *n)
+{
+	if (n->crash_in < 0)
+		return false;
+	if (n->crash_in-- > 0)
+		return false;
+	node_die(n, rng_chance(&n->w->rng, 300000));
+	return true;
+}
+
+static void act(struct node *n, const struct core_action *a)
+{
+	switch (a->kind) {
+	case CORE_DIAL:
+		net_dial(n, a->u.dial.conn, a->u.dial.host, a->u.dial.port);
+		break;
+	case CORE_SEND:
+		net_send(n, a->u.send.conn, a->u.send.bytes);
+		break;
+	case CORE_CLOSE:
+		sim_trace(n->w, "node %zu closes %llx: %s", n->index, (unsigned long long)a->u.close.conn, a->u.close.why);
+		net_close(n, a->u.close.conn);
+		break;
+	case CORE_NOTE:
+		sim_trace(n->w, "node %zu: %s", n->index, a->u.note.text);
+		break;
+	case CORE_REPLY: /* last, as in the daemon */
+	case CORE_PERSIST:
+	case CORE_FORWARDING:
+		break;
+	}
+}
+
+static void hash_action(struct world *w, const struct core_action *a)
+{
+	uint64_t h = w->trace_hash ^ (uint64_t)a->kind;
+
+	if (a->kind == CORE_SEND)
+		for (size_t i = 0; i < a->u.send.bytes.n; i++)
+			h = (h ^ a->u.send.bytes.p[i]) * UINT64_C(1099511628211);
+	w->trace_hash = h * UINT64_C(1099511628211);
+}
+
+/* Persists together, then the rest, then replies: between any two of them the host may go. Replies are copied first: each runs a step. */
+static void carry_out(struct node *n, const struct core_actions *acts)
+{
+	struct core_action *replies;
+	size_t n_replies = 0;
+	uint64_t life = n->life;
+	bool any = false;
+
+	for (size_t i = 0; i < acts->n; i++)
+		any = any || acts->v[i].kind == CORE_PERSIST;
+	if (any && n->disk_full) {
+		node_die(n, false); /* the daemon ends rather than go on with what it could not store */
+		return;
+	}
+	if (dies_now(n))
+		return;
+	replies = sim_must(mem_zalloc(acts->n + 1, sizeof(*replies)));
+	for (size_t i = 0; i < acts->n; i++) {
+		hash_action(n->w, &acts->v[i]);
+		if (acts->v[i].kind == CORE_PERSIST)
+			disk_put(n, acts->v[i].u.persist.key, acts->v[i].u.persist.value);
+		else if (acts->v[i].kind == CORE_REPLY)
+			replies[n_replies++] = acts->v[i];
+	}
+	for (size_t i = 0; i < acts->n && n->life == life; i++)
+		if (!dies_now(n))
+			act(n, &acts->v[i]);
+	for (size_t i = 0; i < n_replies && n->life == life; i++)
+		if (!dies_now(n))
+			answered(n, &replies[i]);
+	mem_free(replies);
+}
+
+static void arm(struct node *n)
+{
+	uint64_t at = core_deadline_ms(n->core), now = node_now_ms(n);
+	struct sim_event *ev;
+
+	n->timer_generation++;
+	if (at == UINT64_MAX)
+		return;
+	ev = sim_schedule(n->w, at > now ? at * 1000 - n->w->now_us : 1, SIM_TIMER, n->index);
+	ev->life = n->life;
+	ev->generation = n->timer_generation;
+}
+
+void node_step(struct node *n, const struct core_event *ev)
+{
+	struct core_event now = *ev;
+	struct core_actions acts;
+	struct arena *mine = sim_must(arena_new()); /* replies run steps of their own */
+	uint64_t life = n->life;
+
+	now.now_ms = node_now_ms(n);
+	core_actions_init(&acts, mine);
+	enum err err = core_step(n->core, &now, &acts);
+	if (err != ERR_OK)
+		sim_fail(n->w, "node %zu: a step failed: %s", n->index, err_text(err));
+	carry_out(n, &acts);
+	arena_free(mine);
+	if (n->life != life || n->core == NULL)
+		return;
+	check_after_step(n);
+	arm(n);
+}
+
+void node_timer(struct node *n, uint64_t generation)
+{
+	struct core_event ev = { .kind = CORE_TICK };
+
+	if (generation == n->timer_generation)
+		node_step(n, &ev);
+}
+
+/* --- clients --------------------------------------------------------------------------------------------------------------------------- */
+
+static void ask(struct node *n, struct container *c, bool claim)
+{
+	struct world *w = n->w;
+	char ident[SIM_IDENT];
+	struct ipam_event want = { .kind = claim ? IPAM_CLAIM : IPAM_ALLOCATE, .request = n->next_request++, .ident = ident, .wait = true };
+	struct core_event ev = { .kind = CORE_IPAM, .ipam = &want };
+
+	ident_of(c, ident);
+	if (claim) {
+		uint64_t size = UINT64_C(1) << (32 - w->universe.len);
+		want.subnet = (struct prefix){ .addr = ip_v4(w->universe.first + 1 + (uint32_t)rng_below(&w->rng, size - 2)), .len = w->universe.len };
+	}
+	c->request = want.request;
+	node_step(n, &ev);
+}
+
+static void start_container(struct node *n)
+{
+	if (n->n_containers == n->cap_containers &&
+	    !mem_grow((void **)&n->containers, &n->cap_containers, n->n_containers + 1, sizeof(*n->containers)))
+		sim_must(NULL);
+	struct container *c = &n->containers[n->n_containers++];
+	*c = (struct container){ .number = ++n->w->next_container };
+	ask(n, c, rng_chance(&n->w->rng, 150000));
+}
+
+static void stop_container(struct node *n, size_t i)
+{
+	struct container gone = n->containers[i];
+	char ident[SIM_IDENT];
+
+	ident_of(&gone, ident);
+	if (gone.live)
+		check_address_gone(n, &n->containers[i]);
+	memmove(&n->containers[i], &n->containers[i + 1], (n->n_containers - i - 1) * sizeof(gone));
+	n->n_containers--;
+	if (gone.request != 0) {
+		struct ipam_event cancel = { .kind = IPAM_CANCEL, .request = gone.request };
+		struct core_event ev = { .kind = CORE_IPAM, .ipam = &cancel };
+		node_step(n, &ev);
+	}
+	if (n->core != NULL) {
+		struct core_event ev = { .kind = CORE_DETACHED, .ident = ident };
+		node_step(n, &ev);
+	}
+}
+
+/* One thing a user of this host does. */
+void node_client(struct node *n)
+{
+	struct rng *r = &n->w->rng;
+
+	if (n->core == NULL)
+		return;
+	for (size_t i = 0; i < n->n_containers; i++) { /* those that were cut short ask again */
+		struct container *c = &n->containers[i];
+		if (!c->live && c->request == 0 && !c->given_up) {
+			ask(n, c, false);
+			return;
+		}
+	}
+	if (!n->w->busy)
+		return;
+	if (n->n_containers < 8 && rng_chance(r, 600000))
+		start_container(n);
+	else if (n->n_containers > 0)
+		stop_container(n, (size_t)rng_below(r, n->n_containers));
+}
+
+void node_free(struct node *n)
+{
+	struct slice key;
+	void *value;
+
+	if (n->halves != NULL)
+		for (size_t it = 0; map_next(n->halves, &it, &key, &value);)
+			mem_free(map_del(n->halves, key));
+	map_free(n->halves);
+	core_free(n->core);
+	if (n->disk != NULL)
+		disk_erase(n);
+	map_free(n->disk);
+	arena_free(n->arena);
+	mem_free(n->containers);
+}

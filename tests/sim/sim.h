@@ -1,0 +1,129 @@
+/* The simulator: whole nodes (router/core) under simulated time, network and disk, from one seed.
+ *
+ *   world.c   one queue of events ordered by (time, sequence); runs it, injects clients' requests and faults by the seed
+ *   net.c     connections: byte streams made of segments that may be lost, delayed, duplicated, reordered, cut in one direction
+ *   node.c    one host: core, disk, containers; carries out the core's actions, may die between any two of them
+ *   check.c   the invariants of DESIGN section 8
+ *   main.c    seeds, replay, trace
+ *
+ * Nothing here reads a clock or a random source: the same seed gives the same run, and each seed is run twice to prove it. */
+#ifndef WEFT_TESTS_SIM_H
+#define WEFT_TESTS_SIM_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "base/heap.h"
+#include "base/map.h"
+#include "base/rng.h"
+#include "router/core/core.h"
+
+#define SIM_NODES_MAX      2000
+#define SIM_CONTAINERS_MAX 65536
+
+struct sim_cfg {
+	uint64_t seed;
+	size_t nodes;
+	uint64_t busy_ms, quiet_ms; /* time with requests and faults; longest time given to come to rest after it */
+	bool faults;
+	FILE *trace; /* NULL: none */
+};
+
+struct world;
+struct link;
+
+enum sim_kind { SIM_TIMER, SIM_SEGMENT, SIM_RETRANSMIT, SIM_CONNECTED, SIM_CLOSED, SIM_CLIENT, SIM_FAULT, SIM_REVIVE, SIM_HEAL };
+struct sim_event {
+	struct heap_node at; /* key = µs */
+	enum sim_kind kind;
+	size_t node;
+	uint64_t life;       /* of the node it is meant for: one that died meanwhile does not get it */
+	uint64_t conn;
+	struct link *link;
+	struct segment *segment;
+	int side;
+	const char *why;
+	uint64_t generation;
+};
+
+struct container {
+	uint64_t number; /* its ident is c<number> */
+	bool live;       /* the client has its address and uses it */
+	bool named;
+	struct ip addr;
+	uint64_t request; /* pending allocation or claim; 0: none */
+	bool given_up;
+};
+
+struct node {
+	struct world *w;
+	size_t index;
+	struct core *core; /* NULL: down */
+	uint64_t life;     /* grows at each start */
+	struct map *disk;  /* key -> struct blob */
+	uint64_t name, incarnation, next_conn, next_request, timer_generation;
+	uint8_t secret[32];
+	bool observer, lost_disk;
+	struct map *halves; /* conn -> struct half */
+	struct container *containers;
+	size_t n_containers, cap_containers;
+	struct arena *arena;
+	int crash_in;      /* actions until it dies; -1: not */
+	bool disk_full;
+	struct fingerprint ring_seen;
+	uint64_t slow_ms;  /* the node answers late by that much */
+};
+
+struct world {
+	struct sim_cfg cfg;
+	struct heap queue;
+	struct rng rng;
+	uint64_t now_us, trace_hash, events;
+	struct node *nodes;
+	uint8_t *cut; /* [from * nodes + to]: segments that way are lost */
+	struct link *links;
+	uint32_t loss_pm, dup_pm; /* per million */
+	uint64_t delay_max_us;
+	uint64_t next_container;
+	struct map *addresses; /* address -> struct container that uses it: invariant 1 */
+	size_t lost_disks;
+	struct universe universe;
+	enum ipam_init init;
+	bool busy;
+	char failure[512]; /* first broken invariant; empty: none */
+};
+
+/* world.c */
+bool sim_run(const struct sim_cfg *cfg, uint64_t *trace_hash, char *failure, size_t size, uint64_t *events);
+void sim_fail(struct world *w, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+void sim_trace(struct world *w, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+struct sim_event *sim_schedule(struct world *w, uint64_t delay_us, enum sim_kind kind, size_t node);
+void *sim_must(void *p); /* the machine's own memory is out: ends the program */
+
+/* net.c */
+void net_dial(struct node *n, uint64_t conn, const char *host, uint16_t port);
+void net_send(struct node *n, uint64_t conn, struct slice bytes);
+void net_close(struct node *n, uint64_t conn);
+void net_node_died(struct node *n, bool silently);
+void net_event(struct world *w, struct sim_event *ev);
+void net_free(struct world *w);
+
+/* node.c */
+void node_start(struct node *n);
+void node_die(struct node *n, bool silently);
+void node_lose_disk(struct node *n);
+void node_step(struct node *n, const struct core_event *ev);
+void node_timer(struct node *n, uint64_t generation);
+void node_client(struct node *n);
+void node_free(struct node *n);
+uint64_t node_now_ms(const struct node *n);
+
+/* check.c */
+void check_address_given(struct node *n, struct container *c, struct ip addr);
+void check_address_gone(struct node *n, struct container *c);
+void check_after_step(struct node *n);
+void check_after_start(struct node *n);
+bool check_at_rest(struct world *w, bool final); /* true: converged. final: say what is not */
+
+#endif

@@ -1,0 +1,289 @@
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "tests/sim/sim.h"
+
+enum { CLIENT_EVERY_US = 700000, FAULT_EVERY_US = 2500000, REST_POLL_MS = 500 };
+
+void *sim_must(void *p)
+{
+	if (p == NULL) {
+		(void)fprintf(stderr, "the simulator is out of memory\n");
+		abort();
+	}
+	return p;
+}
+
+void sim_trace(struct world *w, const char *fmt, ...)
+{
+	va_list args;
+
+	if (w->cfg.trace == NULL)
+		return;
+	(void)fprintf(w->cfg.trace, "%12.6f ", (double)w->now_us / 1e6);
+	va_start(args, fmt);
+	(void)vfprintf(w->cfg.trace, fmt, args);
+	va_end(args);
+	(void)fputc('\n', w->cfg.trace);
+}
+
+void sim_fail(struct world *w, const char *fmt, ...)
+{
+	char text[400];
+	va_list args;
+
+	va_start(args, fmt);
+	(void)vsnprintf(text, sizeof(text), fmt, args);
+	va_end(args);
+	sim_trace(w, "FAILURE: %s", text);
+	if (w->failure[0] == '\0')
+		(void)snprintf(w->failure, sizeof(w->failure), "at %.6f s: %s", (double)w->now_us / 1e6, text);
+}
+
+struct sim_event *sim_schedule(struct world *w, uint64_t delay_us, enum sim_kind kind, size_t node)
+{
+	struct sim_event *ev = sim_must(mem_zalloc(1, sizeof(*ev)));
+
+	ev->kind = kind;
+	ev->node = node;
+	if (heap_push(&w->queue, &ev->at, w->now_us + delay_us) != ERR_OK)
+		sim_must(NULL);
+	return ev;
+}
+
+/* --- faults ------------------------------------------------------------------------------------------------------------------------------ */
+
+static void cut_between(struct world *w, size_t a, size_t b, bool both)
+{
+	w->cut[a * w->cfg.nodes + b] = 1;
+	if (both)
+		w->cut[b * w->cfg.nodes + a] = 1;
+}
+
+static void partition(struct world *w)
+{
+	uint64_t side[SIM_NODES_MAX / 64 + 1];
+
+	for (size_t i = 0; i <= w->cfg.nodes / 64; i++)
+		side[i] = rng_u64(&w->rng);
+	for (size_t a = 0; a < w->cfg.nodes; a++)
+		for (size_t b = 0; b < w->cfg.nodes; b++)
+			if ((side[a / 64] >> a % 64 & 1) != (side[b / 64] >> b % 64 & 1))
+				cut_between(w, a, b, false);
+	sim_trace(w, "the network splits");
+}
+
+static void heal(struct world *w)
+{
+	memset(w->cut, 0, w->cfg.nodes * w->cfg.nodes);
+	sim_trace(w, "the network heals");
+}
+
+static size_t majority(const struct world *w)
+{
+	return w->cfg.nodes / 2 + 1;
+}
+
+static void crash(struct world *w, struct node *n)
+{
+	bool lose = rng_chance(&w->rng, 150000) && w->lost_disks + majority(w) < w->cfg.nodes && !n->lost_disk;
+
+	if (n->core == NULL)
+		return;
+	if (!lose && rng_chance(&w->rng, 600000)) { /* in the middle of some later step */
+		n->crash_in = (int)rng_below(&w->rng, 12);
+		return;
+	}
+	node_die(n, rng_chance(&w->rng, 300000));
+	if (lose) {
+		w->lost_disks++;
+		node_lose_disk(n);
+		sim_trace(w, "node %zu has lost its disk", n->index);
+	}
+}
+
+static void fault(struct world *w)
+{
+	size_t a = (size_t)rng_below(&w->rng, w->cfg.nodes), b = (size_t)rng_below(&w->rng, w->cfg.nodes);
+
+	switch (rng_below(&w->rng, 8)) {
+	case 0:
+		partition(w);
+		break;
+	case 1:
+		cut_between(w, a, b, true);
+		break;
+	case 2:
+		cut_between(w, a, b, false);
+		break;
+	case 3:
+	case 4:
+		heal(w);
+		break;
+	case 5:
+	case 6:
+		crash(w, &w->nodes[a]);
+		break;
+	default:
+		w->nodes[a].disk_full = w->nodes[a].core != NULL;
+		break;
+	}
+	w->loss_pm = rng_chance(&w->rng, 500000) ? (uint32_t)rng_below(&w->rng, 100000) : 0;
+	w->dup_pm = rng_chance(&w->rng, 500000) ? (uint32_t)rng_below(&w->rng, 100000) : 0;
+	w->delay_max_us = rng_chance(&w->rng, 300000) ? 200000 : 5000;
+}
+
+static void calm(struct world *w)
+{
+	heal(w);
+	w->loss_pm = w->dup_pm = 0;
+	w->delay_max_us = 5000;
+	w->busy = false;
+	for (size_t i = 0; i < w->cfg.nodes; i++) {
+		w->nodes[i].crash_in = -1;
+		w->nodes[i].disk_full = false;
+	}
+	sim_trace(w, "quiet");
+}
+
+/* --- run ----------------------------------------------------------------------------------------------------------------------------------- */
+
+static bool is_alive(const struct world *w, const struct sim_event *ev)
+{
+	return w->nodes[ev->node].core != NULL && w->nodes[ev->node].life == ev->life;
+}
+
+static void dispatch(struct world *w, struct sim_event *ev)
+{
+	struct node *n = &w->nodes[ev->node];
+
+	switch (ev->kind) {
+	case SIM_TIMER:
+		if (is_alive(w, ev))
+			node_timer(n, ev->generation);
+		break;
+	case SIM_CLIENT:
+		node_client(n);
+		(void)sim_schedule(w, rng_between(&w->rng, CLIENT_EVERY_US / 4, CLIENT_EVERY_US * 2), SIM_CLIENT, ev->node);
+		break;
+	case SIM_FAULT:
+		if (w->busy) {
+			fault(w);
+			(void)sim_schedule(w, rng_between(&w->rng, FAULT_EVERY_US / 4, FAULT_EVERY_US * 2), SIM_FAULT, 0);
+		}
+		break;
+	case SIM_REVIVE:
+		if (n->core == NULL)
+			node_start(n);
+		break;
+	case SIM_SEGMENT:
+	case SIM_RETRANSMIT:
+	case SIM_CONNECTED:
+	case SIM_CLOSED:
+		net_event(w, ev);
+		break;
+	case SIM_HEAL:
+		break;
+	}
+}
+
+static void run_until(struct world *w, uint64_t until_us)
+{
+	struct heap_node *top;
+
+	while (w->failure[0] == '\0' && (top = heap_peek(&w->queue)) != NULL && top->key <= until_us) {
+		struct sim_event *ev = (struct sim_event *)(void *)heap_pop(&w->queue);
+		w->now_us = top->key > w->now_us ? top->key : w->now_us;
+		w->events++;
+		w->trace_hash = (w->trace_hash ^ w->now_us ^ (uint64_t)ev->kind << 56 ^ (uint64_t)ev->node << 40) * UINT64_C(1099511628211);
+		dispatch(w, ev);
+		mem_free(ev);
+	}
+	if (w->now_us < until_us)
+		w->now_us = until_us;
+}
+
+static void make(struct world *w, const struct sim_cfg *cfg)
+{
+	memset(w, 0, sizeof(*w));
+	w->cfg = *cfg;
+	rng_seed(&w->rng, cfg->seed);
+	heap_init(&w->queue);
+	w->trace_hash = UINT64_C(14695981039346656037);
+	w->nodes = sim_must(mem_zalloc(cfg->nodes, sizeof(*w->nodes)));
+	w->cut = sim_must(mem_zalloc(cfg->nodes, cfg->nodes));
+	w->addresses = sim_must(map_new(cfg->seed));
+	w->delay_max_us = 5000;
+	w->busy = true;
+	/* small ranges, so that hosts run out and ask each other */
+	uint8_t bits = 6;
+	while (((size_t)1 << bits) < cfg->nodes * 12)
+		bits++;
+	bits = (uint8_t)(bits + rng_below(&w->rng, 3));
+	w->universe = (struct universe){ .first = UINT32_C(0x0a200000), .len = (uint8_t)(32 - bits) };
+	w->init = rng_chance(&w->rng, 250000) ? IPAM_SEED : IPAM_CONSENSUS;
+	for (size_t i = 0; i < cfg->nodes; i++) {
+		struct node *n = &w->nodes[i];
+		n->w = w;
+		n->index = i;
+		n->crash_in = -1;
+		n->disk = sim_must(map_new(i));
+		n->halves = sim_must(map_new(i));
+		n->arena = sim_must(arena_new());
+		node_lose_disk(n); /* makes the identity */
+		n->lost_disk = false;
+		n->observer = w->init == IPAM_CONSENSUS && cfg->nodes > 3 && i == cfg->nodes - 1 && rng_chance(&w->rng, 200000);
+		(void)sim_schedule(w, rng_below(&w->rng, 2000000), SIM_REVIVE, i);
+		(void)sim_schedule(w, rng_between(&w->rng, 100000, 3000000), SIM_CLIENT, i);
+	}
+	if (cfg->faults)
+		(void)sim_schedule(w, 1500000, SIM_FAULT, 0);
+}
+
+static void unmake(struct world *w)
+{
+	struct heap_node *top;
+
+	while ((top = heap_pop(&w->queue)) != NULL) {
+		struct sim_event *ev = (struct sim_event *)(void *)top;
+		if (ev->segment != NULL) {
+			ev->kind = SIM_HEAL; /* only lets go of the segment */
+			net_event(w, ev);
+		}
+		mem_free(ev);
+	}
+	heap_free(&w->queue);
+	for (size_t i = 0; i < w->cfg.nodes; i++)
+		node_free(&w->nodes[i]);
+	net_free(w);
+	map_free(w->addresses);
+	mem_free(w->cut);
+	mem_free(w->nodes);
+}
+
+bool sim_run(const struct sim_cfg *cfg, uint64_t *trace_hash, char *failure, size_t size, uint64_t *events)
+{
+	struct world w;
+	long before = mem_live();
+
+	make(&w, cfg);
+	run_until(&w, cfg->busy_ms * 1000);
+	calm(&w);
+	uint64_t end = w.now_us + cfg->quiet_ms * 1000;
+	bool rest = false;
+	while (w.failure[0] == '\0' && !rest && w.now_us < end) {
+		run_until(&w, w.now_us + REST_POLL_MS * 1000);
+		rest = check_at_rest(&w, false);
+	}
+	if (w.failure[0] == '\0' && !rest)
+		(void)check_at_rest(&w, true);
+	*trace_hash = w.trace_hash;
+	*events = w.events;
+	(void)snprintf(failure, size, "%s", w.failure);
+	unmake(&w);
+	if (failure[0] == '\0' && mem_live() != before)
+		(void)snprintf(failure, size, "%ld blocks of memory were not freed", mem_live() - before);
+	return failure[0] == '\0';
+}
