@@ -210,6 +210,12 @@ static void peer_schedule(struct gossip *g, struct peer *p)
 	gossip_timer_set(g, &p->dial.timer, g->now + (g->self < p->name || p->dial.tried ? 0 : CONNECT_YIELD_MS));
 }
 
+void gossip_connect_address_heard(struct gossip *g, struct peer *p)
+{
+	if (p)
+		peer_schedule(g, p);
+}
+
 void gossip_connect_sign_of_life(struct gossip *g, struct peer *p)
 {
 	struct dial *d = &p->dial;
@@ -386,7 +392,7 @@ static enum err target_new(struct gossip *g, const char *text, struct target **o
 	if (strlen(text) >= GOSSIP_TARGET_TEXT)
 		(void)err_note(&note, e, "longer than %d characters", GOSSIP_TARGET_TEXT - 1);
 	else
-		e = hostport_split(text, g->port, host, sizeof host, &port, &note);
+		e = hostport_split(text, g->port, host, sizeof host, &port, &note) == ERR_OK ? ERR_OK : ERR_MALFORMED;
 	if (e == ERR_OK && g->n_targets >= GOSSIP_TARGETS_MAX)
 		e = err_note(&note, ERR_LIMIT, "there are %d targets already; forget some", GOSSIP_TARGETS_MAX);
 	if (e != ERR_OK) {

@@ -279,7 +279,8 @@ void gossip_connect_linked(struct gossip *g, struct link *l, struct peer *p);   
 void gossip_connect_unlinked(struct gossip *g, struct peer *p, uint64_t lived_ms, const char *why); /* its link is gone */
 enum retry { RETRY_BACKOFF, RETRY_SOON, RETRY_RARELY, RETRY_NEVER };
 void gossip_connect_failed(struct gossip *g, struct link *l, enum link_state show, enum retry how, const char *reason);
-void gossip_connect_sign_of_life(struct gossip *g, struct peer *p); /* it has published something */
+void gossip_connect_address_heard(struct gossip *g, struct peer *p); /* takes NULL */
+void gossip_connect_sign_of_life(struct gossip *g, struct peer *p);  /* it has published something */
 void gossip_connect_choose(struct gossip *g);
 bool gossip_connect_known_address(const struct gossip *g, struct ip ip);
 

@@ -314,8 +314,11 @@ void gossip_peers_refresh(struct gossip *g, uint64_t owner)
 		gossip_peer_free(g, p);
 		return;
 	}
-	if (owner != g->self)
-		gossip_connect_sign_of_life(g, p);
+	if (owner == g->self)
+		return;
+	gossip_connect_sign_of_life(g, p);
+	for (size_t i = 0; i < p->n_links; i++) /* it may be the first to say where they are */
+		gossip_connect_address_heard(g, gossip_peer_find(g, p->links[i].name));
 }
 
 /* After memory ran out: what the cache could not take is read again. */

@@ -1,0 +1,512 @@
+/* Whole cores in a small network: meeting, discovery, routes, restarts, cuts, duplicates, determinism. */
+#include "tests/unit/gossip/net.h"
+
+static bool settled(const struct net *t)
+{
+	return net_full_mesh(t) && net_equal(t);
+}
+
+static void two_nodes_meet(void **state)
+{
+	struct net t;
+	struct peer_info info;
+	struct ip at, local;
+
+	(void)state;
+	net_init(&t, 2, 1);
+	net_start(&t, 0);
+	net_start(&t, 1);
+	assert_int_equal(net_connect(&t, 0, 1), ERR_OK);
+	assert_true(net_until(&t, 50, settled) != UINT64_MAX);
+	assert_true(gossip_peer(t.n[0].g, t.n[1].name, &info));
+	assert_string_equal(info.nickname, "h2");
+	assert_string_equal(info.version, "0.1");
+	assert_int_equal(info.uid, t.n[1].uid);
+	assert_int_equal(info.port, NET_PORT);
+	assert_int_equal(gossip_next_hop(t.n[0].g, t.n[1].name), t.n[1].name);
+	assert_true(gossip_underlay(t.n[0].g, t.n[1].name, &at, &local));
+	assert_true(ip_eq(at, net_address(1).ip) && ip_eq(local, net_address(0).ip));
+	assert_int_equal(net_put(&t, 0, "a", "1"), ERR_OK);
+	net_run(&t, 20);
+	assert_true(net_has(&t, 1, 0, "a", "1"));
+	assert_int_equal(t.n[1].news > 0, true);
+	net_run(&t, 20000);
+	struct link_view v;
+	size_t it = 0;
+	assert_true(gossip_next_link(t.n[0].g, &it, &v));
+	assert_true(v.outbound && v.state == LINK_ESTABLISHED && v.rtt_us > 0 && v.peer == t.n[1].name && !v.encrypted);
+	assert_false(gossip_next_link(t.n[0].g, &it, &v)); /* the target is the link: not listed twice */
+	it = 0;
+	const char *target;
+	assert_true(gossip_next_target(t.n[0].g, &it, &target));
+	assert_string_equal(target, "10.0.0.2:6783");
+	assert_int_equal(gossip_counters(t.n[0].g)->terminations, 0);
+	net_free(&t);
+}
+
+/* L2: a chain of introductions becomes a mesh, quickly. */
+static void chain_becomes_mesh(void **state)
+{
+	(void)state;
+	for (int nodes = 3; nodes <= 8; nodes++) {
+		struct net t;
+		net_init(&t, nodes, (uint64_t)nodes);
+		for (int i = 0; i < nodes; i++)
+			net_start(&t, i);
+		for (int i = 0; i + 1 < nodes; i++)
+			assert_int_equal(net_connect(&t, i, i + 1), ERR_OK);
+		uint64_t took = net_until(&t, 1000, net_full_mesh);
+		print_message("mesh of %d: %d ms\n", nodes, (int)took);
+		assert_true(took < (nodes == 3 ? 50 : 400));
+		assert_true(net_until(&t, 1000, settled) != UINT64_MAX);
+		net_free(&t);
+	}
+}
+
+static bool ends_reach(const struct net *t)
+{
+	return gossip_reachable(t->n[0].g, t->n[2].name) && gossip_reachable(t->n[2].g, t->n[0].name);
+}
+
+static bool ends_parted(const struct net *t)
+{
+	return !gossip_reachable(t->n[0].g, t->n[2].name) && !gossip_reachable(t->n[2].g, t->n[0].name);
+}
+
+/* L3: without discovery a chain stays one; state crosses it and unicast is relayed. */
+static void chain_stays_chain(void **state)
+{
+	struct net t;
+	uint64_t links[4];
+
+	(void)state;
+	net_init(&t, 3, 3);
+	t.discovery = false;
+	for (int i = 0; i < 3; i++)
+		net_start(&t, i);
+	assert_int_equal(net_connect(&t, 0, 1), ERR_OK);
+	assert_int_equal(net_connect(&t, 1, 2), ERR_OK);
+	assert_true(net_until(&t, 100, ends_reach) != UINT64_MAX);
+	assert_int_equal(net_put(&t, 0, "a", "1"), ERR_OK);
+	net_run(&t, 30);
+	assert_true(net_has(&t, 2, 0, "a", "1"));
+	assert_int_equal(net_links(&t, 0, LINK_ESTABLISHED, -1), 1);
+	assert_int_equal(gossip_next_hop(t.n[0].g, t.n[2].name), t.n[1].name);
+	assert_int_equal(gossip_links_of(t.n[0].g, t.n[1].name, links, 4), 2);
+	assert_true(links[0] == t.n[0].name && links[1] == t.n[2].name);
+	net_unicast(&t, 0, 2, 3000);
+	net_run(&t, 20);
+	assert_int_equal(t.n[2].unicasts, 1);
+	assert_int_equal(t.n[2].last_from, t.n[0].name);
+	assert_int_equal(t.n[2].last_kind, 7);
+	assert_int_equal(t.n[2].last_size, 3000);
+	assert_int_equal(t.n[1].unicasts, 0);
+	net_unicast(&t, 0, 0, 5); /* to ourselves */
+	assert_int_equal(t.n[0].unicasts, 1);
+	net_kill(&t, 1, false);
+	assert_true(net_until(&t, 100, ends_parted) != UINT64_MAX);
+	net_unicast(&t, 0, 2, 10);
+	assert_int_equal(gossip_counters(t.n[0].g)->unroutable, 1);
+	net_free(&t);
+}
+
+/* L1: in any order of starting and connecting, with targets that are not there yet. */
+static void any_order(void **state)
+{
+	uint64_t seed = test_seed("any_order");
+	struct rng r;
+
+	(void)state;
+	rng_seed(&r, seed);
+	for (int round = 0; round < 40; round++) {
+		struct net t;
+		int order[4] = { 0, 1, 2, 3 };
+		net_init(&t, 4, rng_u64(&r));
+		rng_shuffle(&r, order, 4, sizeof order[0]);
+		for (int i = 0; i < 4; i++) {
+			net_start(&t, order[i]);
+			assert_int_equal(net_connect(&t, order[i], (order[i] + 1) % 4), ERR_OK);
+			net_run(&t, rng_below(&r, 3000));
+		}
+		assert_true(net_until(&t, 5000, settled) != UINT64_MAX);
+		net_free(&t);
+	}
+}
+
+/* One link per pair stays, whatever the interleaving, and it stays for good. */
+static void duplicates(void **state)
+{
+	uint64_t seed = test_seed("duplicates");
+	struct rng r;
+
+	(void)state;
+	rng_seed(&r, seed);
+	for (int round = 0; round < 1500; round++) {
+		struct net t;
+		int nodes = round % 10 == 0 ? 4 : 2;
+		net_init(&t, nodes, rng_u64(&r));
+		t.delay_ms = rng_below(&r, 20);
+		for (int i = 0; i < nodes; i++)
+			net_start(&t, i);
+		for (int i = 0; i < nodes; i++)
+			for (int k = 0; k < nodes; k++)
+				if (i != k) {
+					assert_int_equal(net_connect(&t, i, k), ERR_OK);
+					net_run(&t, rng_below(&r, 2) * rng_below(&r, 40));
+				}
+		assert_true(net_until(&t, 3000, settled) != UINT64_MAX);
+		uint64_t terminations = 0, news = 0, lost = 0;
+		for (int i = 0; i < nodes; i++)
+			terminations += gossip_counters(t.n[i].g)->terminations;
+		net_run(&t, 3000);
+		assert_true(net_full_mesh(&t));
+		for (int i = 0; i < nodes; i++) {
+			news += gossip_counters(t.n[i].g)->terminations;
+			lost += t.n[i].dials;
+		}
+		assert_int_equal(news, terminations); /* quiet afterwards */
+		assert_true(lost <= (uint64_t)(nodes * (nodes - 1) * 2));
+		size_t open = 0;
+		for (size_t k = 0; k < t.n_streams; k++)
+			open += t.s[k].used && t.s[k].open[0] && t.s[k].open[1] ? 1 : 0;
+		assert_int_equal(open, (size_t)(nodes * (nodes - 1) / 2));
+		assert_int_equal(terminations, 0); /* at no time was a pair without a link */
+		net_free(&t);
+	}
+}
+
+static void restart(void **state)
+{
+	(void)state;
+	for (int silent = 0; silent < 2; silent++) {
+		struct net t;
+		net_init(&t, 3, 5);
+		for (int i = 0; i < 3; i++)
+			net_start(&t, i);
+		assert_int_equal(net_connect(&t, 0, 1), ERR_OK);
+		assert_int_equal(net_connect(&t, 1, 2), ERR_OK);
+		assert_true(net_until(&t, 1000, settled) != UINT64_MAX);
+		assert_int_equal(net_put(&t, 1, "old", "x"), ERR_OK);
+		net_run(&t, 50);
+		net_kill(&t, 1, silent != 0);
+		net_run(&t, 30);
+		assert_true(gossip_reachable(t.n[0].g, t.n[1].name) == (silent != 0)); /* told, or not noticed yet */
+		net_start(&t, 1);
+		assert_int_equal(net_connect(&t, 1, 2), ERR_OK);
+		assert_true(net_until(&t, 1500, net_full_mesh) != UINT64_MAX);
+		struct peer_info info;
+		assert_true(net_until(&t, 1000, settled) != UINT64_MAX);
+		assert_true(gossip_peer(t.n[0].g, t.n[1].name, &info));
+		assert_int_equal(info.uid, t.n[1].uid);
+		assert_false(t.n[0].contested || t.n[1].contested || t.n[2].contested);
+		net_free(&t);
+	}
+}
+
+static bool zero_alone(const struct net *t)
+{
+	return !gossip_reachable(t->n[0].g, t->n[1].name) && !gossip_reachable(t->n[1].g, t->n[0].name);
+}
+
+/* A silent cut is noticed in about three seconds, by both; healing is noticed soon. */
+static void silent_cut(void **state)
+{
+	(void)state;
+	for (uint64_t seed = 0; seed < 20; seed++) {
+		struct net t;
+		net_init(&t, 2, seed);
+		net_start(&t, 0);
+		net_start(&t, 1);
+		assert_int_equal(net_connect(&t, 0, 1), ERR_OK);
+		assert_true(net_until(&t, 1000, settled) != UINT64_MAX);
+		net_run(&t, 5000 + seed * 100);
+		net_part(&t, 0, 1, true);
+		uint64_t took = net_until(&t, 10000, zero_alone);
+		assert_in_range(took, 1500, 4500);
+		struct link_view v;
+		assert_true(net_trouble(&t, 0, &v));
+		assert_true(v.state == LINK_RETRYING && v.retry_ms > 0);
+		assert_non_null(strstr(v.reason, "nothing heard"));
+		assert_int_equal(net_put(&t, 0, "a", "1"), ERR_OK);
+		assert_int_equal(net_put(&t, 1, "b", "1"), ERR_OK);
+		net_run(&t, 60000);
+		net_part(&t, 0, 1, false);
+		assert_true(net_until(&t, 10000, settled) != UINT64_MAX);
+		assert_true(net_has(&t, 0, 1, "b", "1") && net_has(&t, 1, 0, "a", "1"));
+		net_free(&t);
+	}
+}
+
+/* An idle, jittery link is not taken for dead, nor is one whose process was stopped for a while. */
+static void no_false_alarm(void **state)
+{
+	struct net t;
+
+	(void)state;
+	net_init(&t, 3, 9);
+	t.delay_ms = 900;
+	for (int i = 0; i < 3; i++)
+		net_start(&t, i);
+	assert_int_equal(net_connect(&t, 0, 1), ERR_OK);
+	assert_int_equal(net_connect(&t, 1, 2), ERR_OK);
+	assert_true(net_until(&t, 60000, settled) != UINT64_MAX);
+	net_run(&t, 600000);
+	for (int i = 0; i < 3; i++)
+		assert_int_equal(gossip_counters(t.n[i].g)->terminations, 0);
+	assert_true(net_full_mesh(&t));
+	t.delay_ms = 2;
+	net_run(&t, 10000);
+	t.now += 20000; /* nobody runs */
+	net_run(&t, 5000);
+	for (int i = 0; i < 3; i++)
+		assert_int_equal(gossip_counters(t.n[i].g)->terminations, 0);
+	net_free(&t);
+}
+
+/* Idle costs little: heartbeats and one reconciliation per channel every 30 s. */
+static void idle_cost(void **state)
+{
+	struct net t;
+
+	(void)state;
+	net_init(&t, 4, 10);
+	for (int i = 0; i < 4; i++) {
+		net_start(&t, i);
+		assert_int_equal(net_connect(&t, i, 0), ERR_OK); /* the first: itself */
+	}
+	assert_true(net_until(&t, 2000, settled) != UINT64_MAX);
+	net_run(&t, 5000);
+	uint64_t sends = t.n[1].sends, steps = t.steps, out = gossip_counters(t.n[1].g)->bytes_out;
+	net_run(&t, 60000);
+	assert_in_range(t.n[1].sends - sends, 60, 60 * 3 * 2 + 40);
+	assert_true(gossip_counters(t.n[1].g)->bytes_out - out < 60 * 3 * 2 * 40 + 4096);
+	assert_true(t.steps - steps < 4u * 60 * 3 * 8);
+	assert_int_equal(t.n[0].self_notes, 1);
+	net_free(&t);
+}
+
+static void himself(void **state)
+{
+	struct net t;
+	struct link_view v;
+
+	(void)state;
+	net_init(&t, 1, 11);
+	t.nodes = 2;
+	net_start(&t, 0);
+	assert_int_equal(net_connect(&t, 0, 0), ERR_OK);
+	net_run(&t, 120000);
+	assert_int_equal(t.n[0].dials, 1);
+	assert_int_equal(t.n[0].self_notes, 1);
+	assert_false(t.n[0].contested);
+	assert_true(net_trouble(&t, 0, &v));
+	assert_true(v.state == LINK_FAILED && v.retry_ms == 0);
+	assert_string_equal(v.reason, "is ourselves");
+	net_free(&t);
+}
+
+static uint64_t run_once(uint64_t seed)
+{
+	struct net t;
+	net_init(&t, 5, seed);
+	t.delay_ms = 15;
+	for (int i = 0; i < 5; i++) {
+		net_start(&t, i);
+		assert_int_equal(net_connect(&t, i, (i + 1) % 5), ERR_OK);
+	}
+	for (int i = 0; i < 40; i++) {
+		char key[16];
+		(void)snprintf(key, sizeof key, "k%d", (int)rng_below(&t.rng, 10));
+		assert_int_equal(net_put(&t, (int)rng_below(&t.rng, 5), key, i % 2 ? "1" : "2"), ERR_OK);
+		net_run(&t, rng_below(&t.rng, 300));
+	}
+	net_part(&t, 0, 3, true);
+	net_run(&t, 9000);
+	net_kill(&t, 2, true);
+	net_run(&t, 2000);
+	net_part(&t, 0, 3, false);
+	net_start(&t, 2);
+	net_run(&t, 40000);
+	assert_true(settled(&t));
+	uint64_t trace = t.trace;
+	net_free(&t);
+	return trace;
+}
+
+static void determinism(void **state)
+{
+	(void)state;
+	for (uint64_t seed = 100; seed < 110; seed++)
+		assert_int_equal(run_once(seed), run_once(seed));
+	assert_int_not_equal(run_once(100), run_once(101));
+}
+
+static void targets(void **state)
+{
+	struct net t;
+	struct link_view v;
+	const char *text;
+	struct gossip_event ev = { .kind = GOSSIP_CONNECT };
+
+	(void)state;
+	net_init(&t, 3, 12);
+	net_start(&t, 0);
+	static const char *const bad[] = { "", "h2:", "h2:70000", "[::1", "h2:x" };
+	for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+		ev.u.target.target = bad[i];
+		assert_int_equal(net_step(&t, 0, &ev), ERR_MALFORMED);
+		assert_non_null(strstr(t.n[0].last_warning, "cannot connect to"));
+	}
+	ev.u.target.target = "h2"; /* our own port, resolved by the shell */
+	assert_int_equal(net_step(&t, 0, &ev), ERR_OK);
+	ev.u.target.target = "nowhere.example:7";
+	assert_int_equal(net_step(&t, 0, &ev), ERR_OK);
+	size_t it = 0;
+	assert_true(gossip_next_target(t.n[0].g, &it, &text));
+	assert_string_equal(text, "h2");
+	assert_true(gossip_next_target(t.n[0].g, &it, &text));
+	assert_false(gossip_next_target(t.n[0].g, &it, &text));
+	net_run(&t, 600000); /* retried for ever, ever more rarely */
+	uint64_t dials = t.n[0].dials;
+	assert_in_range(dials, 30, 120);
+	net_run(&t, 60000);
+	assert_in_range(t.n[0].dials - dials, 2, 10);
+	it = 0;
+	assert_true(gossip_next_link(t.n[0].g, &it, &v));
+	assert_string_equal(v.reason, "connection refused");
+	assert_true(gossip_next_link(t.n[0].g, &it, &v));
+	assert_string_equal(v.reason, "cannot resolve host");
+	net_start(&t, 1);
+	ev.u.target.target = "h2";
+	assert_int_equal(net_step(&t, 0, &ev), ERR_OK); /* again: at once */
+	net_run(&t, 30);
+	assert_int_equal(net_links(&t, 0, LINK_ESTABLISHED, 1), 1);
+	ev.kind = GOSSIP_FORGET;
+	assert_int_equal(net_step(&t, 0, &ev), ERR_OK);
+	assert_int_equal(net_step(&t, 0, &ev), ERR_NOT_FOUND);
+	net_run(&t, 10000);
+	assert_int_equal(net_links(&t, 0, LINK_ESTABLISHED, 1), 1); /* L4: the live link stays */
+	net_free(&t);
+}
+
+/* L4: a forgotten target is not dialled again once its link is gone. */
+static void forgotten(void **state)
+{
+	struct net t;
+	char text[HOSTPORT_TEXT];
+
+	(void)state;
+	net_init(&t, 2, 13);
+	t.discovery = false;
+	net_start(&t, 0);
+	net_start(&t, 1);
+	assert_int_equal(net_connect(&t, 0, 1), ERR_OK);
+	net_run(&t, 100);
+	struct gossip_event ev = { .kind = GOSSIP_FORGET };
+	ev.u.target.target = net_target(1, text);
+	assert_int_equal(net_step(&t, 0, &ev), ERR_OK);
+	assert_true(net_full_mesh(&t));
+	net_kill(&t, 1, false);
+	net_run(&t, 10);
+	uint64_t dials = t.n[0].dials;
+	net_start(&t, 1);
+	net_run(&t, 60000);
+	assert_int_equal(t.n[0].dials, dials);
+	assert_int_equal(net_links(&t, 0, LINK_ESTABLISHED, -1), 0);
+	net_free(&t);
+}
+
+static void bye(void **state)
+{
+	struct net t;
+	struct gossip_actions out;
+
+	(void)state;
+	net_init(&t, 2, 14);
+	net_start(&t, 0);
+	net_start(&t, 1);
+	assert_int_equal(net_connect(&t, 0, 1), ERR_OK);
+	net_run(&t, 100);
+	gossip_actions_init(&out, t.n[1].arena);
+	assert_int_equal(gossip_bye(t.n[1].g, t.now, &out), ERR_OK);
+	net_actions(&t, 1, &out);
+	net_run(&t, 10);
+	struct link_view v;
+	assert_true(net_trouble(&t, 0, &v));
+	assert_string_equal(v.reason, "the other end is stopping");
+	assert_false(gossip_reachable(t.n[0].g, t.n[1].name));
+	net_free(&t);
+}
+
+static void connection_limit(void **state)
+{
+	struct net t;
+
+	(void)state;
+	net_init(&t, 4, 15);
+	t.conn_limit = 2;
+	for (int i = 0; i < 4; i++)
+		net_start(&t, i);
+	for (int i = 1; i < 4; i++)
+		assert_int_equal(net_connect(&t, i, 0), ERR_OK);
+	net_run(&t, 60000);
+	for (int i = 0; i < 4; i++)
+		assert_true(net_links(&t, i, LINK_ESTABLISHED, -1) <= 2);
+	assert_int_equal(net_links(&t, 0, LINK_ESTABLISHED, -1), 2);
+	struct link_view v;
+	bool said = false;
+	for (int k = 1; k < 4; k++)
+		for (size_t it = 0; gossip_next_link(t.n[k].g, &it, &v);)
+			said = said || strstr(v.reason, "connection limit") != NULL;
+	assert_true(said);
+	net_free(&t);
+}
+
+/* Above 32 peers nobody links with everybody; the mesh is connected all the same and paths are short. */
+static void sparse(void **state)
+{
+	static struct net t;
+	size_t most = 0, total = 0;
+
+	(void)state;
+	net_init(&t, 40, 16);
+	for (int i = 0; i < 40; i++) {
+		net_start(&t, i);
+		if (i > 0)
+			assert_int_equal(net_connect(&t, i, i - 1), ERR_OK);
+	}
+	net_run(&t, 2000);
+	for (int i = 0; i < 40; i++) {
+		size_t links = net_links(&t, i, LINK_ESTABLISHED, -1);
+		most = links > most ? links : most;
+		total += links;
+		for (int k = 0; k < 40; k++)
+			assert_true(gossip_reachable(t.n[i].g, t.n[k].name));
+	}
+	print_message("sparse: %zu links at most, %zu on average\n", most, total / 40);
+	assert_true(net_equal(&t));
+	net_free(&t);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(two_nodes_meet),
+		cmocka_unit_test(chain_becomes_mesh),
+		cmocka_unit_test(chain_stays_chain),
+		cmocka_unit_test(any_order),
+		cmocka_unit_test(duplicates),
+		cmocka_unit_test(restart),
+		cmocka_unit_test(silent_cut),
+		cmocka_unit_test(no_false_alarm),
+		cmocka_unit_test(idle_cost),
+		cmocka_unit_test(himself),
+		cmocka_unit_test(determinism),
+		cmocka_unit_test(targets),
+		cmocka_unit_test(forgotten),
+		cmocka_unit_test(bye),
+		cmocka_unit_test(connection_limit),
+		cmocka_unit_test(sparse),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
