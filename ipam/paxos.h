@@ -1,0 +1,69 @@
+/* Single-decree Paxos on who takes part in the first division of the range, spoken by publishing acceptor states.
+ *
+ * There are no messages. Every host publishes its acceptor's state {promised ballot, accepted ballot, accepted value} in a replicated
+ * map and reads the others' there; a state only ever says more than the one before, so losing, repeating or reordering it does no
+ * harm. (L. Lamport, "Paxos Made Simple", 2001, with phase 1b and 2b messages replaced by the states they would carry.)
+ *
+ *   propose   the proposer's own acceptor promises (highest round seen + 1, own name)
+ *   listen    an acceptor promises the highest ballot it sees, and accepts what it sees accepted at a ballot not below its promise
+ *   lead      when a quorum shows a promise that is exactly our ballot, our acceptor accepts the value that was accepted at the highest
+ *             ballot among that quorum, or else the names of all acceptors known
+ *   chosen    a quorum shows the same accepted ballot
+ *
+ * Whoever changes its state must have it on disk before anybody else can see it. Observers have no acceptor. */
+#ifndef WEFT_IPAM_PAXOS_H
+#define WEFT_IPAM_PAXOS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/buf.h"
+#include "base/err.h"
+#include "crdt/map.h"
+#include "crdt/ring.h"
+
+#define PAXOS_VALUE_MAX 1024 /* names in a value */
+#define PAXOS_SUBKEY    6    /* "a", universe (5) */
+
+struct ballot {
+	uint64_t round, proposer; /* round 0: none */
+};
+int ballot_cmp(struct ballot a, struct ballot b);
+
+/* Wire and disk: varint round, u48 proposer (twice: promised, accepted), varint n, n x u48 names, ascending. The value is there exactly
+ * when something was accepted; the accepted ballot is not above the promised one. */
+struct paxos_state {
+	struct ballot promised, accepted;
+	struct slice names; /* 6 bytes each */
+};
+void paxos_state_encode(struct wbuf *w, const struct paxos_state *s);
+enum err paxos_state_decode(struct slice in, struct paxos_state *out) MUST_CHECK; /* out->names points into in */
+struct slice paxos_subkey(struct universe u, uint8_t mem[PAXOS_SUBKEY]);
+
+struct paxos {
+	uint64_t self;
+	struct universe u;
+	struct ballot promised, accepted;
+	uint8_t *names;
+	size_t n_names; /* of 6 bytes */
+	bool witness;   /* our memory goes back to before anything was accepted, as far as we could see */
+};
+void paxos_init(struct paxos *p, uint64_t self, struct universe u);
+void paxos_free(struct paxos *p);
+struct paxos_state paxos_state(const struct paxos *p); /* points into p */
+/* Takes over a stored state. */
+enum err paxos_load(struct paxos *p, const struct paxos_state *s, bool witness) MUST_CHECK;
+
+/* Each adds to *changed when our state is a new one, which then has to be stored and published. m is the map of states; what it says
+ * of ourselves is not looked at. ERR_NOMEM: nothing has changed. */
+enum err paxos_propose(struct paxos *p, const struct crdt_map *m, bool *changed) MUST_CHECK;
+enum err paxos_listen(struct paxos *p, const struct crdt_map *m, bool *changed) MUST_CHECK;
+enum err paxos_lead(struct paxos *p, const struct crdt_map *m, size_t quorum, bool *changed) MUST_CHECK;
+/* The names chosen; they point into p or m. */
+bool paxos_chosen(const struct paxos *p, const struct crdt_map *m, size_t quorum, struct slice *names);
+/* Acceptors known, ourselves included. */
+size_t paxos_known(const struct paxos *p, const struct crdt_map *m);
+bool paxos_is_acceptor(const struct crdt_map *m, struct universe u, uint64_t peer);
+
+#endif

@@ -1,0 +1,372 @@
+/* Ranges in doubt, and taking over.
+ *
+ * A range in doubt (own.c) becomes usable when everybody who may know better was heard. We send each of them our tokens there; he
+ * merges them, stores what was news, and answers with his tokens and their fingerprint. Only when the fingerprints are equal does he
+ * count as heard: then he has our claim on disk and has nothing against it. Two hosts that take over the same peer at once both
+ * ask; the tokens of one win in the merge, the same at both, and the other's doubt goes away with its claim before either has used it.
+ *
+ * Whom to hear: all owners in the ring and all reachable hosts; after a takeover every host known at all, since any of them may have
+ * done the same behind a partition. Peers that were taken over count as heard, and so do those that have left by `reset`. */
+#include <assert.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "ipam/internal.h"
+
+bool recover_taken(const struct ipam *i, uint64_t peer)
+{
+	for (size_t n = 0; n < i->n_taken; n++)
+		if (i->taken[n] == peer)
+			return true;
+	return false;
+}
+
+static bool reachable(const struct ipam *i, uint64_t peer)
+{
+	return i->cfg.reachable(i->cfg.ctx, peer);
+}
+
+/* --- whom to hear --- */
+
+static struct answer *answer_of(struct census *c, uint64_t peer)
+{
+	for (size_t n = 0; n < c->n; n++)
+		if (c->v[n].peer == peer)
+			return &c->v[n];
+	return NULL;
+}
+
+static enum err must_hear(struct ipam *i, uint64_t peer)
+{
+	struct census *c = &i->census;
+	if (peer == i->cfg.self || recover_taken(i, peer) || answer_of(c, peer) || (usage_is_gone(i, peer) && !reachable(i, peer)))
+		return ERR_OK;
+	void *mem = c->v;
+	bool ok = mem_grow(&mem, &c->cap, c->n + 1, sizeof *c->v);
+	c->v = mem;
+	if (!ok)
+		return ERR_NOMEM;
+	c->v[c->n++] = (struct answer){ .peer = peer };
+	return ERR_OK;
+}
+
+static bool still_needed(const struct ipam *i, uint64_t peer)
+{
+	if (recover_taken(i, peer) || (usage_is_gone(i, peer) && !reachable(i, peer)))
+		return false;
+	return i->strict || reachable(i, peer) || ring_owned_by(i->cfg.ring, i->cfg.universe, peer) > 0;
+}
+
+static enum err whom_to_hear(struct ipam *i)
+{
+	uint64_t it = i->cfg.universe.first, peer;
+	struct ring_span s;
+	enum err e = ERR_OK;
+	while (e == ERR_OK && ring_each(i->cfg.ring, i->cfg.universe, &it, &s))
+		e = must_hear(i, s.owner);
+	for (it = 0; e == ERR_OK && i->cfg.next_peer(i->cfg.ctx, &it, &peer);)
+		if (i->strict || reachable(i, peer))
+			e = must_hear(i, peer);
+	return e;
+}
+
+void recover_waiting_for(const struct ipam *i, char *out, size_t size)
+{
+	size_t more = 0, named = 0, at = 0;
+	char name[WHO_TEXT];
+	out[0] = '\0';
+	for (size_t n = 0; n < i->census.n; n++) {
+		const struct answer *a = &i->census.v[n];
+		if (a->heard || !still_needed(i, a->peer))
+			continue;
+		if (named == NAMES_MAX) {
+			more++;
+			continue;
+		}
+		int len = snprintf(out + at, size - at, "%s%s%s", named > 0 ? ", " : "", who(i, a->peer, name),
+		                   reachable(i, a->peer) ? "" : ", unreachable");
+		at = len < 0 || (size_t)len >= size - at ? size - 1 : at + (size_t)len;
+		named++;
+	}
+	if (more > 0)
+		line_format(out + at, size - at, " and %zu more", more);
+	else if (named == 0)
+		line_format(out, size, "the other hosts");
+}
+
+/* --- asking and answering --- */
+
+static void ring_key(const struct ipam *i, uint64_t addr, uint8_t out[10], struct slice *key)
+{
+	struct wbuf w;
+	bool end = addr >= universe_range(i->cfg.universe).end;
+	wbuf_fixed(&w, out, 10);
+	wbuf_u32(&w, i->cfg.universe.first);
+	wbuf_u8(&w, i->cfg.universe.len);
+	wbuf_u32(&w, (uint32_t)(end ? addr - 1 : addr));
+	if (end)
+		wbuf_u8(&w, 0); /* the least key above the last address's */
+	*key = wbuf_slice(&w);
+}
+
+static struct fingerprint print_of(const struct ipam *i, struct range4 r)
+{
+	uint8_t a[10], b[10];
+	struct slice lo, hi;
+	ring_key(i, r.start, a, &lo);
+	ring_key(i, r.end, b, &hi);
+	return crdt_map_fingerprint(i->cfg.ring, lo, hi);
+}
+
+/* Tokens in the range, as many as a message takes. What does not fit gossip brings, and the fingerprints will be equal next time. */
+static void tokens_in(const struct ipam *i, struct range4 r, struct wbuf *w, size_t *n)
+{
+	uint8_t a[10], b[10];
+	struct slice lo, hi;
+	struct crdt_item it;
+	ring_key(i, r.start, a, &lo);
+	ring_key(i, r.end, b, &hi);
+	*n = 0;
+	for (bool there = crdt_map_seek(i->cfg.ring, lo, &it); there && slice_cmp(it.key, hi) < 0 && *n < IPAM_ITEMS_MAX;
+	     there = crdt_map_next(i->cfg.ring, it.key, &it)) {
+		if (!ring_item_valid(&it))
+			continue;
+		crdt_item_encode(w, &it);
+		(*n)++;
+	}
+}
+
+static enum err send_tokens(struct ipam *i, uint64_t to, struct ipam_message *m)
+{
+	struct wbuf items, held;
+	wbuf_grow(&items, IPAM_PAYLOAD_MAX);
+	wbuf_grow(&held, 4 * IPAM_HELD_MAX);
+	tokens_in(i, m->range, &items, &m->n_items);
+	m->items = wbuf_slice(&items);
+	if (m->type == MSG_RING_STATE) {
+		m->print = print_of(i, m->range);
+		/* What is in use here in ranges of others; the rest of very many is in the usage map. */
+		size_t at = 0;
+		while (at < i->space.n_used && i->space.used[at] < m->range.start)
+			at++;
+		for (; at < i->space.n_used && i->space.used[at] < m->range.end && m->n_held < IPAM_HELD_MAX; at++) {
+			uint32_t a = i->space.used[at];
+			if (!space_lease_at(&i->space, a) || ranges_has(&i->space.mine, a))
+				continue;
+			wbuf_u32(&held, a);
+			m->n_held++;
+		}
+		m->held = wbuf_slice(&held);
+	}
+	enum err e = wbuf_end(&items);
+	if (e == ERR_OK)
+		e = wbuf_end(&held);
+	if (e == ERR_OK)
+		e = out_send(i, to, m);
+	wbuf_free(&items);
+	wbuf_free(&held);
+	return e;
+}
+
+enum err recover_request(struct ipam *i, uint64_t from, const struct ipam_message *m)
+{
+	enum err e = own_merge(i, m);
+	if (e == ERR_OK)
+		e = own_sync(i);
+	if (e != ERR_OK)
+		return e;
+	struct range4 r = range4_and(m->range, universe_range(i->cfg.universe));
+	if (r.start >= r.end)
+		return ERR_OK;
+	struct ipam_message a = { .type = MSG_RING_STATE, .u = i->cfg.universe, .range = r, .serial = m->serial };
+	return send_tokens(i, from, &a);
+}
+
+enum err recover_state(struct ipam *i, uint64_t from, const struct ipam_message *m)
+{
+	struct census *c = &i->census;
+	enum err e = own_merge(i, m);
+	struct rbuf r;
+	rbuf_init(&r, m->held.p, m->held.n);
+	while (e == ERR_OK && rbuf_left(&r) > 0) {
+		uint32_t a = rbuf_u32(&r);
+		if (in_universe(i, a))
+			e = space_hold(&i->space, a, from);
+	}
+	if (e == ERR_OK)
+		e = own_sync(i);
+	struct answer *a = e == ERR_OK && c->active && m->serial == c->serial ? answer_of(c, from) : NULL;
+	if (!a)
+		return e;
+	if (m->range.start == c->hull.start && m->range.end == c->hull.end && fingerprint_eq(m->print, print_of(i, c->hull)))
+		a->heard = true;
+	else
+		a->ask_again_ms = i->now + rng_between(&i->rng, IPAM_ASK_MS / 4, IPAM_ASK_MS / 2);
+	return ERR_OK;
+}
+
+/* --- the census --- */
+
+static struct range4 doubt_hull(const struct ipam *i)
+{
+	return (struct range4){ i->doubt.v[0].start, i->doubt.v[i->doubt.n - 1].end };
+}
+
+static enum err census_ask(struct ipam *i)
+{
+	enum err e = ERR_OK;
+	struct census *c = &i->census;
+	for (size_t n = 0; n < c->n && e == ERR_OK; n++) {
+		struct answer *a = &c->v[n];
+		if (a->heard || (a->asked && i->now < a->ask_again_ms) || !reachable(i, a->peer))
+			continue;
+		struct ipam_message m = { .type = MSG_RING_REQUEST, .u = i->cfg.universe, .range = c->hull, .serial = c->serial };
+		e = send_tokens(i, a->peer, &m);
+		if (e == ERR_OK) {
+			a->asked = true;
+			a->ask_again_ms = i->now + rng_between(&i->rng, IPAM_ASK_MS, IPAM_RETRY_MS);
+		}
+	}
+	return e;
+}
+
+/* Everybody was heard: nothing is in doubt any more. */
+static enum err census_end(struct ipam *i)
+{
+	struct ranges mine = { 0 }, none = { 0 };
+	enum err e = ranges_minus(&mine, &i->owned, &none);
+	if (e == ERR_OK) {
+		ranges_swap(&i->space.mine, &mine);
+		out_note(i, 1, "%llu addresses are usable again: all who may know better were heard", (unsigned long long)ranges_size(&i->doubt));
+		ranges_clear(&i->doubt);
+		i->recovering = i->strict = i->census.active = false;
+		i->holds_dirty = i->usage_dirty = i->freed = true;
+		e = own_store_doubt(i);
+		if (e != ERR_OK)
+			i->rewrite = true;
+	}
+	ranges_free(&mine);
+	return e;
+}
+
+enum err recover(struct ipam *i)
+{
+	struct census *c = &i->census;
+	if (i->doubt.n == 0) {
+		c->active = false;
+		return ERR_OK;
+	}
+	struct range4 hull = doubt_hull(i);
+	/* A doubt that shrinks keeps its answers; when one grows own.c ends the census, and it starts again here. */
+	if (!c->active || hull.start < c->hull.start || hull.end > c->hull.end) {
+		c->active = true;
+		c->n = 0;
+		c->hull = hull;
+		c->serial = rng_u64(&i->rng);
+	}
+	enum err e = whom_to_hear(i);
+	if (e != ERR_OK)
+		return e;
+	for (size_t n = 0; n < c->n; n++)
+		if (!c->v[n].heard && still_needed(i, c->v[n].peer))
+			return census_ask(i);
+	return census_end(i);
+}
+
+uint64_t recover_deadline_ms(const struct ipam *i)
+{
+	uint64_t at = UINT64_MAX;
+	if (!i->census.active)
+		return at;
+	for (size_t n = 0; n < i->census.n; n++) {
+		const struct answer *a = &i->census.v[n];
+		if (!a->heard && reachable(i, a->peer) && (!a->asked ? i->now : a->ask_again_ms) < at)
+			at = a->asked ? a->ask_again_ms : i->now;
+	}
+	return at;
+}
+
+/* --- takeover --- */
+
+static enum err remember_taken(struct ipam *i, uint64_t peer)
+{
+	if (recover_taken(i, peer))
+		return ERR_OK;
+	void *mem = i->taken;
+	bool ok = mem_grow(&mem, &i->cap_taken, i->n_taken + 1, sizeof *i->taken);
+	i->taken = mem;
+	if (!ok)
+		return ERR_NOMEM;
+	i->taken[i->n_taken++] = peer;
+	return ERR_OK;
+}
+
+static enum err take(struct ipam *i, uint64_t peer, uint64_t *moved)
+{
+	struct crdt_changes ch;
+	crdt_changes_init(&ch, i->out->arena);
+	size_t tokens = 0;
+	uint64_t it = i->cfg.universe.first;
+	struct ring_span s;
+	while (ring_each(i->cfg.ring, i->cfg.universe, &it, &s))
+		if (s.owner == peer)
+			tokens += s.tokens;
+	enum err e = out_reserve(i, tokens + 8, (tokens + 4) * RECORD_BYTES);
+	if (e == ERR_OK)
+		e = ring_takeover(i->cfg.ring, i->cfg.universe, peer, i->cfg.self, moved, &ch);
+	if (e == ERR_OK)
+		e = out_ring(i, &ch, true);
+	if (e == ERR_OK && *moved > 0) {
+		i->taking = true;
+		e = own_sync(i);
+	}
+	return e;
+}
+
+static bool peer_known(const struct ipam *i, uint64_t peer)
+{
+	uint64_t it = 0, p;
+	while (i->cfg.next_peer(i->cfg.ctx, &it, &p))
+		if (p == peer)
+			return true;
+	return false;
+}
+
+enum err recover_takeover(struct ipam *i, const struct ipam_event *ev)
+{
+	char text[256], name[WHO_TEXT];
+	struct prefix none = { 0 };
+	uint64_t moved = 0;
+	who(i, ev->peer, name);
+	if (ev->peer == i->cfg.self) {
+		line_format(text, sizeof text, "%s is this host: to give its addresses away use `weft reset` here", name);
+		return out_reply(i, ev->request, ERR_SELF, none, 0, text);
+	}
+	if (!peer_known(i, ev->peer) && ring_owned_by(i->cfg.ring, i->cfg.universe, ev->peer) == 0) {
+		line_format(text, sizeof text, "no peer %s is known", name);
+		return out_reply(i, ev->request, ERR_NOT_FOUND, none, 0, text);
+	}
+	if (reachable(i, ev->peer)) {
+		line_format(text, sizeof text, "%s is reachable: stop it first, or run `weft reset` on it", name);
+		return out_reply(i, ev->request, ERR_REFUSED, none, 0, text);
+	}
+	if (i->suspended || i->stopped) {
+		line_format(text, sizeof text, "not taken over: %s", i->stopped ? "this host has handed over its own addresses" : "another host uses our name");
+		return out_reply(i, ev->request, ERR_STATE, none, 0, text);
+	}
+	/* The answer cannot fail once the ring has changed: its room is part of what take() puts aside. */
+	enum err e = remember_taken(i, ev->peer);
+	if (e == ERR_OK)
+		e = take(i, ev->peer, &moved);
+	if (e != ERR_OK && moved == 0)
+		return e;
+	return out_reply(i, ev->request, ERR_OK, none, moved, NULL);
+}
+
+void recover_topology(struct ipam *i)
+{
+	/* Back after all: from now on it counts again. */
+	for (size_t n = 0; n < i->n_taken; n++)
+		if (reachable(i, i->taken[n]))
+			i->taken[n--] = i->taken[--i->n_taken];
+}
