@@ -1,0 +1,837 @@
+/* Who owns what
+ *   server    for ever, until stopped and its last handle has closed
+ *   listener  a UDP and a TCP handle inside the server
+ *   client    a TCP connection; in server->clients until its close is asked for, freed by the close callback
+ *   upstream  the socket of one try of a forwarded query, under the handle that dns/forward gave it; the same
+ *   waiting   a forwarded query: whom to answer, and since when; under a number that dns/forward gives back with the reply
+ * `handles` counts what libuv still holds. A waiting names its connection by number, so a connection may go away under it.
+ *
+ * Buffers: `in` takes what a receive callback is about to hand over (libuv reads one thing at a time and the callback is done with it
+ * before the next), `out` one answer being made. Neither outlives a callback; what has to is copied (a connection's half query, an
+ * answer that the socket does not take).
+ *
+ * A connection is pumped: queries are taken from its input as long as it takes answers and has not too many forwarded queries. Pumping
+ * starts when input comes, when an answer has gone out and when a forwarded query is answered; it never nests. */
+#include "router/dns_server.h"
+
+#include <assert.h>
+#include <netinet/in.h>
+#include <sodium.h>
+#include <string.h>
+
+#include "base/map.h"
+#include "base/mem.h"
+#include "router/dns_resolv.h"
+
+enum { LENGTH_SIZE = 2, BACKLOG = 64, INPUT_MAX = LENGTH_SIZE + DNS_MESSAGE_MAX };
+
+/* Every handle's data points to a listener, a client, an upstream or a part alone: all begin with their server. */
+struct part {
+	struct dns_server *s;
+};
+
+struct listener {
+	struct dns_server *s;
+	struct hostport at;
+	uv_udp_t udp;
+	uv_tcp_t tcp;
+};
+
+struct client {
+	struct dns_server *s;
+	uint64_t number;
+	uv_tcp_t tcp;
+	uv_timer_t idle;
+	int handles;
+	uint8_t *input; /* what came and was not taken yet */
+	size_t input_len, input_cap;
+	size_t waiting; /* forwarded queries */
+	bool pumping, closing, at_end, reading;
+};
+
+struct upstream {
+	struct dns_server *s;
+	uint64_t sock;
+	struct hostport to;
+	bool is_tcp, closing;
+	union {
+		uv_handle_t handle;
+		uv_udp_t udp;
+		uv_tcp_t tcp;
+	} h;
+	uv_connect_t connect;
+	uv_write_t write;
+	uint8_t *reply; /* TCP: what came of length and message */
+	size_t reply_len, reply_cap;
+	size_t query_len;
+	uint8_t query[]; /* TCP: with its length */
+};
+
+struct waiting {
+	struct listener *from; /* UDP */
+	struct sockaddr_storage peer;
+	uint64_t client;       /* TCP: its number */
+	uint64_t since_ns;
+};
+
+struct dns_server {
+	struct part self;
+	uv_loop_t *loop;
+	struct dns_answer_cfg answer;
+	const struct dns_table *table;
+	struct rng rng;
+	struct dns_stats stats;
+	struct dns_server_stats own;
+	struct dns_forward *forward;
+	struct map *clients, *upstreams, *waiting;
+	uint64_t last_client, last_waiting;
+	struct listener listeners[DNS_LISTEN_MAX];
+	size_t n_listeners;
+	uv_timer_t forward_timer, resolv_timer;
+	struct dns_resolv resolv;
+	bool stopping;
+	size_t handles;
+	void (*done)(void *ctx);
+	void *done_ctx;
+	char in[DNS_MESSAGE_MAX + 1];
+	uint8_t out[DNS_MESSAGE_MAX];
+};
+
+static void pump(struct client *c);
+static void carry_out(struct dns_server *s, struct dns_forward_actions *a);
+
+/* --- Addresses and figures --- */
+
+static struct hostport from_sockaddr(const struct sockaddr *a)
+{
+	struct hostport h = {0};
+	struct sockaddr_in v4;
+	struct sockaddr_in6 v6;
+	if (a->sa_family == AF_INET) {
+		memcpy(&v4, a, sizeof(v4));
+		h.ip.family = 4;
+		memcpy(h.ip.b, &v4.sin_addr, 4);
+		h.port = ntohs(v4.sin_port);
+	} else if (a->sa_family == AF_INET6) {
+		memcpy(&v6, a, sizeof(v6));
+		h.ip.family = 6;
+		memcpy(h.ip.b, &v6.sin6_addr, 16);
+		h.port = ntohs(v6.sin6_port);
+	}
+	return h;
+}
+
+static void to_sockaddr(struct hostport h, struct sockaddr_storage *out)
+{
+	memset(out, 0, sizeof(*out));
+	if (h.ip.family == 4) {
+		struct sockaddr_in v4 = {.sin_family = AF_INET, .sin_port = htons(h.port)};
+		memcpy(&v4.sin_addr, h.ip.b, 4);
+		memcpy(out, &v4, sizeof(v4));
+	} else {
+		struct sockaddr_in6 v6 = {.sin6_family = AF_INET6, .sin6_port = htons(h.port)};
+		memcpy(&v6.sin6_addr, h.ip.b, 16);
+		memcpy(out, &v6, sizeof(v6));
+	}
+}
+
+static const struct sockaddr *generic(const struct sockaddr_storage *a)
+{
+	return (const struct sockaddr *)(const void *)a;
+}
+
+#define X(us) us,
+static const uint32_t edges_us[DNS_LATENCY_EDGES] = {DNS_LATENCY_EDGES_US(X)};
+#undef X
+
+uint32_t dns_latency_edge_us(size_t i)
+{
+	assert(i < DNS_LATENCY_EDGES);
+	return edges_us[i];
+}
+
+static void observe(struct dns_server *s, enum dns_stat_source source, uint64_t since_ns)
+{
+	uint64_t us = (uv_hrtime() - since_ns) / 1000;
+	size_t i = 0;
+	while (i < DNS_LATENCY_EDGES && us > edges_us[i])
+		i++;
+	s->own.latency[source][i]++;
+	s->own.latency_sum_us[source] += us;
+}
+
+static_assert(offsetof(struct listener, s) == 0 && offsetof(struct client, s) == 0 && offsetof(struct upstream, s) == 0,
+              "what a handle points to begins as a part");
+
+static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf)
+{
+	struct part *part = handle->data;
+	(void)suggested;
+	*buf = uv_buf_init(part->s->in, sizeof(part->s->in));
+}
+
+/* --- The end --- */
+
+static void free_map(struct map *m)
+{
+	struct slice key;
+	void *value;
+	for (size_t it = 0; m && map_next(m, &it, &key, &value);)
+		mem_free(value);
+	map_free(m);
+}
+
+static void maybe_free(struct dns_server *s)
+{
+	if (!s->stopping || s->handles > 0)
+		return;
+	void (*done)(void *ctx) = s->done;
+	void *ctx = s->done_ctx;
+	dns_forward_free(s->forward);
+	map_free(s->clients);   /* empty: their handles are closed */
+	map_free(s->upstreams); /* the same */
+	free_map(s->waiting);
+	dns_resolv_free(&s->resolv);
+	mem_free(s);
+	if (done)
+		done(ctx);
+}
+
+static void on_closed(uv_handle_t *handle)
+{
+	struct dns_server *s = ((struct part *)handle->data)->s;
+	s->handles--;
+	maybe_free(s);
+}
+
+static void on_client_closed(uv_handle_t *handle)
+{
+	struct client *c = handle->data;
+	struct dns_server *s = c->s;
+	if (--c->handles == 0) {
+		mem_free(c->input);
+		mem_free(c);
+	}
+	s->handles--;
+	maybe_free(s);
+}
+
+static void on_upstream_closed(uv_handle_t *handle)
+{
+	struct upstream *u = handle->data;
+	struct dns_server *s = u->s;
+	mem_free(u->reply);
+	mem_free(u);
+	s->handles--;
+	maybe_free(s);
+}
+
+static void close_client(struct client *c)
+{
+	if (c->closing)
+		return;
+	c->closing = true;
+	map_del64(c->s->clients, c->number);
+	uv_close((uv_handle_t *)&c->tcp, on_client_closed);
+	uv_close((uv_handle_t *)&c->idle, on_client_closed);
+}
+
+static void close_upstream(struct upstream *u)
+{
+	if (u->closing)
+		return;
+	u->closing = true;
+	map_del64(u->s->upstreams, u->sock);
+	uv_close(&u->h.handle, on_upstream_closed);
+}
+
+void dns_server_stop(struct dns_server *s, void (*done)(void *ctx), void *ctx)
+{
+	struct slice key;
+	void *value;
+
+	assert(!s->stopping);
+	s->stopping = true;
+	s->done = done;
+	s->done_ctx = ctx;
+	s->handles++; /* so that nothing below is the last */
+	for (size_t it = 0; map_next(s->clients, &it, &key, &value);)
+		close_client(value);
+	for (size_t it = 0; map_next(s->upstreams, &it, &key, &value);)
+		close_upstream(value);
+	for (size_t i = 0; i < s->n_listeners; i++) {
+		uv_close((uv_handle_t *)&s->listeners[i].udp, on_closed);
+		uv_close((uv_handle_t *)&s->listeners[i].tcp, on_closed);
+	}
+	uv_close((uv_handle_t *)&s->forward_timer, on_closed);
+	uv_close((uv_handle_t *)&s->resolv_timer, on_closed);
+	s->handles--;
+}
+
+/* --- Answers out --- */
+
+static void send_udp(struct listener *l, const struct sockaddr *peer, struct slice bytes)
+{
+	uv_buf_t buf = uv_buf_init((char *)(uintptr_t)bytes.p, (unsigned)bytes.n);
+	/* A full socket buffer loses the answer, as the network might: the client asks again. */
+	if (uv_udp_try_send(&l->udp, &buf, 1, peer) < 0)
+		l->s->stats.drops[DNS_DROP_OVERLOAD]++;
+}
+
+struct tcp_write {
+	uv_write_t req;
+	uint8_t bytes[];
+};
+
+static void on_client_written(uv_write_t *req, int status)
+{
+	struct client *c = req->handle->data;
+	mem_free((struct tcp_write *)(void *)req);
+	if (c->closing)
+		return;
+	if (status < 0)
+		close_client(c);
+	else
+		pump(c);
+}
+
+static void send_tcp(struct client *c, struct slice bytes)
+{
+	uint8_t length[LENGTH_SIZE] = {(uint8_t)(bytes.n >> 8), (uint8_t)bytes.n};
+	uv_buf_t bufs[2] = {uv_buf_init((char *)length, sizeof(length)), uv_buf_init((char *)(uintptr_t)bytes.p, (unsigned)bytes.n)};
+
+	if (c->closing)
+		return;
+	int sent = uv_try_write((uv_stream_t *)&c->tcp, bufs, 2);
+	if (sent == UV_EAGAIN)
+		sent = 0;
+	size_t all = sizeof(length) + bytes.n, done = sent > 0 ? (size_t)sent : 0;
+	if (sent >= 0 && done == all)
+		return;
+	struct tcp_write *w = sent < 0 ? NULL : mem_alloc(sizeof(*w) + all);
+	if (!w) {
+		close_client(c);
+		return;
+	}
+	memcpy(w->bytes, length, sizeof(length));
+	memcpy(w->bytes + sizeof(length), bytes.p, bytes.n);
+	uv_buf_t rest = uv_buf_init((char *)w->bytes + done, (unsigned)(all - done));
+	if (uv_write(&w->req, (uv_stream_t *)&c->tcp, &rest, 1, on_client_written) < 0) {
+		mem_free(w);
+		close_client(c);
+	}
+}
+
+/* --- Queries in --- */
+
+/* Hands a query on to the upstreams. */
+static void forward(struct dns_server *s, const struct waiting *who, struct slice query, size_t limit)
+{
+	struct dns_forward_actions a;
+	uint64_t random;
+	bool is_tcp = who->from == NULL;
+	struct waiting *w = mem_dup(who, sizeof(*who));
+
+	if (w && map_put64(s->waiting, ++s->last_waiting, w, NULL) != ERR_OK) {
+		mem_free(w);
+		w = NULL;
+	}
+	if (!w) {
+		s->stats.drops[DNS_DROP_OVERLOAD]++;
+		return;
+	}
+	struct client *c = is_tcp ? map_get64(s->clients, who->client) : NULL;
+	if (c)
+		c->waiting++;
+	uint64_t number = s->last_waiting;
+	randombytes_buf(&random, sizeof(random));
+	dns_forward_query(s->forward, uv_now(s->loop), number, is_tcp, limit, query, random, &a);
+	carry_out(s, &a);
+}
+
+static void on_udp(uv_udp_t *handle, ssize_t n, const uv_buf_t *buf, const struct sockaddr *peer, unsigned flags)
+{
+	struct listener *l = handle->data;
+	struct dns_server *s = l->s;
+	struct wbuf w;
+
+	/* Errors are of earlier answers (ICMP) and concern nobody any more; an empty call says that there is nothing left. */
+	if (n < 0 || !peer || (flags & UV_UDP_PARTIAL))
+		return;
+	uint64_t since = uv_hrtime();
+	struct slice query = slice_of(buf->base, (size_t)n);
+	wbuf_fixed(&w, s->out, sizeof(s->out));
+	struct dns_result r = dns_answer(&s->answer, s->table, &s->rng, query, false, &w, &s->stats);
+	if (r.verdict == DNS_VERDICT_ANSWER) {
+		send_udp(l, peer, wbuf_slice(&w));
+		observe(s, DNS_STAT_LOCAL, since);
+	} else if (r.verdict == DNS_VERDICT_FORWARD) {
+		struct waiting who = {.from = l, .since_ns = since};
+		memcpy(&who.peer, peer, peer->sa_family == AF_INET ? sizeof(struct sockaddr_in) : sizeof(struct sockaddr_in6));
+		forward(s, &who, query, r.limit);
+	}
+}
+
+static void client_query(struct client *c, struct slice query)
+{
+	struct dns_server *s = c->s;
+	struct wbuf w;
+	uint64_t since = uv_hrtime();
+
+	wbuf_fixed(&w, s->out, sizeof(s->out));
+	struct dns_result r = dns_answer(&s->answer, s->table, &s->rng, query, true, &w, &s->stats);
+	if (r.verdict == DNS_VERDICT_ANSWER) {
+		send_tcp(c, wbuf_slice(&w));
+		observe(s, DNS_STAT_LOCAL, since);
+	} else if (r.verdict == DNS_VERDICT_FORWARD) {
+		struct waiting who = {.client = c->number, .since_ns = since};
+		forward(s, &who, query, r.limit);
+	} else {
+		/* A stream of things that are no queries is not worth keeping. */
+		close_client(c);
+	}
+}
+
+/* --- TCP clients --- */
+
+static void on_idle(uv_timer_t *timer);
+static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf);
+
+static bool takes_more(const struct client *c)
+{
+	return !c->closing && c->waiting < DNS_TCP_WAITING_MAX && uv_stream_get_write_queue_size((const uv_stream_t *)&c->tcp) <= DNS_TCP_QUEUE_MAX;
+}
+
+/* Takes whole queries from bytes; gives how many octets were used. */
+static size_t take_queries(struct client *c, struct slice bytes)
+{
+	struct rbuf r;
+	size_t used = 0;
+	rbuf_init(&r, bytes.p, bytes.n);
+	while (takes_more(c)) {
+		struct slice query = rbuf_bytes(&r, rbuf_u16(&r));
+		if (!rbuf_ok(&r))
+			break;
+		used = r.pos;
+		uv_timer_start(&c->idle, on_idle, DNS_TCP_IDLE_MS, 0);
+		client_query(c, query);
+	}
+	return used;
+}
+
+/* Reads when there is room for what comes, and not otherwise. */
+static void set_reading(struct client *c)
+{
+	bool want = !c->closing && !c->at_end && takes_more(c);
+	if (want == c->reading || c->closing)
+		return;
+	c->reading = want;
+	if (!want)
+		uv_read_stop((uv_stream_t *)&c->tcp);
+	else if (uv_read_start((uv_stream_t *)&c->tcp, on_alloc, on_read) < 0)
+		close_client(c);
+}
+
+/* What the client has asked and we have not taken yet, as far as it goes. After the client's end of input the connection closes when
+ * everything is answered. */
+static void pump(struct client *c)
+{
+	if (c->pumping || c->closing)
+		return;
+	c->pumping = true;
+	size_t used = take_queries(c, slice_of(c->input, c->input_len));
+	c->input_len -= used;
+	if (used > 0 && c->input_len > 0)
+		memmove(c->input, c->input + used, c->input_len);
+	c->pumping = false;
+	if (c->at_end && takes_more(c) && c->waiting == 0 && uv_stream_get_write_queue_size((uv_stream_t *)&c->tcp) == 0)
+		close_client(c);
+	set_reading(c);
+}
+
+static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
+{
+	struct client *c = stream->data;
+	size_t used = 0, size = n > 0 ? (size_t)n : 0;
+
+	if (n < 0 && n != UV_EOF) {
+		close_client(c);
+		return;
+	}
+	c->at_end = n == UV_EOF;
+	/* The usual case: whole queries, nothing left from before. They are taken from where they lie. */
+	if (c->input_len == 0 && size > 0) {
+		c->pumping = true;
+		used = take_queries(c, slice_of(buf->base, size));
+		c->pumping = false;
+	}
+	if (!c->closing && used < size) {
+		void *p = c->input;
+		if (!mem_grow(&p, &c->input_cap, c->input_len + size - used, 1)) {
+			close_client(c);
+			return;
+		}
+		c->input = p;
+		memcpy(c->input + c->input_len, buf->base + used, size - used);
+		c->input_len += size - used;
+	}
+	pump(c);
+}
+
+static void on_idle(uv_timer_t *timer)
+{
+	struct client *c = timer->data;
+	/* Upstreams have their own time, which is shorter. */
+	if (c->waiting > 0)
+		uv_timer_start(timer, on_idle, DNS_TCP_IDLE_MS, 0);
+	else
+		close_client(c);
+}
+
+static void on_refused_closed(uv_handle_t *handle)
+{
+	struct client *c = handle->data;
+	struct dns_server *s = c->s;
+	mem_free(c);
+	s->handles--;
+	maybe_free(s);
+}
+
+static void on_connection(uv_stream_t *listener, int status)
+{
+	struct listener *l = listener->data;
+	struct dns_server *s = l->s;
+	struct client *c = status < 0 ? NULL : mem_zalloc(1, sizeof(*c));
+
+	if (!c)
+		return;
+	c->s = s;
+	c->tcp.data = c->idle.data = c;
+	c->number = ++s->last_client;
+	(void)uv_tcp_init(s->loop, &c->tcp); /* cannot fail: no socket is made */
+	s->handles++;
+	bool taken = uv_accept(listener, (uv_stream_t *)&c->tcp) == 0;
+	bool room = map_count(s->clients) < DNS_TCP_MAX;
+	if (!taken || !room || map_put64(s->clients, c->number, c, NULL) != ERR_OK) {
+		s->own.tcp_refused++;
+		uv_close((uv_handle_t *)&c->tcp, on_refused_closed);
+		return;
+	}
+	s->own.tcp_accepted++;
+	(void)uv_timer_init(s->loop, &c->idle);
+	s->handles++;
+	c->handles = 2;
+	(void)uv_tcp_nodelay(&c->tcp, 1);
+	uv_timer_start(&c->idle, on_idle, DNS_TCP_IDLE_MS, 0);
+	set_reading(c);
+}
+
+/* --- Upstreams --- */
+
+static void on_forward_timer(uv_timer_t *timer);
+
+static void upstream_failed(struct upstream *u)
+{
+	struct dns_server *s = u->s;
+	struct dns_forward_actions a;
+	if (u->closing)
+		return;
+	dns_forward_failed(s->forward, uv_now(s->loop), u->sock, &a);
+	carry_out(s, &a);
+}
+
+static void upstream_reply(struct upstream *u, struct hostport from, struct slice reply)
+{
+	struct dns_server *s = u->s;
+	struct dns_forward_actions a;
+	dns_forward_reply(s->forward, uv_now(s->loop), u->sock, from, reply, &a);
+	carry_out(s, &a);
+}
+
+static void on_upstream_udp(uv_udp_t *handle, ssize_t n, const uv_buf_t *buf, const struct sockaddr *from, unsigned flags)
+{
+	struct upstream *u = handle->data;
+	if (n < 0)
+		upstream_failed(u); /* ICMP: nobody listens there, or no way to it */
+	else if (from && !(flags & UV_UDP_PARTIAL))
+		upstream_reply(u, from_sockaddr(from), slice_of(buf->base, (size_t)n));
+}
+
+static void on_upstream_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
+{
+	struct upstream *u = stream->data;
+	struct rbuf r;
+	void *p = u->reply;
+
+	if (n == 0)
+		return;
+	size_t size = n > 0 ? (size_t)n : 0;
+	if (n < 0 || u->reply_len + size > 2 * INPUT_MAX || !mem_grow(&p, &u->reply_cap, u->reply_len + size, 1)) {
+		upstream_failed(u);
+		return;
+	}
+	u->reply = p;
+	memcpy(u->reply + u->reply_len, buf->base, size);
+	u->reply_len += size;
+	rbuf_init(&r, u->reply, u->reply_len);
+	struct slice reply = rbuf_bytes(&r, rbuf_u16(&r));
+	if (!rbuf_ok(&r))
+		return;
+	upstream_reply(u, u->to, reply);
+	/* One query, one reply: with another that does not match nothing better will come. */
+	upstream_failed(u);
+}
+
+static void on_upstream_written(uv_write_t *req, int status)
+{
+	struct upstream *u = req->handle->data;
+	if (status < 0)
+		upstream_failed(u);
+}
+
+static void on_upstream_connected(uv_connect_t *req, int status)
+{
+	struct upstream *u = req->handle->data;
+	uv_buf_t buf = uv_buf_init((char *)u->query, (unsigned)u->query_len);
+	if (u->closing)
+		return;
+	if (status < 0 || uv_write(&u->write, (uv_stream_t *)&u->h.tcp, &buf, 1, on_upstream_written) < 0 ||
+	    uv_read_start((uv_stream_t *)&u->h.tcp, on_alloc, on_upstream_read) < 0)
+		upstream_failed(u);
+}
+
+static bool start_udp(struct upstream *u, const struct sockaddr *to, struct slice query)
+{
+	uv_buf_t buf = uv_buf_init((char *)(uintptr_t)query.p, (unsigned)query.n);
+	/* A connected socket: the kernel picks a random port, drops what others send and passes ICMP errors on. */
+	return uv_udp_connect(&u->h.udp, to) == 0 && uv_udp_recv_start(&u->h.udp, on_alloc, on_upstream_udp) == 0 &&
+	       uv_udp_try_send(&u->h.udp, &buf, 1, NULL) >= 0;
+}
+
+/* Opens the socket of an action. false: it failed at once. */
+static bool open_upstream(struct dns_server *s, const struct dns_forward_action *a)
+{
+	struct sockaddr_storage to;
+	struct upstream *u = mem_zalloc(1, sizeof(*u) + LENGTH_SIZE + a->bytes.n);
+
+	if (!u)
+		return false;
+	u->s = s;
+	u->sock = a->sock;
+	u->to = a->upstream;
+	u->is_tcp = a->is_tcp;
+	if (map_put64(s->upstreams, u->sock, u, NULL) != ERR_OK) {
+		mem_free(u);
+		return false;
+	}
+	to_sockaddr(a->upstream, &to);
+	/* Neither init makes a socket, so neither fails. */
+	(void)(u->is_tcp ? uv_tcp_init(s->loop, &u->h.tcp) : uv_udp_init(s->loop, &u->h.udp));
+	u->h.handle.data = u;
+	s->handles++;
+	bool ok;
+	if (u->is_tcp) {
+		u->query[0] = (uint8_t)(a->bytes.n >> 8);
+		u->query[1] = (uint8_t)a->bytes.n;
+		memcpy(u->query + LENGTH_SIZE, a->bytes.p, a->bytes.n);
+		u->query_len = LENGTH_SIZE + a->bytes.n;
+		ok = uv_tcp_connect(&u->connect, &u->h.tcp, generic(&to), on_upstream_connected) == 0;
+	} else {
+		ok = start_udp(u, generic(&to), a->bytes);
+	}
+	if (!ok)
+		close_upstream(u);
+	return ok;
+}
+
+static void reply_to(struct dns_server *s, const struct dns_forward_action *a)
+{
+	struct waiting *w = map_del64(s->waiting, a->client);
+	if (!w)
+		return;
+	if (w->from) {
+		send_udp(w->from, generic(&w->peer), a->bytes);
+	} else {
+		struct client *c = map_get64(s->clients, w->client);
+		if (c) {
+			assert(c->waiting > 0);
+			c->waiting--;
+			send_tcp(c, a->bytes);
+			pump(c);
+		}
+	}
+	observe(s, DNS_STAT_FORWARD, w->since_ns);
+	mem_free(w);
+}
+
+/* Does what the forwarding machine says. A reply comes last in a list and may cause new queries (pump), which use the machine again: by
+ * then nothing of the list is needed any more. */
+static void carry_out(struct dns_server *s, struct dns_forward_actions *a)
+{
+	uint64_t failed;
+	do {
+		failed = 0;
+		for (size_t i = 0; i < a->n; i++) {
+			const struct dns_forward_action *v = &a->v[i];
+			struct upstream *u = v->what == DNS_FORWARD_CLOSE ? map_get64(s->upstreams, v->sock) : NULL;
+			if (u)
+				close_upstream(u);
+			else if (v->what == DNS_FORWARD_OPEN && !open_upstream(s, v))
+				failed = v->sock;
+			else if (v->what == DNS_FORWARD_REPLY)
+				reply_to(s, v);
+		}
+		if (failed)
+			dns_forward_failed(s->forward, uv_now(s->loop), failed, a);
+	} while (failed);
+
+	uint64_t deadline = dns_forward_deadline_ms(s->forward), now = uv_now(s->loop);
+	if (deadline == UINT64_MAX)
+		uv_timer_stop(&s->forward_timer);
+	else
+		uv_timer_start(&s->forward_timer, on_forward_timer, deadline > now ? deadline - now : 0, 0);
+}
+
+static void on_forward_timer(uv_timer_t *timer)
+{
+	struct dns_server *s = ((struct part *)timer->data)->s;
+	struct dns_forward_actions a;
+	while (dns_forward_deadline_ms(s->forward) <= uv_now(s->loop)) {
+		dns_forward_tick(s->forward, uv_now(s->loop), &a);
+		carry_out(s, &a);
+	}
+}
+
+/* --- resolv.conf --- */
+
+static void look_at_resolv_conf(struct dns_server *s)
+{
+	struct hostport own[DNS_LISTEN_MAX], v[DNS_UPSTREAM_MAX];
+	size_t n = 0;
+	for (size_t i = 0; i < s->n_listeners; i++)
+		own[i] = s->listeners[i].at;
+	if (dns_resolv_changed(&s->resolv, own, s->n_listeners, v, DNS_UPSTREAM_MAX, &n))
+		dns_forward_set_upstreams(s->forward, v, n);
+}
+
+static void on_resolv_timer(uv_timer_t *timer)
+{
+	look_at_resolv_conf(((struct part *)timer->data)->s);
+}
+
+/* --- The beginning --- */
+
+static enum err listen_error(int status, const char *proto, struct hostport at, struct err_note *note)
+{
+	char text[HOSTPORT_TEXT];
+	hostport_format(at, text);
+	switch (status) {
+	case UV_EADDRINUSE:
+		return err_note(note, ERR_BUSY,
+		                "cannot listen for DNS on %s (%s): another program does already; stop it, or use --dns-listen-address or --no-dns", text, proto);
+	case UV_EACCES:
+	case UV_EPERM:
+		return err_note(note, ERR_PERMISSION,
+		                "cannot listen for DNS on %s (%s): no permission; run as root or with CAP_NET_BIND_SERVICE, or use a port above 1023",
+		                text, proto);
+	case UV_EADDRNOTAVAIL:
+		return err_note(note, ERR_NOT_FOUND,
+		                "cannot listen for DNS on %s (%s): this host has no such address; give one it has with --dns-listen-address", text, proto);
+	default:
+		return err_note(note, ERR_SYSTEM, "cannot listen for DNS on %s (%s): %s", text, proto, uv_strerror(status));
+	}
+}
+
+static enum err add_listener(struct dns_server *s, struct hostport at, struct err_note *note)
+{
+	struct listener *l = &s->listeners[s->n_listeners];
+	struct sockaddr_storage addr;
+	bool v6 = at.ip.family == 6;
+
+	l->s = s;
+	l->at = at;
+	l->udp.data = l->tcp.data = l;
+	(void)uv_udp_init(s->loop, &l->udp);
+	(void)uv_tcp_init(s->loop, &l->tcp);
+	s->handles += 2;
+	s->n_listeners++;
+	to_sockaddr(at, &addr);
+	int status = uv_udp_bind(&l->udp, generic(&addr), v6 ? UV_UDP_IPV6ONLY : 0);
+	if (status == 0)
+		status = uv_udp_recv_start(&l->udp, on_alloc, on_udp);
+	if (status != 0)
+		return listen_error(status, "UDP", at, note);
+	status = uv_tcp_bind(&l->tcp, generic(&addr), v6 ? UV_TCP_IPV6ONLY : 0);
+	if (status == 0)
+		status = uv_listen((uv_stream_t *)&l->tcp, BACKLOG, on_connection);
+	return status == 0 ? ERR_OK : listen_error(status, "TCP", at, note);
+}
+
+/* Everything that needs no handle. */
+static enum err prepare(struct dns_server *s, const struct dns_server_cfg *cfg, struct err_note *note)
+{
+	enum err e = dns_answer_cfg_init(&s->answer, cfg->domain, cfg->ttl, note);
+	if (e != ERR_OK)
+		return e;
+	assert(cfg->n_listen <= DNS_LISTEN_MAX && cfg->n_ours <= DNS_OURS_MAX && cfg->table);
+	s->table = cfg->table;
+	s->answer.n_ours = cfg->n_ours;
+	memcpy(s->answer.ours, cfg->ours, sizeof(s->answer.ours));
+	for (size_t i = 0; i < cfg->n_listen; i++) {
+		const struct ip *ip = &cfg->listen[i].ip, any = {.family = ip->family};
+		if (!ip_eq(*ip, any))
+			s->answer.self[s->answer.n_self++] = *ip;
+	}
+	static_assert((int)DNS_LISTEN_MAX <= (int)DNS_SELF_MAX, "every listen address can be our own");
+	rng_seed(&s->rng, cfg->seed);
+	s->clients = map_new(cfg->seed);
+	s->upstreams = map_new(cfg->seed);
+	s->waiting = map_new(cfg->seed);
+	if (!s->clients || !s->upstreams || !s->waiting || dns_forward_new(&s->forward, &s->stats) != ERR_OK ||
+	    dns_resolv_init(&s->resolv, cfg->resolv_conf) != ERR_OK)
+		return err_note(note, ERR_NOMEM, "out of memory while starting the DNS server");
+	return ERR_OK;
+}
+
+enum err dns_server_start(struct dns_server **out, uv_loop_t *loop, const struct dns_server_cfg *cfg, struct err_note *note)
+{
+	struct dns_server *s = mem_zalloc(1, sizeof(*s));
+	if (!s)
+		return err_note(note, ERR_NOMEM, "out of memory while starting the DNS server");
+	s->loop = loop;
+	s->self.s = s;
+	enum err e = prepare(s, cfg, note);
+	if (e != ERR_OK) {
+		s->stopping = true;
+		maybe_free(s);
+		return e;
+	}
+	(void)uv_timer_init(loop, &s->forward_timer);
+	(void)uv_timer_init(loop, &s->resolv_timer);
+	s->forward_timer.data = s->resolv_timer.data = &s->self;
+	s->handles = 2;
+	for (size_t i = 0; i < cfg->n_listen && e == ERR_OK; i++)
+		e = add_listener(s, cfg->listen[i], note);
+	if (e != ERR_OK) {
+		dns_server_stop(s, NULL, NULL);
+		return e;
+	}
+	look_at_resolv_conf(s);
+	if (s->resolv.path)
+		uv_timer_start(&s->resolv_timer, on_resolv_timer, DNS_RESOLV_MS, DNS_RESOLV_MS);
+	*out = s;
+	return ERR_OK;
+}
+
+void dns_server_stats(const struct dns_server *s, struct dns_server_stats *out)
+{
+	*out = s->own;
+	out->queries = &s->stats;
+	out->tcp_open = map_count(s->clients);
+	out->forwarding = dns_forward_pending(s->forward);
+}
+
+size_t dns_server_upstreams(const struct dns_server *s, struct hostport out[DNS_UPSTREAM_MAX])
+{
+	return dns_forward_upstreams(s->forward, out);
+}
