@@ -353,7 +353,6 @@ enum err ring_check(const struct crdt_map *m, struct universe u, struct err_note
 			return err_note(note, ERR_CONFLICT, "ring: item %zu of the range is not a token", tokens);
 		if (t.start > at)
 			return gap(note, at, t.start);
-		token_cut(m, u, &t); /* what it says beyond its successor does not count */
 		at = t.end;
 		tokens++;
 	}

@@ -11,6 +11,7 @@ struct held {
 	struct arena *arena;
 	struct crdt_changes ch;
 	struct wbuf w, out;
+	size_t fail_at;
 };
 
 #define TRY(call)              \
@@ -99,6 +100,22 @@ static enum err rings(struct held *h)
 	return ERR_OK;
 }
 
+/* A floor over so many items that what is told of them does not fit into one block. */
+static enum err large_floor(struct held *h)
+{
+	struct test_item t;
+	TRY(crdt_map_new(&h->a, true, 1));
+	crdt_map_set_writer(h->a, 1, 1);
+	for (unsigned i = 0; i < 2000; i++) {
+		uint8_t key[2] = { (uint8_t)(i >> 8), (uint8_t)i };
+		mem_fail_at(0, false); /* not these */
+		TRY(crdt_map_put(h->a, slice_of(key, 2), slice_str("v"), NULL));
+	}
+	mem_fail_at(h->fail_at, false);
+	TRY_WHOLE(h->a, merge(h->a, util_item(&t, 1, 0, 5, UINT64_MAX, NULL), &h->ch));
+	return ERR_OK;
+}
+
 static size_t walk(enum err (*scenario)(struct held *), bool sticky)
 {
 	size_t n = 0;
@@ -109,7 +126,8 @@ static size_t walk(enum err (*scenario)(struct held *), bool sticky)
 		h.arena = arena_new();
 		assert_non_null(h.arena);
 		crdt_changes_init(&h.ch, h.arena);
-		mem_fail_at(++n, sticky);
+		h.fail_at = ++n;
+		mem_fail_at(n, sticky);
 		e = scenario(&h);
 		mem_fail_at(0, false);
 		assert_true(e == ERR_OK || e == ERR_NOMEM);
@@ -137,6 +155,7 @@ static void maps_stay_whole(void **state)
 	(void)state;
 	assert_true(walk(maps, false) > 40);
 	assert_true(walk(maps, true) > 40);
+	assert_true(walk(large_floor, false) > 5);
 }
 
 static void exchanges_stay_whole(void **state)

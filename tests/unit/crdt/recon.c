@@ -132,6 +132,24 @@ static void a_few_differences_cost_little(void **state)
 	crdt_map_free(b);
 }
 
+/* What the other side has shown to have is not sent back. */
+static void only_what_is_missing_is_answered(void **state)
+{
+	(void)state;
+	struct crdt_map *a = numbers(1, 0, RECON_ITEMS), *b = util_copy(a, true);
+	struct exchange x = { 0 };
+	struct test_item t;
+	(void)util_merge(b, util_item(&t, 2, 'a', 1, 1, "x"), NULL);
+	run(b, a, RECON_MESSAGE_MAX, &x);
+	assert_true(util_equal(a, b));
+	assert_int_equal(x.messages, 3);
+	assert_int_equal(x.st.items_sent, RECON_ITEMS + 1); /* all that a has, then the one it lacks */
+	assert_int_equal(x.st.items_received, RECON_ITEMS + 1);
+	assert_int_equal(x.st.items_news, 1);
+	crdt_map_free(a);
+	crdt_map_free(b);
+}
+
 /* Any sizes, any room for messages: one exchange is enough. */
 static void large_differences_in_small_messages(void **state)
 {
@@ -405,6 +423,7 @@ int main(void)
 		cmocka_unit_test(golden_bytes),
 		cmocka_unit_test(equal_maps_cost_one_small_message),
 		cmocka_unit_test(a_few_differences_cost_little),
+		cmocka_unit_test(only_what_is_missing_is_answered),
 		cmocka_unit_test(large_differences_in_small_messages),
 		cmocka_unit_test(every_other_item_differs),
 		cmocka_unit_test(any_two_maps_converge),

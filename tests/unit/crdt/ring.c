@@ -318,6 +318,17 @@ static void tokens_come_one_by_one(void **state)
 	copy_token(other, m, small, 8);
 	expect_view(other, small, "1111222211111111");
 	expect_legal(other, small);
+	crdt_map_free(other);
+
+	/* A gap in the middle. */
+	assert_int_equal(grant(m, small, 0, 2, 1, 3), ERR_OK);
+	other = ring();
+	copy_token(other, m, small, 0);
+	copy_token(other, m, small, 4);
+	copy_token(other, m, small, 8);
+	expect_view(other, small, "33..222211111111");
+	assert_int_equal(ring_check(other, small, &note), ERR_CONFLICT);
+	assert_non_null(strstr(note.text, "10.0.0.2 to 10.0.0.3"));
 	crdt_map_free(m);
 	crdt_map_free(other);
 }
