@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 #include "base/addr.h"
+#include "base/buf.h"
 #include "base/err.h"
 
 #define OPTIONS_PEERS_MAX  1024
@@ -64,5 +65,18 @@ enum err options_parse(struct options *o, int argc, char *const *argv, char *con
 void options_free(struct options *o);
 /* The text of --help. */
 const char *options_help(void);
+
+/* What options_parse does with the file of --config: `name = value` lines, # comments. file: its name, for the note. *o must have been
+ * through options_defaults, and is to be freed also after an error. Nothing is read but what passwords' files are named in it. */
+enum err options_defaults(struct options *o, struct err_note *note) MUST_CHECK;
+enum err options_parse_file(struct options *o, const char *file, struct slice text, struct err_note *note) MUST_CHECK;
+/* Whether what all sources said fits together. */
+enum err options_check(const struct options *o, struct err_note *note) MUST_CHECK;
+
+/* Settles --ipalloc-range against this host's IPv4 routes: `auto` becomes the first of a few ranges that none overlaps; a given range that one
+ * overlaps is ERR_CONFLICT with both named. The default route and routes by weft's own bridge do not count. */
+enum err options_settle_range(struct options *o, struct err_note *note) MUST_CHECK;
+/* The same over the text of /proc/net/route. */
+enum err options_settle_range_over(struct options *o, struct slice routes, struct err_note *note) MUST_CHECK;
 
 #endif
