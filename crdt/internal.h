@@ -8,13 +8,13 @@
 /* The largest item on the wire: key and value with their lengths, stamp, flags. */
 #define CRDT_ITEM_MAX (2 + CRDT_KEY_MAX + 10 + 10 + 1 + 2 + CRDT_VALUE_MAX)
 
-/* One item. sum and min speak of the whole subtree. */
+/* One item. sum and min speak of the whole subtree. What a search looks at is side by side, for the cache. */
 struct crdt_node {
-	struct crdt_node *left, *right;
-	struct fingerprint sum;
-	struct stamp min;
 	uint64_t hash_a, hash_b;
 	struct stamp stamp;
+	struct fingerprint sum;
+	struct stamp min;
+	struct crdt_node *left, *right;
 	uint32_t priority;
 	uint16_t key_len, value_len;
 	bool live;
@@ -33,8 +33,9 @@ struct crdt_node *crdt_tree_nth(struct crdt_node *root, uint64_t index);
 struct fingerprint crdt_tree_below(const struct crdt_node *root, struct slice key);      /* of all keys < key */
 /* The first node with after < key < end (end.n == 0: no end) whose stamp is at or below s: O(log n). */
 struct crdt_node *crdt_tree_first_old(struct crdt_node *root, struct slice after, struct slice end, struct stamp s);
-/* Puts n in; a node of the same key is taken out and given back. */
-struct crdt_node *crdt_tree_put(struct crdt_node **root, struct crdt_node *n);
+void crdt_tree_insert(struct crdt_node **root, struct crdt_node *n); /* its key is not there yet */
+/* n takes the place of old, which has the same key and is given back to the caller. */
+void crdt_tree_replace(struct crdt_node **root, struct crdt_node *n, struct crdt_node *old);
 struct crdt_node *crdt_tree_remove(struct crdt_node **root, struct slice key); /* NULL: not there */
 void crdt_tree_restamp(struct crdt_node *root, struct crdt_node *n, struct stamp s);
 void crdt_tree_free(struct crdt_node *root);

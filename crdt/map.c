@@ -118,14 +118,17 @@ static struct crdt_node *make_node(struct crdt_map *m, const struct crdt_item *i
 	return crdt_node_new(it, (uint32_t)(rng_u64(&m->rng) >> 32));
 }
 
-/* Takes over n. */
-static void put_node(struct crdt_map *m, struct crdt_node *n)
+/* Takes over n; old is what is there under its key, or NULL. */
+static void put_node(struct crdt_map *m, struct crdt_node *n, struct crdt_node *old)
 {
 	count_node(m, n, true);
-	struct crdt_node *old = crdt_tree_put(&m->root, n);
-	if (old != NULL)
+	if (old == NULL) {
+		crdt_tree_insert(&m->root, n);
+	} else {
 		count_node(m, old, false);
-	mem_free(old);
+		crdt_tree_replace(&m->root, n, old);
+		mem_free(old);
+	}
 }
 
 static void drop_node(struct crdt_map *m, struct crdt_node *n)
@@ -144,8 +147,8 @@ static bool is_full(const struct crdt_map *m)
 	return crdt_map_count(m) >= CRDT_ITEMS_MAX;
 }
 
-/* Stores the item, whatever is there. */
-static enum err store(struct crdt_map *m, const struct crdt_item *it, struct crdt_changes *ch)
+/* Stores the item; old is what is there under its key, or NULL. */
+static enum err store(struct crdt_map *m, const struct crdt_item *it, struct crdt_node *old, struct crdt_changes *ch)
 {
 	struct crdt_node *n = make_node(m, it);
 	if (n == NULL)
@@ -154,7 +157,7 @@ static enum err store(struct crdt_map *m, const struct crdt_item *it, struct crd
 	if (e != ERR_OK)
 		mem_free(n);
 	else
-		put_node(m, n);
+		put_node(m, n, old);
 	return e;
 }
 
@@ -239,11 +242,11 @@ static enum err own_slice(const struct crdt_map *m, struct slice subkey, struct 
 }
 
 /* Writes under the next stamp; it->key and what it carries are set. */
-static enum err write_own(struct crdt_map *m, struct crdt_item *it, struct crdt_changes *ch)
+static enum err write_own(struct crdt_map *m, struct crdt_item *it, struct crdt_node *old, struct crdt_changes *ch)
 {
 	if (!next_stamp(m, m->last, &it->stamp))
 		return ERR_LIMIT;
-	enum err e = store(m, it, ch);
+	enum err e = store(m, it, old, ch);
 	if (e == ERR_OK)
 		m->last = it->stamp;
 	return e;
@@ -258,12 +261,12 @@ enum err crdt_map_put(struct crdt_map *m, struct slice subkey, struct slice valu
 		return e;
 	if (value.n > CRDT_VALUE_MAX)
 		return ERR_LIMIT;
-	const struct crdt_node *old = crdt_tree_get(m->root, it.key);
+	struct crdt_node *old = crdt_tree_get(m->root, it.key);
 	if (old == NULL && is_full(m))
 		return ERR_LIMIT;
 	if (old != NULL && old->live && slice_eq(crdt_node_item(old).value, value))
 		return ERR_OK;
-	return write_own(m, &it, ch);
+	return write_own(m, &it, old, ch);
 }
 
 enum err crdt_map_delete(struct crdt_map *m, struct slice subkey, struct crdt_changes *ch)
@@ -273,10 +276,10 @@ enum err crdt_map_delete(struct crdt_map *m, struct slice subkey, struct crdt_ch
 	enum err e = own_slice(m, subkey, &k, &it.key);
 	if (e != ERR_OK)
 		return e;
-	const struct crdt_node *old = crdt_tree_get(m->root, it.key);
+	struct crdt_node *old = crdt_tree_get(m->root, it.key);
 	if (old == NULL || !old->live)
 		return ERR_OK;
-	return write_own(m, &it, ch);
+	return write_own(m, &it, old, ch);
 }
 
 /* --- floors --- */
@@ -325,7 +328,7 @@ static enum err set_floor(struct crdt_map *m, const struct crdt_item *floor, str
 			drop_node(m, n);
 		}
 	}
-	put_node(m, node);
+	put_node(m, node, crdt_tree_get(m->root, floor->key));
 	if (own)
 		raise_last(m, floor->stamp);
 	return ERR_OK;
@@ -384,7 +387,7 @@ static enum err supersede(struct crdt_map *m, const struct crdt_item *it, struct
 	struct crdt_item above = { .key = it->key };
 	enum err e;
 	if (!next_stamp(m, it->stamp, &above.stamp)) {
-		e = store(m, it, ch);
+		e = store(m, it, old, ch);
 		if (e == ERR_OK)
 			raise_last(m, it->stamp);
 		return e;
@@ -394,7 +397,7 @@ static enum err supersede(struct crdt_map *m, const struct crdt_item *it, struct
 		if (e == ERR_OK)
 			crdt_tree_restamp(m->root, old, above.stamp);
 	} else {
-		e = store(m, &above, ch);
+		e = store(m, &above, NULL, ch);
 	}
 	if (e == ERR_OK)
 		m->last = above.stamp;
@@ -426,7 +429,7 @@ enum err crdt_map_merge(struct crdt_map *m, const struct crdt_item *it, enum crd
 	}
 	if (old == NULL && !floor && is_full(m))
 		return ERR_LIMIT;
-	enum err e = floor ? set_floor(m, it, ch) : own ? supersede(m, it, old, ch) : store(m, it, ch);
+	enum err e = floor ? set_floor(m, it, ch) : own ? supersede(m, it, old, ch) : store(m, it, old, ch);
 	if (e == ERR_OK)
 		*what = CRDT_NEWS;
 	return e;
@@ -473,7 +476,7 @@ enum err crdt_map_write_all(struct crdt_map *m, const struct crdt_item *items, s
 	}
 	for (size_t i = 0; i < made; i++) {
 		if (e == ERR_OK)
-			put_node(m, nodes[i]);
+			put_node(m, nodes[i], crdt_tree_get(m->root, crdt_node_key(nodes[i])));
 		else
 			mem_free(nodes[i]);
 	}

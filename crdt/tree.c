@@ -222,38 +222,20 @@ static struct crdt_node *join(struct crdt_node *a, struct crdt_node *b)
 	return b;
 }
 
-static struct crdt_node *insert(struct crdt_node *t, struct crdt_node *n)
+void crdt_tree_insert(struct crdt_node **root, struct crdt_node *n)
 {
-	if (t == NULL || n->priority > t->priority) {
-		split(t, crdt_node_key(n), &n->left, &n->right);
-		node_sum(n);
-		return n;
+	/* Above its place nothing changes but the facts of the subtrees, and those without a look at the other children. */
+	while (*root != NULL && n->priority <= (*root)->priority) {
+		struct crdt_node *t = *root;
+		add128(&t->sum.a, &t->sum.b, n->hash_a, n->hash_b);
+		t->sum.count++;
+		if (stamp_cmp(n->stamp, t->min) < 0)
+			t->min = n->stamp;
+		root = slice_cmp(crdt_node_key(n), crdt_node_key(t)) < 0 ? &t->left : &t->right;
 	}
-	if (slice_cmp(crdt_node_key(n), crdt_node_key(t)) < 0)
-		t->left = insert(t->left, n);
-	else
-		t->right = insert(t->right, n);
-	node_sum(t);
-	return t;
-}
-
-/* n takes the place of the node with its key, which is there. */
-static struct crdt_node *replace(struct crdt_node *t, struct crdt_node *n, struct crdt_node **old)
-{
-	int c = slice_cmp(crdt_node_key(n), crdt_node_key(t));
-	if (c == 0) {
-		n->left = t->left;
-		n->right = t->right;
-		n->priority = t->priority;
-		*old = t;
-		t = n;
-	} else if (c < 0) {
-		t->left = replace(t->left, n, old);
-	} else {
-		t->right = replace(t->right, n, old);
-	}
-	node_sum(t);
-	return t;
+	split(*root, crdt_node_key(n), &n->left, &n->right);
+	node_sum(n);
+	*root = n;
 }
 
 static void detach(struct crdt_node *n)
@@ -262,16 +244,25 @@ static void detach(struct crdt_node *n)
 	node_sum(n);
 }
 
-struct crdt_node *crdt_tree_put(struct crdt_node **root, struct crdt_node *n)
+/* Recomputes the facts from t down to n, where something has changed. */
+static void sum_path(struct crdt_node *t, const struct crdt_node *n)
 {
-	struct crdt_node *old = NULL;
-	if (crdt_tree_get(*root, crdt_node_key(n)) == NULL) {
-		*root = insert(*root, n);
-	} else {
-		*root = replace(*root, n, &old);
-		detach(old);
-	}
-	return old;
+	if (t != n)
+		sum_path(slice_cmp(crdt_node_key(n), crdt_node_key(t)) < 0 ? t->left : t->right, n);
+	node_sum(t);
+}
+
+void crdt_tree_replace(struct crdt_node **root, struct crdt_node *n, struct crdt_node *old)
+{
+	struct crdt_node **at = root;
+	while (*at != old)
+		at = slice_cmp(crdt_node_key(n), crdt_node_key(*at)) < 0 ? &(*at)->left : &(*at)->right;
+	n->left = old->left;
+	n->right = old->right;
+	n->priority = old->priority;
+	*at = n;
+	sum_path(*root, n);
+	detach(old);
 }
 
 static struct crdt_node *take_out(struct crdt_node *t, struct slice key, struct crdt_node **old)
@@ -298,13 +289,6 @@ struct crdt_node *crdt_tree_remove(struct crdt_node **root, struct slice key)
 	if (old != NULL)
 		detach(old);
 	return old;
-}
-
-static void sum_path(struct crdt_node *t, const struct crdt_node *n)
-{
-	if (t != n)
-		sum_path(slice_cmp(crdt_node_key(n), crdt_node_key(t)) < 0 ? t->left : t->right, n);
-	node_sum(t);
 }
 
 void crdt_tree_restamp(struct crdt_node *root, struct crdt_node *n, struct stamp s)
