@@ -1,0 +1,346 @@
+/* The name service on real sockets, in a network namespace of its own with nothing but lo. Client and upstream are in the same loop.
+ * What is answered is tested in dns/; here: that it arrives, on both transports, pipelined, from several upstreams. */
+#include "tests/unit/router/ns.h"
+
+#include <netinet/in.h>
+#include <sys/socket.h>
+
+#include "base/mem.h"
+#include "dns/wire.h"
+#include "router/dns_server.h"
+
+#define CONF_DIR "/tmp/weft-dns-XXXXXX"
+
+struct world {
+	uv_loop_t loop;
+	struct dns_server *server;
+	struct dns_table *table;
+	struct dns_server_cfg cfg;
+	char dir[sizeof(CONF_DIR)], conf[64];
+	bool stopped;
+	long live;
+};
+
+static bool may; /* have a namespace of our own */
+
+/* What setup made; without it the test is skipped. */
+static struct world *there(void **state)
+{
+	if (!*state)
+		skip();
+	return *state;
+}
+
+static struct hostport at(const char *text)
+{
+	struct hostport h;
+	assert_int_equal(hostport_parse(text, 53, &h), ERR_OK);
+	return h;
+}
+
+static struct sockaddr_in v4(const char *text)
+{
+	struct hostport h = at(text);
+	struct sockaddr_in a = {.sin_family = AF_INET, .sin_port = htons(h.port)};
+	memcpy(&a.sin_addr, h.ip.b, 4);
+	return a;
+}
+
+static void write_conf(const struct world *w, const char *text)
+{
+	char fresh[80];
+	snprintf(fresh, sizeof(fresh), "%s.new", w->conf);
+	FILE *f = fopen(fresh, "w");
+	assert_non_null(f);
+	assert_true(fputs(text, f) >= 0);
+	assert_int_equal(fclose(f), 0);
+	assert_int_equal(rename(fresh, w->conf), 0);
+}
+
+static int setup(void **state)
+{
+	*state = NULL;
+	if (!may)
+		return 0;
+	struct world *w = calloc(1, sizeof(*w));
+	struct dns_name n;
+	assert_non_null(w);
+	w->live = mem_live();
+	strcpy(w->dir, CONF_DIR);
+	assert_non_null(mkdtemp(w->dir));
+	snprintf(w->conf, sizeof(w->conf), "%s/resolv.conf", w->dir);
+	write_conf(w, "nameserver 127.0.0.1\nnameserver 127.0.0.2\nnameserver 127.0.0.3\n");
+	assert_int_equal(uv_loop_init(&w->loop), 0);
+	assert_int_equal(dns_table_new(&w->table, 1), ERR_OK);
+	assert_int_equal(dns_name_parse("web.weft.local", &n), ERR_OK);
+	assert_int_equal(dns_table_add(w->table, 1, "c", &n, ip_v4(0x0a200001)), ERR_OK);
+	w->cfg = (struct dns_server_cfg){.listen = {at("127.0.0.1:53"), at("[::1]:53")}, .n_listen = 2, .resolv_conf = w->conf, .ttl = 1, .table = w->table};
+	assert_int_equal(dns_server_start(&w->server, &w->loop, &w->cfg, NULL), ERR_OK);
+	*state = w;
+	return 0;
+}
+
+static void on_stopped(void *ctx)
+{
+	*(bool *)ctx = true;
+}
+
+static int teardown(void **state)
+{
+	struct world *w = *state;
+	if (!w)
+		return 0;
+	dns_server_stop(w->server, on_stopped, &w->stopped);
+	assert_int_equal(uv_run(&w->loop, UV_RUN_DEFAULT), 0);
+	assert_true(w->stopped);
+	assert_int_equal(uv_loop_close(&w->loop), 0);
+	dns_table_free(w->table);
+	assert_int_equal(mem_live(), w->live);
+	assert_int_equal(unlink(w->conf), 0);
+	assert_int_equal(rmdir(w->dir), 0);
+	free(w);
+	return 0;
+}
+
+static int open_socket(int type, const char *from, const char *to)
+{
+	int s = socket(AF_INET, type | SOCK_CLOEXEC, 0), on = 1;
+	struct timeval patience = {.tv_usec = 1000};
+	assert_true(s >= 0);
+	assert_int_equal(setsockopt(s, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience)), 0);
+	assert_int_equal(setsockopt(s, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)), 0);
+	if (from) {
+		struct sockaddr_in a = v4(from);
+		assert_int_equal(bind(s, (const struct sockaddr *)&a, sizeof(a)), 0);
+	}
+	if (to) {
+		struct sockaddr_in a = v4(to);
+		assert_int_equal(connect(s, (const struct sockaddr *)&a, sizeof(a)), 0);
+	}
+	return s;
+}
+
+/* A query for an A record, with its length in front. */
+static size_t make_query(uint8_t out[300], uint16_t id, const char *qname)
+{
+	struct wbuf w;
+	struct dns_writer d;
+	struct dns_question q = {.type = DNS_A, .cls = DNS_IN};
+	assert_int_equal(dns_name_parse(qname, &q.name), ERR_OK);
+	wbuf_fixed(&w, out, 300);
+	wbuf_u16(&w, 0);
+	assert_true(dns_writer_init(&d, &w, 298, id, DNS_RD));
+	assert_true(dns_write_question(&d, &q));
+	assert_int_equal(dns_writer_finish(&d), ERR_OK);
+	wbuf_patch_u16(&w, 0, (uint16_t)(w.len - 2));
+	return w.len;
+}
+
+static struct dns_header header_of(const uint8_t *p, size_t n)
+{
+	struct rbuf r;
+	struct dns_header h;
+	rbuf_init(&r, p, n);
+	dns_header_read(&r, &h);
+	assert_true(rbuf_ok(&r));
+	return h;
+}
+
+/* Runs the loop until something comes, for ten seconds at most. */
+static size_t receive(struct world *w, int s, uint8_t *out, size_t max, struct sockaddr_in *from)
+{
+	struct sockaddr_in peer;
+	for (uint64_t end = uv_hrtime() + UINT64_C(10000000000); uv_hrtime() < end;) {
+		socklen_t len = sizeof(peer);
+		uv_run(&w->loop, UV_RUN_NOWAIT);
+		ssize_t n = recvfrom(s, out, max, 0, (struct sockaddr *)&peer, &len);
+		if (n > 0) {
+			if (from)
+				*from = peer;
+			return (size_t)n;
+		}
+	}
+	fail_msg("nothing came");
+	return 0;
+}
+
+/* As many octets of a stream as are asked for. */
+static void receive_all(struct world *w, int s, uint8_t *out, size_t n)
+{
+	for (size_t got = 0; got < n;)
+		got += receive(w, s, out + got, n - got, NULL);
+}
+
+static void local_udp(void **state)
+{
+	struct world *w = there(state);
+	uint8_t q[300], a[600];
+	int s = open_socket(SOCK_DGRAM, NULL, "127.0.0.1:53");
+	size_t n = make_query(q, 0x1234, "web.weft.local");
+	struct dns_server_stats st;
+	assert_int_equal(send(s, q + 2, n - 2, 0), (ssize_t)(n - 2));
+	n = receive(w, s, a, sizeof(a), NULL);
+	struct dns_header h = header_of(a, n);
+	assert_true(h.id == 0x1234 && h.an == 1 && (h.flags & DNS_AA) && (h.flags & DNS_RCODE) == DNS_NOERROR);
+	dns_server_stats(w->server, &st);
+	uint64_t all = 0;
+	for (size_t i = 0; i <= DNS_LATENCY_EDGES; i++)
+		all += st.latency[DNS_STAT_LOCAL][i];
+	assert_int_equal(all, 1);
+	assert_int_equal(st.queries->answers[DNS_STAT_LOCAL][DNS_STAT_TYPE_A][DNS_STAT_RCODE_NOERROR], 1);
+	close(s);
+}
+
+/* Turns a received query into its answer. */
+static void answer(uint8_t *m, uint16_t flags)
+{
+	struct wbuf w;
+	wbuf_fixed(&w, m, 4);
+	w.len = 2;
+	wbuf_u16(&w, flags);
+}
+
+static void forwarded_udp(void **state)
+{
+	struct world *w = there(state);
+	uint8_t q[300], m[600];
+	struct sockaddr_in from1, from2;
+	int up2 = open_socket(SOCK_DGRAM, "127.0.0.2:53", NULL), up3 = open_socket(SOCK_DGRAM, "127.0.0.3:53", NULL);
+	int s = open_socket(SOCK_DGRAM, NULL, "127.0.0.1:53");
+	struct hostport ups[DNS_UPSTREAM_MAX];
+
+	assert_int_equal(dns_server_upstreams(w->server, ups), 2); /* without ourselves */
+	assert_true(hostport_eq(ups[0], at("127.0.0.2:53")));
+	size_t n = make_query(q, 0x1234, "example.org");
+	assert_int_equal(send(s, q + 2, n - 2, 0), (ssize_t)(n - 2));
+	size_t got = receive(w, up2, m, sizeof(m), &from1);
+	assert_int_equal(got, n - 2);
+	answer(m, 0x8185); /* REFUSED: the next one is asked, from another port */
+	assert_int_equal(sendto(up2, m, got, 0, (struct sockaddr *)&from1, sizeof(from1)), (ssize_t)got);
+	got = receive(w, up3, m, sizeof(m), &from2);
+	assert_int_not_equal(from1.sin_port, from2.sin_port);
+	answer(m, 0x8183);
+	assert_int_equal(sendto(up3, m, got, 0, (struct sockaddr *)&from2, sizeof(from2)), (ssize_t)got);
+	got = receive(w, s, m, sizeof(m), NULL);
+	struct dns_header h = header_of(m, got);
+	assert_true(h.id == 0x1234 && h.flags == 0x8183);
+
+	/* Nobody listens at either any more: the kernel says so, and the client hears it without a time-out. */
+	close(up2);
+	close(up3);
+	uint64_t since = uv_hrtime();
+	assert_int_equal(send(s, q + 2, n - 2, 0), (ssize_t)(n - 2));
+	got = receive(w, s, m, sizeof(m), NULL);
+	assert_int_equal(header_of(m, got).flags & DNS_RCODE, DNS_SERVFAIL);
+	assert_true(uv_hrtime() - since < UINT64_C(1500000000));
+	close(s);
+}
+
+static void pipelined_tcp(void **state)
+{
+	struct world *w = there(state);
+	uint8_t q[300], m[600];
+	int up = open_socket(SOCK_STREAM, "127.0.0.2:53", NULL);
+	int s = open_socket(SOCK_STREAM, NULL, "127.0.0.1:53");
+	struct dns_server_stats st;
+	assert_int_equal(listen(up, 5), 0);
+
+	/* One that is forwarded, in two pieces, and two that are not: those overtake it. */
+	size_t n = make_query(q, 1, "example.org");
+	assert_int_equal(send(s, q, 1, 0), 1);
+	uv_run(&w->loop, UV_RUN_NOWAIT);
+	assert_int_equal(send(s, q + 1, n - 1, 0), (ssize_t)(n - 1));
+	for (uint16_t id = 2; id <= 3; id++) {
+		size_t k = make_query(q, id, "web.weft.local");
+		assert_int_equal(send(s, q, k, 0), (ssize_t)k);
+	}
+	for (uint16_t id = 2; id <= 3; id++) {
+		receive_all(w, s, m, 2 + 32 + 16);
+		assert_int_equal(m[1], 32 + 16);
+		assert_int_equal(header_of(m + 2, 48).id, id);
+	}
+	int c = -1;
+	while (c < 0) {
+		uv_run(&w->loop, UV_RUN_NOWAIT);
+		c = accept(up, NULL, NULL);
+	}
+	struct timeval patience = {.tv_usec = 1000};
+	assert_int_equal(setsockopt(c, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience)), 0);
+	receive_all(w, c, m, n);
+	answer(m + 2, 0x8183);
+	assert_int_equal(send(c, m, 5, 0), 5);
+	uv_run(&w->loop, UV_RUN_NOWAIT);
+	assert_int_equal(send(c, m + 5, n - 5, 0), (ssize_t)(n - 5));
+	receive_all(w, s, m, n);
+	assert_true(header_of(m + 2, n - 2).id == 1 && header_of(m + 2, n - 2).flags == 0x8183);
+	dns_server_stats(w->server, &st);
+	assert_true(st.tcp_open == 1 && st.tcp_accepted == 1 && st.tcp_refused == 0 && st.forwarding == 0);
+	/* What is no query ends the connection. */
+	assert_int_equal(send(s, "\0\1x", 3, 0), 3);
+	for (uint64_t end = uv_hrtime() + UINT64_C(5000000000); st.tcp_open > 0 && uv_hrtime() < end;) {
+		uv_run(&w->loop, UV_RUN_NOWAIT);
+		dns_server_stats(w->server, &st);
+	}
+	assert_int_equal(st.tcp_open, 0);
+	close(c);
+	close(up);
+	close(s);
+}
+
+static void connection_limit(void **state)
+{
+	struct world *w = there(state);
+	int s[DNS_TCP_MAX + 3];
+	struct dns_server_stats st = {0};
+	for (size_t i = 0; i < DNS_TCP_MAX + 3; i++) {
+		s[i] = open_socket(SOCK_STREAM, NULL, "127.0.0.1:53");
+		uv_run(&w->loop, UV_RUN_NOWAIT);
+	}
+	for (uint64_t end = uv_hrtime() + UINT64_C(5000000000); st.tcp_accepted + st.tcp_refused < DNS_TCP_MAX + 3 && uv_hrtime() < end;) {
+		uv_run(&w->loop, UV_RUN_NOWAIT);
+		dns_server_stats(w->server, &st);
+	}
+	assert_int_equal(st.tcp_open, DNS_TCP_MAX);
+	assert_int_equal(st.tcp_refused, 3);
+	for (size_t i = 0; i < DNS_TCP_MAX + 3; i++)
+		close(s[i]);
+}
+
+static void follows_resolv_conf(void **state)
+{
+	struct world *w = there(state);
+	struct hostport ups[DNS_UPSTREAM_MAX];
+	write_conf(w, "nameserver 127.0.0.9\n");
+	for (uint64_t end = uv_hrtime() + UINT64_C(5000000000); dns_server_upstreams(w->server, ups) != 1 && uv_hrtime() < end;)
+		uv_run(&w->loop, UV_RUN_ONCE);
+	assert_int_equal(dns_server_upstreams(w->server, ups), 1);
+	assert_true(hostport_eq(ups[0], at("127.0.0.9:53")));
+}
+
+static void refusals(void **state)
+{
+	struct world *w = there(state);
+	struct dns_server *other = NULL;
+	struct err_note note;
+	assert_int_equal(dns_server_start(&other, &w->loop, &w->cfg, &note), ERR_BUSY);
+	assert_non_null(strstr(note.text, "127.0.0.1:53"));
+	struct dns_server_cfg cfg = w->cfg;
+	cfg.n_listen = 1;
+	cfg.listen[0] = at("192.0.2.1:53");
+	assert_int_equal(dns_server_start(&other, &w->loop, &cfg, &note), ERR_NOT_FOUND);
+	assert_non_null(strstr(note.text, "192.0.2.1:53"));
+	cfg.domain = "no domain";
+	assert_int_equal(dns_server_start(&other, &w->loop, &cfg, &note), ERR_MALFORMED);
+	assert_null(other);
+}
+
+#define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+
+int main(void)
+{
+	may = ns_start() && system("ip link set lo up") == 0;
+	const struct CMUnitTest tests[] = {
+		T(local_udp), T(forwarded_udp), T(pipelined_tcp), T(connection_limit), T(follows_resolv_conf), T(refusals),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
