@@ -40,14 +40,11 @@ struct gossip_action *gossip_act(struct gossip *g, enum gossip_action_kind kind)
 	return v;
 }
 
-void gossip_act_note(struct gossip *g, enum note_level level, bool stranger, const char *fmt, ...)
+static void note(struct gossip *g, enum note_level level, bool stranger, const char *fmt, va_list ap) PRINTF_LIKE(4, 0);
+static void note(struct gossip *g, enum note_level level, bool stranger, const char *fmt, va_list ap)
 {
 	char text[512];
-	va_list ap;
-	va_start(ap, fmt);
-	int n = vsnprintf(text, sizeof text, fmt, ap);
-	va_end(ap);
-	if (n < 0)
+	if (vsnprintf(text, sizeof text, fmt, ap) < 0)
 		return;
 	char *copy = arena_dup(g->out->arena, text, strlen(text) + 1);
 	struct gossip_action *a = copy ? gossip_act(g, GOSSIP_NOTE) : NULL;
@@ -56,6 +53,37 @@ void gossip_act_note(struct gossip *g, enum note_level level, bool stranger, con
 	a->u.note.level = level;
 	a->u.note.stranger = stranger;
 	a->u.note.text = copy;
+}
+
+void gossip_act_note(struct gossip *g, enum note_level level, bool stranger, const char *fmt, ...)
+{
+	va_list ap;
+	va_start(ap, fmt);
+	note(g, level, stranger, fmt, ap);
+	va_end(ap);
+}
+
+/* Was this line about this subject said a short while ago? If not, it is remembered in place of the oldest. */
+static bool repeated(struct gossip *g, const char *fmt, uint64_t subject)
+{
+	struct said *oldest = &g->said[0];
+	for (size_t i = 0; i < SAID_MAX; i++) {
+		struct said *s = &g->said[i];
+		if (s->fmt == fmt && s->subject == subject && g->now < s->at_ms + SAID_MS)
+			return true;
+		if (s->at_ms < oldest->at_ms)
+			oldest = s;
+	}
+	*oldest = (struct said){ fmt, subject, g->now };
+	return false;
+}
+
+void gossip_act_note_about(struct gossip *g, uint64_t subject, enum note_level level, bool stranger, const char *fmt, ...)
+{
+	va_list ap;
+	va_start(ap, fmt);
+	note(g, repeated(g, fmt, subject) ? NOTE_DEBUG : level, stranger, fmt, ap);
+	va_end(ap);
 }
 
 void gossip_timer_init(struct timer *t, enum timer_kind kind)

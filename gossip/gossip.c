@@ -80,6 +80,7 @@ enum err gossip_new(struct gossip **out, const struct gossip_cfg *cfg, uint64_t 
 	g->now = now_ms;
 	init_timers(g);
 	bucket_init(&g->accept, ACCEPT_BURST, ACCEPT_PER_SECOND, now_ms);
+	bucket_init(&g->accept_first, ACCEPT_FIRST_BURST, ACCEPT_FIRST_PER_SECOND, now_ms);
 	wbuf_grow(&g->scratch, MESSAGE_MAX);
 	wbuf_grow(&g->batch, MESSAGE_MAX);
 	g->by_conn = map_new(cfg->seed);
@@ -303,6 +304,18 @@ static void opened(struct gossip *g, const struct gossip_event *ev)
 	gossip_link_open(g, l, ev);
 }
 
+static void closed(struct gossip *g, uint64_t conn, const char *why)
+{
+	struct link *l = map_get64(g->by_conn, conn);
+	for (size_t i = 0; i < g->n_orphans; i++)
+		if (g->orphans[i] == conn)
+			g->orphans[i--] = g->orphans[--g->n_orphans];
+	if (!l)
+		return;
+	l->no_action = true; /* also when our CLOSE is still waiting for memory */
+	gossip_link_lost(g, l, why);
+}
+
 enum err gossip_step(struct gossip *g, const struct gossip_event *ev, struct gossip_actions *out)
 {
 	enum err e = ERR_OK;
@@ -319,10 +332,7 @@ enum err gossip_step(struct gossip *g, const struct gossip_event *ev, struct gos
 		if ((l = gossip_link_find(g, ev->u.drained.conn)) != NULL)
 			gossip_link_drained(g, l, ev->u.drained.queued_bytes);
 		break;
-	case GOSSIP_CONN_CLOSED:
-		if ((l = gossip_link_find(g, ev->u.closed.conn)) != NULL)
-			gossip_link_lost(g, l, ev->u.closed.why);
-		break;
+	case GOSSIP_CONN_CLOSED: closed(g, ev->u.closed.conn, ev->u.closed.why); break;
 	case GOSSIP_CHANGED: changed(g, ev->u.changed.channel, ev->u.changed.changes); break;
 	case GOSSIP_SEND_UNICAST: e = send_unicast(g, ev->u.unicast.to, ev->u.unicast.kind, ev->u.unicast.payload); break;
 	case GOSSIP_CONNECT: e = gossip_connect_target(g, ev->u.target.target); break;

@@ -59,32 +59,32 @@ enum gossip_channel_id { /* on the wire; never re-used */
 struct gossip_cfg {
 	uint64_t self;
 	const char *nickname;
-	const char *version;         /* of the program, shown to others */
-	uint8_t static_secret[32];   /* X25519; copied into locked memory by the caller's means, zeroed at gossip_free */
-	uint8_t psk[2][32];          /* [0] is used for dialling; [1], if any, is accepted as well (password rotation) */
-	size_t n_psk;                /* 1 or 2; without a password psk[0] is all zeros */
-	uint64_t incarnation;        /* > 0; grows at each start */
-	uint64_t uid;                /* random, of this run: tells "ourselves" from "someone with our name" */
-	uint16_t port;               /* our control port */
+	const char *version;       /* of the program, shown to others */
+	uint8_t static_secret[32]; /* X25519; copied into locked memory by the caller's means, zeroed at gossip_free */
+	uint8_t psk[2][32];        /* [0] is used for dialling; [1], if any, is accepted as well (password rotation) */
+	size_t n_psk;              /* 1 or 2; without a password psk[0] is all zeros */
+	uint64_t incarnation;      /* > 0; grows at each start */
+	uint64_t uid;              /* random, of this run: tells "ourselves" from "someone with our name" */
+	uint16_t port;             /* our control port */
 	struct hostport addresses[GOSSIP_ADDRESSES_MAX]; /* ours, as others may reach us; may be empty */
 	size_t n_addresses;
 	bool discovery;
-	size_t conn_limit;           /* links; 0 = no limit */
-	uint32_t deadline_ms;        /* 0 = GOSSIP_DEADLINE_MS */
-	struct crdt_map *peers;      /* the CHANNEL_PEERS map, owned by the caller; writer already set */
-	uint64_t seed;               /* for choices (jitter, random neighbour); not for keys */
+	size_t conn_limit;      /* links; 0 = no limit */
+	uint32_t deadline_ms;   /* 0 = GOSSIP_DEADLINE_MS */
+	struct crdt_map *peers; /* the CHANNEL_PEERS map, owned by the caller; writer already set */
+	uint64_t seed;          /* for choices (jitter, random neighbour); not for keys */
 };
 
 enum gossip_event_kind {
 	GOSSIP_TICK,
-	GOSSIP_CONN_OPEN,    /* dialled: now connected; or accepted */
+	GOSSIP_CONN_OPEN, /* dialled: now connected; or accepted */
 	GOSSIP_CONN_DATA,
 	GOSSIP_CONN_DRAINED, /* the shell's queue for this connection has shrunk: told after each write that was done, at the latest when it is empty */
-	GOSSIP_CONN_CLOSED,  /* by the other end, or dialling failed; not sent after GOSSIP_CLOSE */
-	GOSSIP_CHANGED,      /* the caller changed a channel: spread these keys */
+	GOSSIP_CONN_CLOSED, /* by the other end, or dialling failed; not sent after GOSSIP_CLOSE */
+	GOSSIP_CHANGED,     /* the caller changed a channel: spread these keys */
 	GOSSIP_SEND_UNICAST,
-	GOSSIP_CONNECT,      /* add a target (or retry it at once) */
-	GOSSIP_FORGET,       /* drop a target; a live link to it stays */
+	GOSSIP_CONNECT, /* add a target (or retry it at once) */
+	GOSSIP_FORGET,  /* drop a target; a live link to it stays */
 };
 struct gossip_event {
 	enum gossip_event_kind kind;
@@ -124,14 +124,14 @@ struct gossip_event {
 };
 
 enum gossip_action_kind {
-	GOSSIP_DIAL,     /* connect to host:port; host may need resolving */
-	GOSSIP_SEND,     /* bytes on a connection */
-	GOSSIP_CLOSE,    /* after what was sent before */
-	GOSSIP_NEWS,     /* a link brought news: keys of a channel (already merged) */
-	GOSSIP_UNICAST,  /* a message for us */
-	GOSSIP_TOPOLOGY, /* links, reachability, or what is known of peers has changed */
-	GOSSIP_CONTESTED,/* another host uses our name: stop giving out addresses; note says who. on = false: it is over */
-	GOSSIP_NOTE,     /* for the log */
+	GOSSIP_DIAL,      /* connect to host:port; host may need resolving */
+	GOSSIP_SEND,      /* bytes on a connection */
+	GOSSIP_CLOSE,     /* after what was sent before */
+	GOSSIP_NEWS,      /* a link brought news: keys of a channel (already merged) */
+	GOSSIP_UNICAST,   /* a message for us */
+	GOSSIP_TOPOLOGY,  /* links, reachability, or what is known of peers has changed */
+	GOSSIP_CONTESTED, /* another host uses our name: stop giving out addresses; note says who. on = false: it is over */
+	GOSSIP_NOTE,      /* for the log */
 };
 enum note_level { NOTE_DEBUG, NOTE_INFO, NOTE_WARNING, NOTE_ERROR };
 struct gossip_action {
@@ -214,9 +214,9 @@ enum err peer_info_decode(struct slice value, struct peer_info *out) MUST_CHECK;
 enum err gossip_set_extra(struct gossip *g, struct slice extra, uint64_t now_ms, struct gossip_actions *out) MUST_CHECK;
 
 /* Reading, for status, forwarding and the ipam layer. All O(1) or O(peers). */
-bool gossip_peer(const struct gossip *g, uint64_t name, struct peer_info *out);       /* false: not known */
-bool gossip_reachable(const struct gossip *g, uint64_t name);                        /* self: true */
-uint64_t gossip_next_hop(const struct gossip *g, uint64_t name);                     /* PEER_NONE: unreachable; == name: direct */
+bool gossip_peer(const struct gossip *g, uint64_t name, struct peer_info *out); /* false: not known */
+bool gossip_reachable(const struct gossip *g, uint64_t name);                   /* self: true */
+uint64_t gossip_next_hop(const struct gossip *g, uint64_t name);                /* PEER_NONE: unreachable; == name: direct */
 /* Known peers in name order, self included; *it starts at 0. */
 bool gossip_next_peer(const struct gossip *g, uint64_t *it, uint64_t *name);
 /* The links a peer publishes. */
@@ -241,7 +241,7 @@ bool gossip_next_link(const struct gossip *g, size_t *it, struct link_view *out)
 bool gossip_next_target(const struct gossip *g, size_t *it, const char **target); /* as the user gave them */
 
 struct gossip_counters {
-	uint64_t messages_in[32], messages_out[32];       /* by message type */
+	uint64_t messages_in[32], messages_out[32];                                 /* by message type */
 	uint64_t channel_in[GOSSIP_CHANNELS_MAX], channel_out[GOSSIP_CHANNELS_MAX]; /* delta and recon messages by channel id */
 	uint64_t bytes_in, bytes_out;
 	uint64_t handshakes_ok, handshakes_auth, handshakes_version, handshakes_garbage, handshakes_timeout, handshakes_duplicate;

@@ -183,7 +183,7 @@ static void refuse_namesake(struct gossip *g, struct link *l, const struct messa
 	char who[160], at[HOSTPORT_TEXT], text[REASON_MAX];
 	(void)snprintf(text, sizeof text, "the peer name is in use by the host at %s", at_text(holder, at));
 	g->counters.handshakes_duplicate++;
-	gossip_act_note(g, NOTE_WARNING, false, "refused %s: %s", gossip_link_who(l, who), text);
+	gossip_act_note_about(g, h->name, NOTE_WARNING, false, "refused %s: %s", gossip_link_who(l, who), text);
 	struct message_contest c = { .name = h->name,
 		.uid = h->uid,
 		.incarnation = h->incarnation,
@@ -265,7 +265,7 @@ static void establish(struct gossip *g, struct link *l, struct peer *p)
 	if (old)
 		return;
 	char who[160];
-	gossip_act_note(g, NOTE_INFO, false, "linked with %s", gossip_link_who(l, who));
+	gossip_act_note_about(g, p->name, NOTE_INFO, false, "linked with %s", gossip_link_who(l, who));
 }
 
 static size_t established(const struct gossip *g)
@@ -370,7 +370,9 @@ void gossip_bye_received(struct gossip *g, struct link *l, const struct message_
 		break;
 	case BYE_LIMIT: how = RETRY_RARELY; break;
 	case BYE_VERSION: show = LINK_FAILED; break;
-	case BYE_MALFORMED: gossip_act_note(g, NOTE_WARNING, false, "the link to %s: %s", gossip_link_who(l, who), text); break;
+	case BYE_MALFORMED:
+		gossip_act_note_about(g, l->peer, NOTE_WARNING, false, "the link to %s: %s", gossip_link_who(l, who), text);
+		break;
 	case BYE_OTHER:
 	case BYE_STOPPING:
 	case BYE_SELF:

@@ -42,9 +42,15 @@
 #define CONTEST_SEEN_MS        5000
 #define ACCEPT_BURST           64
 #define ACCEPT_PER_SECOND      50
-#define RETRY_MS               10 /* after memory ran out */
-#define RECON_SOON_MS          50 /* after a link was lost */
-#define REASON_MAX             160
+#define ACCEPT_FIRST_BURST \
+	256 /* the same for addresses without a half-open connection: one scanner does not keep the others out */
+#define ACCEPT_FIRST_PER_SECOND 200
+#define RETRY_MS                10   /* after memory ran out */
+#define RECON_SOON_MS           50   /* after a link was lost */
+#define RECON_RETRY_MS          1000 /* after memory ran out */
+#define REASON_MAX              160
+#define SAID_MAX                64
+#define SAID_MS                 600000
 
 enum timer_kind {
 	TIMER_LINK,
@@ -154,6 +160,11 @@ struct flood_seen {
 	uint64_t name, uid, at_ms;
 };
 
+struct said { /* a line of log, and about whom */
+	const char *fmt;
+	uint64_t subject, at_ms;
+};
+
 struct routes {
 	bool stale;
 	struct peer **queue;
@@ -194,7 +205,7 @@ struct gossip {
 	bool publish_links, publish_info;
 	uint64_t published_ms;
 	bool topology_dirty, choose_dirty, peers_stale;
-	struct bucket accept;
+	struct bucket accept, accept_first;
 	uint64_t orphans[8]; /* connections we had no memory for, to be closed */
 	size_t n_orphans;
 
@@ -209,6 +220,7 @@ struct gossip {
 	struct flood_seen seen[CONTEST_SEEN];
 	size_t seen_at;
 
+	struct said said[SAID_MAX];
 	struct gossip_counters counters;
 	struct gossip_actions *out; /* during a step */
 	bool nomem;                 /* something is left to do */
@@ -219,6 +231,9 @@ struct gossip {
 struct gossip_action *gossip_act(struct gossip *g, enum gossip_action_kind kind); /* NULL: out of memory, said in g->nomem */
 bool gossip_act_reserve(struct gossip *g, size_t n);
 void gossip_act_note(struct gossip *g, enum note_level level, bool stranger, const char *fmt, ...) PRINTF_LIKE(4, 5);
+/* The same line about the same subject is for debugging only when it comes again within SAID_MS: a fault that stays fills no log. */
+void gossip_act_note_about(struct gossip *g, uint64_t subject, enum note_level level, bool stranger, const char *fmt, ...)
+	PRINTF_LIKE(5, 6);
 void gossip_timer_init(struct timer *t, enum timer_kind kind);
 void gossip_timer_set(struct gossip *g, struct timer *t, uint64_t at_ms);
 void gossip_timer_off(struct gossip *g, struct timer *t);

@@ -139,7 +139,7 @@ static void link_ended(struct gossip *g, struct link *l, const char *why)
 	g->topology_dirty = true;
 	g->routes->stale = true;
 	g->counters.terminations++;
-	gossip_act_note(g, NOTE_INFO, false, "link to %s is gone: %s", gossip_link_who(l, who), why);
+	gossip_act_note_about(g, p->name, NOTE_INFO, false, "link to %s is gone: %s", gossip_link_who(l, who), why);
 	if (g->recon_soon_timer.at_ms == 0)
 		gossip_timer_set(g, &g->recon_soon_timer, g->now + RECON_SOON_MS);
 	gossip_connect_unlinked(g, p, g->now - l->established_ms, why);
@@ -172,10 +172,17 @@ void gossip_link_bye(struct gossip *g, struct link *l, enum bye_reason r, struct
 
 void gossip_link_lost(struct gossip *g, struct link *l, const char *why)
 {
-	l->no_action = true;
 	if (l->stage == STAGE_HANDSHAKE)
 		g->counters.handshakes_garbage++;
 	gossip_link_close(g, l, why);
+}
+
+static uint64_t subject_of(struct ip ip)
+{
+	uint64_t h = ip.family;
+	for (size_t i = 0; i < sizeof ip.b; i++)
+		h = (h ^ ip.b[i]) * UINT64_C(1099511628211);
+	return h;
 }
 
 /* What went wrong in the session, for the operator of this end. */
@@ -199,7 +206,7 @@ static void session_broken(struct gossip *g, struct link *l)
 		g->counters.handshakes_garbage++;
 	}
 	if (stranger && !l->outbound)
-		gossip_act_note(g, NOTE_WARNING, true, "refused %s: %s%s", gossip_link_who(l, who), text,
+		gossip_act_note_about(g, subject_of(l->remote.ip), NOTE_WARNING, true, "refused %s: %s%s", gossip_link_who(l, who), text,
 			e == ERR_AUTH ? "; give all hosts of the network the same password" : "");
 	gossip_connect_failed(g, l, show, RETRY_BACKOFF, text);
 	gossip_link_close(g, l, text);
@@ -222,6 +229,21 @@ static void push_out_oldest(struct gossip *g)
 	assert(victim);
 	g->counters.handshakes_timeout++;
 	gossip_link_close(g, victim, "pushed out by newer connections");
+}
+
+static bool has_half_open(const struct gossip *g, struct ip ip)
+{
+	for (size_t i = 0; i < g->n_links; i++)
+		if (half_open(g->links[i]) && ip_eq(g->links[i]->remote.ip, ip))
+			return true;
+	return false;
+}
+
+/* Links with peers must come up however many strangers knock: addresses we know are let in beyond the rate, others have it easier while
+ * they have nothing open. */
+static bool may_enter(struct gossip *g, struct ip ip, bool known)
+{
+	return known || bucket_take(&g->accept, g->now) || (!has_half_open(g, ip) && bucket_take(&g->accept_first, g->now));
 }
 
 static void shake_hands(struct gossip *g, struct link *l, const uint8_t *entropy)
@@ -252,8 +274,7 @@ void gossip_link_open(struct gossip *g, struct link *l, const struct gossip_even
 	bool known = true;
 	if (!ev->u.open.outbound) {
 		known = gossip_connect_known_address(g, ev->u.open.remote.ip);
-		/* Links with peers must come up however many strangers knock: addresses we know are let in beyond the rate. */
-		bool refused = !known && !bucket_take(&g->accept, g->now);
+		bool refused = !may_enter(g, ev->u.open.remote.ip, known);
 		if (!refused && g->n_half_open >= GOSSIP_HALF_OPEN_MAX)
 			push_out_oldest(g);
 		l = refused ? NULL : gossip_link_new(g, ev->u.open.conn, false);
@@ -355,7 +376,8 @@ void gossip_link_malformed(struct gossip *g, struct link *l, const char *what, e
 	char text[REASON_MAX], who[160];
 	(void)snprintf(text, sizeof text, "cannot read its %s message: %s", what, err_text(e));
 	g->counters.malformed++;
-	gossip_act_note(g, NOTE_WARNING, l->stage == STAGE_HANDSHAKE, "closing the link to %s: %s", gossip_link_who(l, who), text);
+	gossip_act_note_about(
+		g, l->peer, NOTE_WARNING, l->stage == STAGE_HANDSHAKE, "closing the link to %s: %s", gossip_link_who(l, who), text);
 	gossip_link_bye(g, l, BYE_MALFORMED, (struct hostport){ 0 }, text);
 }
 

@@ -287,9 +287,11 @@ static void took(struct gossip *g, struct link *l, uint8_t channel, const struct
 
 static void refuse(struct gossip *g, struct link *l, const struct message_state *m, enum err e)
 {
-	if (e == ERR_NOMEM || e == ERR_FULL) {
-		g->nomem = g->nomem || e == ERR_NOMEM;
-		mark_all(g, l, m->channel); /* what was not taken is asked for again */
+	if (e == ERR_NOMEM) {
+		/* What was not taken is asked for again, but not at once: it would only be refused again. */
+		g->nomem = true;
+		if (g->recon_soon_timer.at_ms == 0)
+			gossip_timer_set(g, &g->recon_soon_timer, g->now + RECON_RETRY_MS);
 		return;
 	}
 	char what[64];

@@ -69,6 +69,7 @@ struct net {
 	uint32_t deadline_ms;
 	size_t conn_limit;
 	uint8_t (*password)[32]; /* per node, or NULL */
+	struct stream *by_hand;  /* a connection whose other end a test plays */
 };
 
 static inline void net_fold(struct net *t, const void *p, size_t n)
@@ -258,6 +259,10 @@ static inline void net_dial(struct net *t, int i, uint64_t conn, const char *hos
 
 static inline struct stream *net_stream(struct net *t, int i, uint64_t conn, int *end)
 {
+	if (t->by_hand && t->by_hand->node[1] == i && t->by_hand->id[1] == conn) {
+		*end = 1;
+		return t->by_hand;
+	}
 	for (size_t k = t->n_streams; k-- > 0;)
 		for (int e = 0; e < 2; e++)
 			if (t->s[k].used && t->s[k].node[e] == i && t->s[k].id[e] == conn && (e == 0 || t->s[k].announced)) {
@@ -331,7 +336,7 @@ static inline void net_actions(struct net *t, int i, struct gossip_actions *out)
 			(void)snprintf(n->contested_text, sizeof n->contested_text, "%s", a->u.contested.text);
 			break;
 		case GOSSIP_NOTE:
-			n->notes++;
+			n->notes += a->u.note.level > NOTE_DEBUG ? 1 : 0;
 			if (strstr(a->u.note.text, "ourselves"))
 				n->self_notes++;
 			if (a->u.note.level >= NOTE_WARNING)
