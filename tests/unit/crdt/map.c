@@ -295,6 +295,36 @@ static void unknown_own_items_are_superseded(void **state)
 	crdt_map_free(m);
 }
 
+static bool is_his(void *ctx, const struct crdt_item *it)
+{
+	++*(unsigned *)ctx;
+	return !it->live || slice_eq(it->value, slice_str("his"));
+}
+
+/* The guard is asked about everything under the writer's prefix, floors included, and about nothing else. */
+static void guarded_items_are_passed_over(void **state)
+{
+	(void)state;
+	struct crdt_map *m = util_map(true);
+	struct test_item t;
+	unsigned asked = 0;
+	crdt_map_set_writer(m, 5, 4);
+	crdt_map_set_guard(m, is_his, &asked);
+	put(m, "a", "mine");
+	assert_int_equal(util_merge(m, util_item(&t, 5, 'a', 9, 1, "his"), NULL), CRDT_STALE);
+	assert_int_equal(util_merge(m, util_item(&t, 5, 'b', 9, 1, "his"), NULL), CRDT_STALE);
+	assert_int_equal(util_merge(m, util_item(&t, 5, 0, 9, 9, NULL), NULL), CRDT_STALE);
+	assert_int_equal(util_merge(m, util_item(&t, 6, 'a', 9, 1, "his"), NULL), CRDT_NEWS);
+	assert_int_equal(util_merge(m, util_item(&t, 6, 0, 9, 1, NULL), NULL), CRDT_NEWS);
+	assert_int_equal(asked, 3);
+	assert_stamp(m, 5, 'a', 4, 1);
+	assert_int_equal(crdt_map_count(m), 2);
+	assert_int_equal(util_merge(m, util_item(&t, 5, 'a', 9, 1, "older self"), NULL), CRDT_NEWS);
+	assert_stamp(m, 5, 'a', 10, 1);
+	crdt_map_check(m);
+	crdt_map_free(m);
+}
+
 static void forgotten_writer_comes_back(void **state)
 {
 	(void)state;
@@ -477,6 +507,7 @@ int main(void)
 		cmocka_unit_test(restart_ends_former_incarnations),
 		cmocka_unit_test(writer_begins_above_what_is_there),
 		cmocka_unit_test(unknown_own_items_are_superseded),
+		cmocka_unit_test(guarded_items_are_passed_over),
 		cmocka_unit_test(forgotten_writer_comes_back),
 		cmocka_unit_test(used_up_stamps_do_no_harm),
 		cmocka_unit_test(ranges_are_what_their_items_are),
