@@ -6,7 +6,7 @@
 
 #include "ipam/internal.h"
 
-#define STATE_RECORD_MAX (32 + PAXOS_VALUE_MAX * 6)
+#define STATE_RECORD_MAX (64 + PAXOS_VALUE_MAX * PAXOS_MEMBER)
 
 size_t agree_quorum(const struct ipam *i)
 {
@@ -24,10 +24,7 @@ enum err agree_store(struct ipam *i)
 	struct wbuf w;
 	struct paxos_state s = paxos_state(&i->paxos);
 	uint8_t key[RECORD_KEY_MAX];
-	if (i->paxos.promised.round == 0)
-		return ERR_OK;
 	wbuf_grow(&w, STATE_RECORD_MAX);
-	wbuf_u8(&w, i->paxos.witness);
 	paxos_state_encode(&w, &s);
 	enum err e = wbuf_end(&w);
 	if (e == ERR_OK)
@@ -39,10 +36,11 @@ enum err agree_store(struct ipam *i)
 enum err agree_load(struct ipam *i, struct slice value)
 {
 	struct paxos_state s;
-	if (value.n < 1 || value.p[0] > 1)
-		return ERR_MALFORMED;
-	enum err e = paxos_state_decode(slice_of(value.p + 1, value.n - 1), &s);
-	return e == ERR_OK ? paxos_load(&i->paxos, &s, value.p[0] == 1) : e;
+	enum err e = paxos_state_decode(value, &s);
+	if (e == ERR_OK)
+		e = paxos_load(&i->paxos, &s);
+	i->paxos_stored = e == ERR_OK;
+	return e;
 }
 
 static enum err publish(struct ipam *i)
@@ -61,47 +59,59 @@ static enum err publish(struct ipam *i)
 	return e;
 }
 
-/* The names, ascending, get their shares. What we get of it is not in doubt: nobody can have had it before. */
-static enum err divide(struct ipam *i, const uint64_t *names, size_t n, bool certain)
+/* The names, ascending, get their shares. */
+static enum err divide(struct ipam *i, const uint64_t *names, size_t n)
 {
 	struct crdt_changes ch;
 	crdt_changes_init(&ch, i->out->arena);
 	enum err e = out_reserve(i, n + 4, (n + 2) * RECORD_BYTES);
-	if (e != ERR_OK)
-		return e;
-	bool was = i->recovering;
-	i->recovering = i->recovering && !certain;
-	if (was != i->recovering) {
-		e = own_store_doubt(i);
-		if (e != ERR_OK) {
-			i->recovering = was;
-			return e;
-		}
-	}
-	e = ring_divide(i->cfg.ring, i->cfg.universe, names, n, &ch);
+	if (e == ERR_OK)
+		e = ring_divide(i->cfg.ring, i->cfg.universe, names, n, &ch);
 	if (e == ERR_OK)
 		e = out_ring(i, &ch, true);
 	if (e == ERR_OK) {
 		i->elected = false;
-		i->ring_dirty = true;
 		out_note(i, 1, "the range is divided among %zu hosts", n);
 	}
 	return e;
 }
 
-static enum err divide_chosen(struct ipam *i, struct slice names)
+/* Are we among the members, with the memory that we have now? */
+static bool remembers(const struct ipam *i, struct slice members)
 {
-	struct rbuf r;
-	size_t n = names.n / 6;
-	uint64_t *v = mem_zalloc(n, sizeof *v);
+	size_t at = 0;
+	uint64_t name;
+	uint32_t memory;
+	while (paxos_member(members, &at, &name, &memory))
+		if (name == i->cfg.self)
+			return memory == i->paxos.memory;
+	return false;
+}
+
+static enum err divide_chosen(struct ipam *i, struct slice members)
+{
+	size_t at = 0, n = 0;
+	uint32_t memory;
+	uint64_t *v = mem_zalloc(members.n / PAXOS_MEMBER, sizeof *v);
 	if (!v)
 		return ERR_NOMEM;
-	rbuf_init(&r, names.p, names.n);
-	for (size_t k = 0; k < n; k++)
-		v[k] = rbuf_u48(&r);
-	enum err e = divide(i, v, n, i->paxos.witness);
+	while (paxos_member(members, &at, &v[n], &memory))
+		n++;
+	enum err e = divide(i, v, n);
 	mem_free(v);
 	return e;
+}
+
+/* What was chosen may be news of the ring, or of our own past. */
+static enum err learn(struct ipam *i)
+{
+	struct slice members;
+	if ((ring_exists(i) && !i->recovering) || !paxos_chosen(&i->paxos, i->cfg.paxos, agree_quorum(i), &members))
+		return ERR_OK;
+	enum err e = ERR_OK;
+	if (i->recovering && remembers(i, members))
+		e = own_certain(i);
+	return e == ERR_OK && !ring_exists(i) ? divide_chosen(i, members) : e;
 }
 
 static void wait_for_other(struct ipam *i)
@@ -132,22 +142,17 @@ static enum err consensus(struct ipam *i)
 		if (e == ERR_OK)
 			e = paxos_lead(p, i->cfg.paxos, agree_quorum(i), &changed);
 	}
-	if (e == ERR_OK && changed)
+	/* Also without a promise, so that whoever leads knows that we are there, and by what memory. */
+	bool show = changed || (!i->paxos_published && (p->promised.round > 0 || !ring_exists(i)));
+	if (e == ERR_OK && (changed || (show && !i->paxos_stored))) {
 		e = agree_store(i);
-	if (e == ERR_OK && changed && p->witness && i->recovering && !ring_exists(i)) {
-		/* We are here from the beginning: nothing can have been granted by a former self. */
-		i->recovering = false;
-		e = own_store_doubt(i);
+		i->paxos_stored = e == ERR_OK;
 	}
-	/* Also without a promise, so that whoever leads knows that we are there. */
-	if (e == ERR_OK && (changed || (!i->paxos_published && (p->promised.round > 0 || !ring_exists(i)))))
+	if (e == ERR_OK && show)
 		e = publish(i);
 	if (e != ERR_OK && changed)
 		i->rewrite = true;
-	struct slice names;
-	if (e == ERR_OK && !ring_exists(i) && paxos_chosen(p, i->cfg.paxos, agree_quorum(i), &names))
-		e = divide_chosen(i, names);
-	return e;
+	return e == ERR_OK ? learn(i) : e;
 }
 
 /* Observers: those who vote are asked to; all who can be reached when none is known yet. */
@@ -170,13 +175,20 @@ static enum err elect(struct ipam *i)
 	return e;
 }
 
+/* Nobody is asked, so nobody can say that we have forgotten something: that much is given up for starting alone. */
+static enum err divide_seeds(struct ipam *i)
+{
+	enum err e = own_certain(i);
+	return e == ERR_OK ? divide(i, i->seeds, i->cfg.n_seeds) : e;
+}
+
 enum err agree(struct ipam *i)
 {
 	enum err e = ERR_OK;
 	switch (i->cfg.init) {
 	case IPAM_SEED:
 		if (!ring_exists(i) && !i->stopped)
-			e = divide(i, i->seeds, i->cfg.n_seeds, true);
+			e = divide_seeds(i);
 		break;
 	case IPAM_OBSERVER:
 		e = elect(i);

@@ -100,7 +100,7 @@ struct ipam {
 	size_t n_taken, cap_taken;
 
 	struct paxos paxos;
-	bool paxos_published, elected;
+	bool paxos_stored, paxos_published, elected;
 	uint64_t propose_ms, elect_ms;
 	unsigned duels;
 
@@ -155,6 +155,7 @@ const char *range_format(struct range4 r, char out[2 * IP_TEXT]);
 enum err own_sync(struct ipam *i) MUST_CHECK;         /* after any change of the ring */
 enum err own_store_doubt(struct ipam *i) MUST_CHECK;
 enum err own_load_doubt(struct ipam *i, struct slice value) MUST_CHECK;
+enum err own_certain(struct ipam *i) MUST_CHECK;      /* nothing was forgotten: we are not recovering, if we ever were */
 enum err own_merge(struct ipam *i, const struct ipam_message *m) MUST_CHECK; /* the items of a message */
 bool own_accepts_claim(const struct ipam *i, uint32_t addr); /* ours, or ours as far as the others say */
 bool ring_exists(const struct ipam *i);

@@ -178,6 +178,20 @@ enum err own_sync(struct ipam *i)
 	return e;
 }
 
+enum err own_certain(struct ipam *i)
+{
+	if (!i->recovering)
+		return ERR_OK;
+	i->recovering = false;
+	if (!i->strict)
+		ranges_clear(&i->doubt);
+	i->ring_dirty = true;
+	enum err e = own_store_doubt(i);
+	if (e != ERR_OK)
+		i->rewrite = true;
+	return e;
+}
+
 enum err own_merge(struct ipam *i, const struct ipam_message *m)
 {
 	struct rbuf r;

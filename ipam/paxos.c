@@ -5,8 +5,6 @@
 
 #include "base/mem.h"
 
-#define NAME 6
-
 int ballot_cmp(struct ballot a, struct ballot b)
 {
 	if (a.round != b.round)
@@ -18,12 +16,13 @@ int ballot_cmp(struct ballot a, struct ballot b)
 
 void paxos_state_encode(struct wbuf *w, const struct paxos_state *s)
 {
+	wbuf_u32(w, s->memory);
 	wbuf_varint(w, s->promised.round);
 	wbuf_u48(w, s->promised.proposer);
 	wbuf_varint(w, s->accepted.round);
 	wbuf_u48(w, s->accepted.proposer);
-	wbuf_varint(w, s->names.n / NAME);
-	wbuf_bytes(w, s->names.p, s->names.n);
+	wbuf_varint(w, s->members.n / PAXOS_MEMBER);
+	wbuf_bytes(w, s->members.p, s->members.n);
 }
 
 static bool ballot_valid(struct ballot b)
@@ -31,14 +30,25 @@ static bool ballot_valid(struct ballot b)
 	return (b.round == 0) == (b.proposer == PEER_NONE);
 }
 
-static bool names_valid(struct slice names)
+bool paxos_member(struct slice members, size_t *at, uint64_t *name, uint32_t *memory)
 {
 	struct rbuf r;
-	uint64_t last = PEER_NONE;
-	rbuf_init(&r, names.p, names.n);
-	while (rbuf_left(&r) > 0) {
-		uint64_t name = rbuf_u48(&r);
-		if (!rbuf_ok(&r) || name <= last)
+	if (*at >= members.n)
+		return false;
+	rbuf_init(&r, members.p + *at, members.n - *at);
+	*name = rbuf_u48(&r);
+	*memory = rbuf_u32(&r);
+	*at += PAXOS_MEMBER;
+	return rbuf_ok(&r);
+}
+
+static bool members_valid(struct slice members)
+{
+	size_t at = 0;
+	uint64_t name, last = PEER_NONE;
+	uint32_t memory;
+	while (paxos_member(members, &at, &name, &memory)) {
+		if (name <= last)
 			return false;
 		last = name;
 	}
@@ -50,6 +60,7 @@ enum err paxos_state_decode(struct slice in, struct paxos_state *out)
 	struct rbuf r;
 	rbuf_init(&r, in.p, in.n);
 	*out = (struct paxos_state){ 0 };
+	out->memory = rbuf_u32(&r);
 	out->promised.round = rbuf_varint(&r);
 	out->promised.proposer = rbuf_u48(&r);
 	out->accepted.round = rbuf_varint(&r);
@@ -57,12 +68,12 @@ enum err paxos_state_decode(struct slice in, struct paxos_state *out)
 	uint64_t n = rbuf_varint(&r);
 	if (n > PAXOS_VALUE_MAX)
 		return ERR_LIMIT;
-	out->names = rbuf_bytes(&r, (size_t)n * NAME);
+	out->members = rbuf_bytes(&r, (size_t)n * PAXOS_MEMBER);
 	enum err e = rbuf_end(&r);
 	if (e != ERR_OK)
 		return e;
 	if (!ballot_valid(out->promised) || !ballot_valid(out->accepted) || ballot_cmp(out->accepted, out->promised) > 0 ||
-	    (out->accepted.round == 0) != (n == 0) || !names_valid(out->names))
+	    (out->accepted.round == 0) != (n == 0) || !members_valid(out->members))
 		return ERR_MALFORMED;
 	return ERR_OK;
 }
@@ -77,44 +88,46 @@ struct slice paxos_subkey(struct universe u, uint8_t mem[PAXOS_SUBKEY])
 	return wbuf_slice(&w);
 }
 
-void paxos_init(struct paxos *p, uint64_t self, struct universe u)
+void paxos_init(struct paxos *p, uint64_t self, struct universe u, uint32_t memory)
 {
-	*p = (struct paxos){ .self = self, .u = u };
+	*p = (struct paxos){ .self = self, .u = u, .memory = memory };
 }
 
 void paxos_free(struct paxos *p)
 {
-	mem_free(p->names);
-	p->names = NULL;
-	p->n_names = 0;
+	mem_free(p->members);
+	p->members = NULL;
+	p->n_members = 0;
 }
 
 struct paxos_state paxos_state(const struct paxos *p)
 {
-	return (struct paxos_state){ .promised = p->promised, .accepted = p->accepted, .names = { p->names, p->n_names * NAME } };
+	return (struct paxos_state){
+		.memory = p->memory, .promised = p->promised, .accepted = p->accepted, .members = { p->members, p->n_members * PAXOS_MEMBER }
+	};
 }
 
-static enum err set_accepted(struct paxos *p, struct ballot b, struct slice names)
+static enum err set_accepted(struct paxos *p, struct ballot b, struct slice members)
 {
-	uint8_t *copy = mem_dup(names.p, names.n);
+	uint8_t *copy = mem_dup(members.p, members.n);
 	if (!copy)
 		return ERR_NOMEM;
-	mem_free(p->names);
-	p->names = copy;
-	p->n_names = names.n / NAME;
+	mem_free(p->members);
+	p->members = copy;
+	p->n_members = members.n / PAXOS_MEMBER;
 	p->accepted = b;
 	return ERR_OK;
 }
 
-enum err paxos_load(struct paxos *p, const struct paxos_state *s, bool witness)
+enum err paxos_load(struct paxos *p, const struct paxos_state *s)
 {
 	if (s->accepted.round > 0) {
-		enum err e = set_accepted(p, s->accepted, s->names);
+		enum err e = set_accepted(p, s->accepted, s->members);
 		if (e != ERR_OK)
 			return e;
 	}
 	p->promised = s->promised;
-	p->witness = witness;
+	p->memory = s->memory;
 	return ERR_OK;
 }
 
@@ -157,28 +170,18 @@ bool paxos_is_acceptor(const struct crdt_map *m, struct universe u, uint64_t pee
 
 /* --- the rules --- */
 
-static void promise(struct paxos *p, struct ballot b, bool accepted_seen)
-{
-	if (p->promised.round == 0)
-		p->witness = !accepted_seen;
-	p->promised = b;
-}
-
 enum err paxos_propose(struct paxos *p, const struct crdt_map *m, bool *changed)
 {
 	uint64_t round = p->promised.round;
-	bool accepted_seen = false;
 	struct slice at = { NULL, 0 };
 	uint64_t peer;
 	struct paxos_state s;
-	while (others_next(p, m, &at, &peer, &s)) {
+	while (others_next(p, m, &at, &peer, &s))
 		if (s.promised.round > round)
 			round = s.promised.round;
-		accepted_seen |= s.accepted.round > 0;
-	}
 	if (round == UINT64_MAX)
 		return ERR_OK; /* someone spoilt it; nothing sensible can follow */
-	promise(p, (struct ballot){ round + 1, p->self }, accepted_seen);
+	p->promised = (struct ballot){ round + 1, p->self };
 	*changed = true;
 	return ERR_OK;
 }
@@ -197,35 +200,41 @@ enum err paxos_listen(struct paxos *p, const struct crdt_map *m, bool *changed)
 	}
 	/* Accepting first: a promise above it does not undo what was accepted, but would forbid it. */
 	if (best.accepted.round > 0 && ballot_cmp(best.accepted, p->promised) >= 0 && ballot_cmp(best.accepted, p->accepted) > 0) {
-		enum err e = set_accepted(p, best.accepted, best.names);
+		enum err e = set_accepted(p, best.accepted, best.members);
 		if (e != ERR_OK)
 			return e;
-		promise(p, best.accepted, true);
+		p->promised = best.accepted;
 		*changed = true;
 	}
 	if (ballot_cmp(promised, p->promised) > 0) {
-		promise(p, promised, best.accepted.round > 0);
+		p->promised = promised;
 		*changed = true;
 	}
 	return ERR_OK;
 }
 
+static void add_member(struct wbuf *w, uint64_t name, uint32_t memory)
+{
+	wbuf_u48(w, name);
+	wbuf_u32(w, memory);
+}
+
 /* All acceptors known, ascending; keys are in the owners' order. */
-static enum err all_names(const struct paxos *p, const struct crdt_map *m, struct wbuf *w)
+static enum err all_members(const struct paxos *p, const struct crdt_map *m, struct wbuf *w)
 {
 	struct slice at = { NULL, 0 };
 	uint64_t peer;
 	struct paxos_state s;
 	bool self_done = false;
-	while (w->len < (PAXOS_VALUE_MAX - 1) * NAME && others_next(p, m, &at, &peer, &s)) {
+	while (w->len < (PAXOS_VALUE_MAX - 1) * PAXOS_MEMBER && others_next(p, m, &at, &peer, &s)) {
 		if (!self_done && peer > p->self) {
-			wbuf_u48(w, p->self);
+			add_member(w, p->self, p->memory);
 			self_done = true;
 		}
-		wbuf_u48(w, peer);
+		add_member(w, peer, s.memory);
 	}
 	if (!self_done)
-		wbuf_u48(w, p->self);
+		add_member(w, p->self, p->memory);
 	return wbuf_end(w);
 }
 
@@ -248,11 +257,11 @@ enum err paxos_lead(struct paxos *p, const struct crdt_map *m, size_t quorum, bo
 		return ERR_OK;
 	enum err e;
 	if (best.accepted.round > 0) {
-		e = set_accepted(p, p->promised, best.names);
+		e = set_accepted(p, p->promised, best.members);
 	} else {
 		struct wbuf w;
-		wbuf_grow(&w, PAXOS_VALUE_MAX * NAME);
-		e = all_names(p, m, &w);
+		wbuf_grow(&w, PAXOS_VALUE_MAX * PAXOS_MEMBER);
+		e = all_members(p, m, &w);
 		if (e == ERR_OK)
 			e = set_accepted(p, p->promised, wbuf_slice(&w));
 		wbuf_free(&w);
@@ -262,7 +271,7 @@ enum err paxos_lead(struct paxos *p, const struct crdt_map *m, size_t quorum, bo
 	return e;
 }
 
-bool paxos_chosen(const struct paxos *p, const struct crdt_map *m, size_t quorum, struct slice *names)
+bool paxos_chosen(const struct paxos *p, const struct crdt_map *m, size_t quorum, struct slice *members)
 {
 	/* A value chosen at some ballot is also the value of every later one, so the highest is enough to look at. */
 	struct paxos_state best = paxos_state(p), s;
@@ -276,6 +285,6 @@ bool paxos_chosen(const struct paxos *p, const struct crdt_map *m, size_t quorum
 	size_t n = ballot_cmp(p->accepted, best.accepted) == 0;
 	for (at = (struct slice){ NULL, 0 }; others_next(p, m, &at, &peer, &s);)
 		n += ballot_cmp(s.accepted, best.accepted) == 0;
-	*names = best.names;
+	*members = best.members;
 	return n >= quorum;
 }

@@ -7,10 +7,14 @@
  *   propose   the proposer's own acceptor promises (highest round seen + 1, own name)
  *   listen    an acceptor promises the highest ballot it sees, and accepts what it sees accepted at a ballot not below its promise
  *   lead      when a quorum shows a promise that is exactly our ballot, our acceptor accepts the value that was accepted at the highest
- *             ballot among that quorum, or else the names of all acceptors known
+ *             ballot among that quorum, or else all acceptors known
  *   chosen    a quorum shows the same accepted ballot
  *
- * Whoever changes its state must have it on disk before anybody else can see it. Observers have no acceptor. */
+ * Whoever changes its state must have it on disk before anybody else can see it. Observers have no acceptor.
+ *
+ * An acceptor names itself by its host's name and by a random number that lives as long as its disk, its *memory*. A host that finds
+ * itself in the value with its present memory knows that it has forgotten nothing since the first division; one that finds only its
+ * name has lost its disk since, or was never asked. */
 #ifndef WEFT_IPAM_PAXOS_H
 #define WEFT_IPAM_PAXOS_H
 
@@ -23,45 +27,49 @@
 #include "crdt/map.h"
 #include "crdt/ring.h"
 
-#define PAXOS_VALUE_MAX 1024 /* names in a value */
-#define PAXOS_SUBKEY    6    /* "a", universe (5) */
+#define PAXOS_VALUE_MAX 768 /* members in a value */
+#define PAXOS_MEMBER    10  /* bytes: u48 name, u32 memory */
+#define PAXOS_SUBKEY    6   /* "a", universe (5) */
 
 struct ballot {
 	uint64_t round, proposer; /* round 0: none */
 };
 int ballot_cmp(struct ballot a, struct ballot b);
 
-/* Wire and disk: varint round, u48 proposer (twice: promised, accepted), varint n, n x u48 names, ascending. The value is there exactly
- * when something was accepted; the accepted ballot is not above the promised one. */
+/* Wire and disk: u32 memory, varint round, u48 proposer (twice: promised, accepted), varint n, n x (u48 name, u32 memory), names
+ * ascending. The value is there exactly when something was accepted; the accepted ballot is not above the promised one. */
 struct paxos_state {
+	uint32_t memory;
 	struct ballot promised, accepted;
-	struct slice names; /* 6 bytes each */
+	struct slice members; /* PAXOS_MEMBER bytes each */
 };
 void paxos_state_encode(struct wbuf *w, const struct paxos_state *s);
-enum err paxos_state_decode(struct slice in, struct paxos_state *out) MUST_CHECK; /* out->names points into in */
+enum err paxos_state_decode(struct slice in, struct paxos_state *out) MUST_CHECK; /* out->members points into in */
 struct slice paxos_subkey(struct universe u, uint8_t mem[PAXOS_SUBKEY]);
 
 struct paxos {
 	uint64_t self;
 	struct universe u;
+	uint32_t memory;
 	struct ballot promised, accepted;
-	uint8_t *names;
-	size_t n_names; /* of 6 bytes */
-	bool witness;   /* our memory goes back to before anything was accepted, as far as we could see */
+	uint8_t *members;
+	size_t n_members;
 };
-void paxos_init(struct paxos *p, uint64_t self, struct universe u);
+void paxos_init(struct paxos *p, uint64_t self, struct universe u, uint32_t memory);
 void paxos_free(struct paxos *p);
 struct paxos_state paxos_state(const struct paxos *p); /* points into p */
-/* Takes over a stored state. */
-enum err paxos_load(struct paxos *p, const struct paxos_state *s, bool witness) MUST_CHECK;
+/* Takes over a stored state with its memory. */
+enum err paxos_load(struct paxos *p, const struct paxos_state *s) MUST_CHECK;
 
 /* Each adds to *changed when our state is a new one, which then has to be stored and published. m is the map of states; what it says
  * of ourselves is not looked at. ERR_NOMEM: nothing has changed. */
 enum err paxos_propose(struct paxos *p, const struct crdt_map *m, bool *changed) MUST_CHECK;
 enum err paxos_listen(struct paxos *p, const struct crdt_map *m, bool *changed) MUST_CHECK;
 enum err paxos_lead(struct paxos *p, const struct crdt_map *m, size_t quorum, bool *changed) MUST_CHECK;
-/* The names chosen; they point into p or m. */
-bool paxos_chosen(const struct paxos *p, const struct crdt_map *m, size_t quorum, struct slice *names);
+/* The members chosen; they point into p or m. */
+bool paxos_chosen(const struct paxos *p, const struct crdt_map *m, size_t quorum, struct slice *members);
+/* The next of the members; *at starts at 0. */
+bool paxos_member(struct slice members, size_t *at, uint64_t *name, uint32_t *memory);
 /* Acceptors known, ourselves included. */
 size_t paxos_known(const struct paxos *p, const struct crdt_map *m);
 bool paxos_is_acceptor(const struct crdt_map *m, struct universe u, uint64_t peer);
