@@ -451,7 +451,7 @@ static enum err open_core(struct router *r, struct err_note *note)
 		err = fill_gossip(r, &cfg.gossip, note);
 	if (err == ERR_OK)
 		err = store_each(r->store, "ipam/", no_records, &none, note);
-	cfg.fresh_store = none;
+	cfg.fresh_store = none && (o->name != PEER_NONE || !r->id.made); /* a new key's name has no former self */
 	if (err == ERR_OK)
 		err = core_new(&r->core, &cfg, router_now_ms(r), note);
 	sodium_memzero(&cfg.gossip, sizeof(cfg.gossip));

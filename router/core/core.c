@@ -3,6 +3,7 @@
  * Theory of operation. An event goes to the part it is meant for. That part's actions are looked at one by one: what concerns the outside
  * becomes an action of ours, what concerns another part is fed to it at once (news of the ring to ipam, ipam's changes to gossip). The
  * parts cannot loop: gossip answers a change with sends only, ipam answers news with changes that are new by definition.
+ * Of gossip's actions the bytes go first (take_gossip_actions): they are sealed in order and must leave in order.
  * After every step that touched links, peers or endpoints the paths are looked at again and CORE_FORWARDING is given once. */
 #include "router/core/core.h"
 
@@ -241,10 +242,10 @@ static enum err take_contested(struct core *c, const struct gossip_action *a, st
 	return err != ERR_OK ? err : core_run_ipam(c, &ev, out);
 }
 
-static enum err take_gossip_action(struct core *c, const struct gossip_action *a, struct core_actions *out)
+/* What gossip wants of the outside. */
+static enum err pass_on(const struct gossip_action *a, struct core_actions *out)
 {
 	struct core_action mine = { .kind = CORE_NOTE };
-	struct ipam_event ev = { .kind = IPAM_MESSAGE };
 
 	switch (a->kind) {
 	case GOSSIP_DIAL:
@@ -263,6 +264,26 @@ static enum err take_gossip_action(struct core *c, const struct gossip_action *a
 		mine.u.close.conn = a->u.close.conn;
 		mine.u.close.why = a->u.close.why;
 		return core_emit(out, mine);
+	case GOSSIP_NOTE:
+		mine.u.note.level = a->u.note.level;
+		mine.u.note.stranger = a->u.note.stranger;
+		mine.u.note.text = a->u.note.text;
+		return core_emit(out, mine);
+	case GOSSIP_NEWS:
+	case GOSSIP_UNICAST:
+	case GOSSIP_TOPOLOGY:
+	case GOSSIP_CONTESTED:
+		break;
+	}
+	return ERR_OK;
+}
+
+/* What gossip has for the other parts. */
+static enum err pass_up(struct core *c, const struct gossip_action *a, struct core_actions *out)
+{
+	struct ipam_event ev = { .kind = IPAM_MESSAGE };
+
+	switch (a->kind) {
 	case GOSSIP_NEWS:
 		return take_news(c, a->u.news.channel, &a->u.news.changes, out);
 	case GOSSIP_UNICAST:
@@ -275,19 +296,26 @@ static enum err take_gossip_action(struct core *c, const struct gossip_action *a
 		return take_topology(c, out);
 	case GOSSIP_CONTESTED:
 		return take_contested(c, a, out);
+	case GOSSIP_DIAL:
+	case GOSSIP_SEND:
+	case GOSSIP_CLOSE:
 	case GOSSIP_NOTE:
-		mine.u.note.level = a->u.note.level;
-		mine.u.note.stranger = a->u.note.stranger;
-		mine.u.note.text = a->u.note.text;
-		return core_emit(out, mine);
+		break;
 	}
 	return ERR_OK;
 }
 
+/* Two rounds: bytes of this step must be in `out` before another step of gossip, which what is passed up may bring about, seals more for the
+ * same connection. */
 static enum err take_gossip_actions(struct core *c, const struct gossip_actions *acts, enum err err, struct core_actions *out)
 {
 	for (size_t i = 0; i < acts->n; i++) {
-		enum err e = take_gossip_action(c, &acts->v[i], out);
+		enum err e = pass_on(&acts->v[i], out);
+		if (err == ERR_OK)
+			err = e;
+	}
+	for (size_t i = 0; i < acts->n; i++) {
+		enum err e = pass_up(c, &acts->v[i], out);
 		if (err == ERR_OK)
 			err = e;
 	}

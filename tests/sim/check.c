@@ -32,21 +32,58 @@ void check_address_gone(struct node *n, struct container *c)
 	(void)map_del64(n->w->addresses, ip_to_v4(c->addr));
 }
 
-/* 2. The ring covers the range in every view, at every step; 5. no disagreement breaks a link. */
+/* Whether two nodes both say "mine" of an address, each in its own view: what must never be, whatever has or has not arrived. */
+static void views_disjoint(struct node *a, struct node *b)
+{
+	struct universe u = a->w->universe;
+	uint64_t it = u.first, other;
+	struct ring_span mine, theirs;
+
+	while (ring_each(core_channel(a->core, CHANNEL_RING), u, &it, &mine)) {
+		if (mine.owner != a->name)
+			continue;
+		other = u.first;
+		while (ring_each(core_channel(b->core, CHANNEL_RING), u, &other, &theirs)) {
+			if (theirs.owner != b->name || theirs.end <= mine.start || theirs.start >= mine.end)
+				continue;
+			char text[IP_TEXT];
+			text_of(ip_v4((uint32_t)(mine.start > theirs.start ? mine.start : theirs.start)), text);
+			sim_fail(a->w, "invariant 2: nodes %zu and %zu both own %s", a->index, b->index, text);
+			return;
+		}
+	}
+}
+
+/* 2. No address has two owners who think so, at any step (that the ring also covers the range needs all of it to have arrived: see
+ * check_at_rest); 5. no disagreement breaks a link. */
 void check_after_step(struct node *n)
 {
 	struct world *w = n->w;
 	const struct crdt_map *ring = core_channel(n->core, CHANNEL_RING);
 	struct fingerprint now = crdt_map_fingerprint(ring, (struct slice){ NULL, 0 }, (struct slice){ NULL, 0 });
-	struct err_note note = { "" };
 
 	if (gossip_counters(core_gossip(n->core))->malformed > 0)
 		sim_fail(w, "invariant 5: node %zu found a message of another node malformed", n->index);
 	if (fingerprint_eq(now, n->ring_seen))
 		return;
 	n->ring_seen = now;
-	if (ring_check(ring, w->universe, &note) != ERR_OK)
-		sim_fail(w, "invariant 2: ring of node %zu: %s", n->index, note.text);
+	for (size_t i = 0; i < w->cfg.nodes; i++)
+		if (i != n->index && w->nodes[i].core != NULL)
+			views_disjoint(n, &w->nodes[i]);
+}
+
+/* 2. Once all has arrived the ring covers the range, in every view. */
+static bool rings_whole(struct world *w, bool final)
+{
+	for (size_t i = 0; i < w->cfg.nodes; i++) {
+		struct err_note note = { "" };
+		if (ring_check(core_channel(w->nodes[i].core, CHANNEL_RING), w->universe, &note) != ERR_OK) {
+			if (final)
+				sim_fail(w, "invariant 2: ring of node %zu: %s", i, note.text);
+			return false;
+		}
+	}
+	return true;
 }
 
 /* 9. After any crash: every container that got an address still has its lease. */
@@ -125,12 +162,24 @@ static bool names_right(struct world *w, bool final)
 	return true;
 }
 
+/* A claim of an address whose owner is gone for good waits until somebody runs rmpeer: that is what it should do. */
+static bool waits_for_the_dead(const struct world *w, const struct node *n, const struct container *c)
+{
+	if (c->addr.family == 0)
+		return false;
+	uint64_t owner = ring_owner(core_channel(n->core, CHANNEL_RING), w->universe, ip_to_v4(c->addr));
+	for (size_t i = 0; i < w->cfg.nodes; i++)
+		if (w->nodes[i].name == owner)
+			return false;
+	return owner != PEER_NONE;
+}
+
 static bool requests_answered(struct world *w, bool final)
 {
 	for (size_t i = 0; i < w->cfg.nodes; i++) {
 		for (size_t k = 0; k < w->nodes[i].n_containers; k++) {
 			const struct container *c = &w->nodes[i].containers[k];
-			if (c->live || c->given_up)
+			if (c->live || c->given_up || waits_for_the_dead(w, &w->nodes[i], c))
 				continue;
 			if (final) {
 				struct ipam_view v;
@@ -165,5 +214,5 @@ bool check_at_rest(struct world *w, bool final)
 			return false;
 		}
 	}
-	return all_reachable(w, final) && requests_answered(w, final) && digests_equal(w, final) && names_right(w, final);
+	return all_reachable(w, final) && requests_answered(w, final) && rings_whole(w, final) && digests_equal(w, final) && names_right(w, final);
 }

@@ -17,7 +17,7 @@ struct blob {
 
 uint64_t node_now_ms(const struct node *n)
 {
-	return n->w->now_us / 1000 + n->slow_ms * 0;
+	return n->w->now_us / 1000;
 }
 
 static void ident_of(const struct container *c, char out[SIM_IDENT])
@@ -110,7 +110,7 @@ static uint32_t no_mtu(void *ctx, struct ip local)
 	return 1500;
 }
 
-static void fill_cfg(struct node *n, struct core_cfg *cfg, uint64_t *seeds)
+static void fill_cfg(struct node *n, struct core_cfg *cfg)
 {
 	struct world *w = n->w;
 	static const char *const nickname = "sim";
@@ -133,16 +133,14 @@ static void fill_cfg(struct node *n, struct core_cfg *cfg, uint64_t *seeds)
 	cfg->default_subnet = (struct prefix){ .addr = ip_v4(w->universe.first), .len = w->universe.len };
 	cfg->init = n->observer ? IPAM_OBSERVER : w->init;
 	cfg->consensus = w->cfg.nodes;
-	cfg->fresh_store = map_count(n->disk) == 0;
+	cfg->fresh_store = false; /* who loses the disk loses the identity with it, and a new one has no former self */
 	cfg->names = true;
 	cfg->domain = "weft.local.";
 	cfg->offer = (struct path_offer){ .vxlan_port = 6784, .userspace_port = PORT };
 	cfg->underlay_mtu = no_mtu;
 	if (cfg->init == IPAM_SEED) {
-		cfg->seeds = seeds;
+		cfg->seeds = w->seeds;
 		cfg->n_seeds = w->cfg.nodes;
-		for (size_t i = 0; i < w->cfg.nodes; i++)
-			seeds[i] = w->nodes[i].name;
 	}
 }
 
@@ -163,17 +161,32 @@ static void restore(struct node *n)
 	}
 }
 
-/* What the daemon does at its start with what the kernel says is attached. */
+static bool runs(const struct node *n, const char *ident)
+{
+	for (size_t i = 0; i < n->n_containers; i++) {
+		char own[SIM_IDENT];
+		ident_of(&n->containers[i], own);
+		if (strcmp(own, ident) == 0)
+			return n->containers[i].live;
+	}
+	return false;
+}
+
+/* What the daemon does at its start with what the kernel says is attached: what is gone is detached. */
 static void reconcile(struct node *n)
 {
-	for (size_t i = 0; n->core != NULL && i < n->n_containers; i++) {
-		struct container *c = &n->containers[i];
-		char ident[SIM_IDENT];
-		ident_of(c, ident);
-		if (c->live || core_local(n->core, ident) == NULL)
+	const struct core_endpoint *e;
+	uint64_t life = n->life;
+	size_t it = 0;
+
+	while (n->life == life && core_next_local(n->core, &it, &e)) {
+		char ident[CORE_IDENT_MAX + 1];
+		if (runs(n, e->ident))
 			continue;
+		(void)snprintf(ident, sizeof(ident), "%s", e->ident);
 		struct core_event ev = { .kind = CORE_DETACHED, .ident = ident };
 		node_step(n, &ev);
+		it = 0;
 	}
 }
 
@@ -184,16 +197,14 @@ void node_start(struct node *n)
 	struct err_note note = { "" };
 	struct core_actions acts;
 	const char *targets[SIM_NODES_MAX];
-	uint64_t *seeds = sim_must(mem_zalloc(w->cfg.nodes, sizeof(*seeds)));
 	size_t n_targets = 0;
 
 	n->incarnation++;
 	n->next_conn = 1;
 	n->next_request = 1;
-	fill_cfg(n, &cfg, seeds);
+	fill_cfg(n, &cfg);
 	sim_trace(w, "node %zu starts, incarnation %llu", n->index, (unsigned long long)n->incarnation);
 	enum err err = core_new(&n->core, &cfg, node_now_ms(n), &note);
-	mem_free(seeds);
 	if (err != ERR_OK) {
 		sim_fail(w, "node %zu does not start: %s %s", n->index, err_text(err), note.text);
 		return;
@@ -231,23 +242,35 @@ static struct container *waiting_for(struct node *n, uint64_t request)
 	return NULL;
 }
 
+static struct container *numbered(struct node *n, uint64_t number)
+{
+	for (size_t i = 0; i < n->n_containers; i++)
+		if (n->containers[i].number == number)
+			return &n->containers[i];
+	return NULL;
+}
+
+/* Publishes endpoint and name; a client whose request was cut short by a crash asks again (node_client). */
 static void attach(struct node *n, struct container *c)
 {
 	struct core_endpoint e = { .peer = n->name, .n_addrs = 1 };
 	char fqdn[SIM_IDENT + 12];
+	uint64_t number = c->number, life = n->life;
 
 	ident_of(c, e.ident);
+	name_of(c, fqdn);
 	e.mac = (struct mac){ { 0x02, 0, (uint8_t)(c->number >> 24), (uint8_t)(c->number >> 16), (uint8_t)(c->number >> 8), (uint8_t)c->number } };
 	e.addrs[0] = (struct prefix){ .addr = c->addr, .len = n->w->universe.len };
 	(void)snprintf(e.network, sizeof(e.network), "%s", CORE_NETWORK_DEFAULT);
 	struct core_event ev = { .kind = CORE_ATTACHED, .endpoint = &e };
-	uint64_t number = c->number, life = n->life;
 	node_step(n, &ev);
 	if (n->life != life)
 		return;
-	name_of(&(struct container){ .number = number }, fqdn);
 	struct core_event put = { .kind = CORE_NAME_PUT, .ident = e.ident, .fqdn = fqdn, .addr = e.addrs[0].addr };
 	node_step(n, &put);
+	c = numbered(n, number);
+	if (n->life == life && c != NULL)
+		c->named = true;
 }
 
 static void answered(struct node *n, const struct core_action *a)
@@ -403,6 +426,7 @@ static void ask(struct node *n, struct container *c, bool claim)
 		uint64_t size = UINT64_C(1) << (32 - w->universe.len);
 		want.subnet = (struct prefix){ .addr = ip_v4(w->universe.first + 1 + (uint32_t)rng_below(&w->rng, size - 2)), .len = w->universe.len };
 	}
+	c->addr = want.subnet.addr;
 	c->request = want.request;
 	node_step(n, &ev);
 }
@@ -449,6 +473,10 @@ void node_client(struct node *n)
 		struct container *c = &n->containers[i];
 		if (!c->live && c->request == 0 && !c->given_up) {
 			ask(n, c, false);
+			return;
+		}
+		if (c->live && !c->named) {
+			attach(n, c);
 			return;
 		}
 	}

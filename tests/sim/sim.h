@@ -51,7 +51,7 @@ struct container {
 	uint64_t number; /* its ident is c<number> */
 	bool live;       /* the client has its address and uses it */
 	bool named;
-	struct ip addr;
+	struct ip addr;   /* live: its address; else the one claimed, family 0: any */
 	uint64_t request; /* pending allocation or claim; 0: none */
 	bool given_up;
 };
@@ -72,7 +72,6 @@ struct node {
 	int crash_in;      /* actions until it dies; -1: not */
 	bool disk_full;
 	struct fingerprint ring_seen;
-	uint64_t slow_ms;  /* the node answers late by that much */
 };
 
 struct world {
@@ -90,6 +89,7 @@ struct world {
 	size_t lost_disks;
 	struct universe universe;
 	enum ipam_init init;
+	uint64_t *seeds; /* the same list for every host, for ever */
 	bool busy;
 	char failure[512]; /* first broken invariant; empty: none */
 };

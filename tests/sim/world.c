@@ -215,6 +215,7 @@ static void make(struct world *w, const struct sim_cfg *cfg)
 	w->nodes = sim_must(mem_zalloc(cfg->nodes, sizeof(*w->nodes)));
 	w->cut = sim_must(mem_zalloc(cfg->nodes, cfg->nodes));
 	w->addresses = sim_must(map_new(cfg->seed));
+	w->seeds = sim_must(mem_zalloc(cfg->nodes, sizeof(*w->seeds)));
 	w->delay_max_us = 5000;
 	w->busy = true;
 	/* small ranges, so that hosts run out and ask each other */
@@ -234,6 +235,7 @@ static void make(struct world *w, const struct sim_cfg *cfg)
 		n->arena = sim_must(arena_new());
 		node_lose_disk(n); /* makes the identity */
 		n->lost_disk = false;
+		w->seeds[i] = n->name;
 		n->observer = w->init == IPAM_CONSENSUS && cfg->nodes > 3 && i == cfg->nodes - 1 && rng_chance(&w->rng, 200000);
 		(void)sim_schedule(w, rng_below(&w->rng, 2000000), SIM_REVIVE, i);
 		(void)sim_schedule(w, rng_between(&w->rng, 100000, 3000000), SIM_CLIENT, i);
@@ -259,6 +261,7 @@ static void unmake(struct world *w)
 		node_free(&w->nodes[i]);
 	net_free(w);
 	map_free(w->addresses);
+	mem_free(w->seeds);
 	mem_free(w->cut);
 	mem_free(w->nodes);
 }
