@@ -31,7 +31,7 @@ static struct hostport up(const char *text)
 
 static void upstreams(struct world *w, const char *a, const char *b, const char *c)
 {
-	struct hostport v[3];
+	struct hostport v[3] = {0};
 	size_t n = 0;
 	if (a)
 		v[n++] = up(a);

@@ -287,6 +287,39 @@ static void pipelined_tcp(void **state)
 	close(s);
 }
 
+/* The client says that it has no more questions: it still gets the answer it waits for, then the end. The first upstream cannot even be
+ * sent to, as this namespace has no route to it. */
+static void half_closed_tcp(void **state)
+{
+	struct world *w = there(state);
+	uint8_t q[300], m[600];
+	struct hostport ups[DNS_UPSTREAM_MAX];
+	struct dns_server_stats st;
+	write_conf(w, "nameserver 192.0.2.1\nnameserver 2001:db8::1\n");
+	for (uint64_t end = uv_hrtime() + UINT64_C(5000000000); uv_hrtime() < end;) {
+		uv_run(&w->loop, UV_RUN_ONCE);
+		if (dns_server_upstreams(w->server, ups) == 2)
+			break;
+	}
+	int s = open_socket(SOCK_STREAM, NULL, "127.0.0.1:53"), u = open_socket(SOCK_DGRAM, NULL, "127.0.0.1:53");
+	size_t n = make_query(q, 7, "example.org");
+	uint64_t since = uv_hrtime();
+	assert_int_equal(send(s, q, n, 0), (ssize_t)n);
+	assert_int_equal(shutdown(s, SHUT_WR), 0);
+	receive_all(w, s, m, n);
+	assert_true(header_of(m + 2, n - 2).id == 7 && (header_of(m + 2, n - 2).flags & DNS_RCODE) == DNS_SERVFAIL);
+	assert_int_equal(send(u, q + 2, n - 2, 0), (ssize_t)(n - 2));
+	assert_int_equal(header_of(m, receive(w, u, m, sizeof(m), NULL)).flags & DNS_RCODE, DNS_SERVFAIL);
+	assert_true(uv_hrtime() - since < UINT64_C(1500000000));
+	do {
+		uv_run(&w->loop, UV_RUN_NOWAIT);
+		dns_server_stats(w->server, &st);
+	} while (st.tcp_open > 0 && uv_hrtime() - since < UINT64_C(5000000000));
+	assert_int_equal(st.tcp_open, 0);
+	close(s);
+	close(u);
+}
+
 static void connection_limit(void **state)
 {
 	struct world *w = there(state);
@@ -340,7 +373,7 @@ int main(void)
 {
 	may = ns_start() && system("ip link set lo up") == 0;
 	const struct CMUnitTest tests[] = {
-		T(local_udp), T(forwarded_udp), T(pipelined_tcp), T(connection_limit), T(follows_resolv_conf), T(refusals),
+		T(local_udp), T(forwarded_udp), T(pipelined_tcp), T(half_closed_tcp), T(connection_limit), T(follows_resolv_conf), T(refusals),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
