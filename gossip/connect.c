@@ -23,29 +23,30 @@ static struct peer *peer_of(struct dial *d)
 	return d && d->timer.kind == TIMER_PEER ? (struct peer *)(void *)d : NULL;
 }
 
-/* Does the target name this linked peer? */
-static bool names(const struct target *t, const struct peer *p)
+static bool lives_at(const struct peer *p, struct hostport at)
 {
-	if (t->peer != PEER_NONE)
-		return t->peer == p->name;
-	if (!t->literal)
-		return false;
-	if (p->link && hostport_eq(t->at, gossip_link_published(p->link)))
+	if (p->link && hostport_eq(at, gossip_link_published(p->link)))
 		return true;
 	for (size_t i = 0; i < p->n_addresses; i++)
-		if (hostport_eq(t->at, p->addresses[i]))
+		if (hostport_eq(at, p->addresses[i]))
 			return true;
 	return false;
 }
 
+/* Does the target name this peer? */
+static bool names(const struct target *t, const struct peer *p)
+{
+	return t->peer != PEER_NONE ? t->peer == p->name : t->literal && lives_at(p, t->at);
+}
+
+/* Is its peer linked? Or, by the address, another one that has taken its place? */
 static bool satisfied(const struct gossip *g, struct target *t)
 {
-	if (t->peer != PEER_NONE) {
-		const struct peer *p = gossip_peer_find(g, t->peer);
-		return p && p->link;
-	}
+	const struct peer *last = t->peer != PEER_NONE ? gossip_peer_find(g, t->peer) : NULL;
+	if (last && last->link)
+		return true;
 	for (size_t i = 0; t->literal && i < g->n_peers; i++)
-		if (g->peers[i]->link && names(t, g->peers[i])) {
+		if (g->peers[i]->link && lives_at(g->peers[i], t->at)) {
 			t->peer = g->peers[i]->name;
 			return true;
 		}
@@ -146,6 +147,9 @@ static void candidate(const struct gossip *g, struct hostport h, struct hostport
 			return;
 	for (size_t i = 0; i < g->n_addresses; i++)
 		if (hostport_eq(g->addresses[i], h))
+			return;
+	for (size_t i = 0; i < g->n_peers; i++) /* a peer that is gone may have left its address to another */
+		if (g->peers[i]->link && hostport_eq(gossip_link_published(g->peers[i]->link), h))
 			return;
 	v[(*n)++] = h;
 }
@@ -249,12 +253,12 @@ static void remember_self(struct gossip *g, struct hostport at)
 		g->self_at[g->n_self_at++] = at;
 }
 
-/* The next address of a peer; the back-off is for when all have been tried. */
-static enum retry next_address(struct gossip *g, struct peer *p)
+/* The next address of a peer; the back-off is for when all have been tried. One that is ourselves is no candidate any more. */
+static enum retry next_address(struct gossip *g, struct peer *p, bool was_self)
 {
 	struct hostport v[CONNECT_CANDIDATES_MAX];
 	size_t n = candidates(g, p, v);
-	p->next_address++;
+	p->next_address += was_self ? 0 : 1;
 	if (p->next_address < n)
 		return RETRY_SOON;
 	p->next_address = 0;
@@ -304,7 +308,7 @@ void gossip_connect_failed(struct gossip *g, struct link *l, enum link_state sho
 	d->state = show;
 	(void)snprintf(d->reason, sizeof d->reason, "%s", reason);
 	if (p && how != RETRY_RARELY)
-		how = next_address(g, p);
+		how = next_address(g, p, how == RETRY_NEVER);
 	schedule_again(g, d, how, t ? t->peer : p->name);
 	if (p && d->failures == 3)
 		g->choose_dirty = true;
@@ -427,6 +431,12 @@ enum err gossip_connect_target(struct gossip *g, const char *text)
 		enum err e = target_new(g, text, &t);
 		if (e != ERR_OK)
 			return e;
+	}
+	struct link *l = t->dial.conn != 0 ? gossip_link_find(g, t->dial.conn) : NULL;
+	if (l && l->stage == STAGE_CONNECTING && l->opened_ms < g->now) { /* it may be waiting for an answer that will not come */
+		l->dial = NULL;
+		t->dial.conn = 0;
+		gossip_link_close(g, l, "tried again");
 	}
 	t->dial.failures = 0;
 	t->dial.never = false;

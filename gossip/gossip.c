@@ -80,6 +80,7 @@ enum err gossip_new(struct gossip **out, const struct gossip_cfg *cfg, uint64_t 
 	g->now = now_ms;
 	init_timers(g);
 	bucket_init(&g->accept, ACCEPT_BURST, ACCEPT_PER_SECOND, now_ms);
+	bucket_init(&g->floods, FLOOD_BURST, FLOOD_PER_SECOND, now_ms);
 	bucket_init(&g->accept_first, ACCEPT_FIRST_BURST, ACCEPT_FIRST_PER_SECOND, now_ms);
 	wbuf_grow(&g->scratch, MESSAGE_MAX);
 	wbuf_grow(&g->batch, MESSAGE_MAX);

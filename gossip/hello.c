@@ -140,6 +140,8 @@ static void flood(struct gossip *g, const struct message_contest *c, const struc
 		if (s->name == c->name && s->uid == c->uid && g->now < s->at_ms + CONTEST_SEEN_MS)
 			return;
 	}
+	if (!bucket_take(&g->floods, g->now))
+		return; /* somebody makes them up */
 	g->seen[g->seen_at++ % CONTEST_SEEN] = (struct flood_seen){ c->name, c->uid, g->now };
 	struct message m = { .type = MESSAGE_CONTEST };
 	m.u.contest = *c;

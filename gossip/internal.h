@@ -37,9 +37,10 @@
 #define PUBLISH_COALESCE_MS    20
 #define PEERS_MAX              16384
 #define CONTEST_HOLD_MS        60000
-#define CONTEST_REPEAT_MS      10000 /* our own claim is flooded at most so often */
-#define CONTEST_SEEN           16    /* floods remembered */
+#define CONTEST_SEEN           16 /* floods remembered */
 #define CONTEST_SEEN_MS        5000
+#define FLOOD_BURST            32
+#define FLOOD_PER_SECOND       4
 #define ACCEPT_BURST           64
 #define ACCEPT_PER_SECOND      50
 #define ACCEPT_FIRST_BURST \
@@ -205,12 +206,12 @@ struct gossip {
 	bool publish_links, publish_info;
 	uint64_t published_ms;
 	bool topology_dirty, choose_dirty, peers_stale;
-	struct bucket accept, accept_first;
+	struct bucket accept, accept_first, floods;
 	uint64_t orphans[8]; /* connections we had no memory for, to be closed */
 	size_t n_orphans;
 
 	bool contested, contest_said;
-	uint64_t contest_until_ms, contest_flooded_ms;
+	uint64_t contest_until_ms;
 	struct hostport contest_by;
 	char contest_text[REASON_MAX * 2];
 	struct stamp former;      /* what is said under our name up to this stamp was said by no living namesake */

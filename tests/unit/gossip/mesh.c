@@ -305,6 +305,79 @@ static void himself(void **state)
 	net_free(&t);
 }
 
+/* Addresses that lead to ourselves, or to another peer, do no harm: the right one is found behind them. */
+static void misleading_addresses(void **state)
+{
+	struct net t;
+
+	(void)state;
+	net_init(&t, 4, 17);
+	for (int i = 0; i < 4; i++) {
+		t.n[i].publishes[0] = i == 3 ? net_docker_bridge() : net_address(i == 2 ? 1 : i);
+		t.n[i].publishes[1] = net_address(i);
+		t.n[i].n_publishes = i == 0 ? 0 : 2;
+		net_start(&t, i);
+		if (i > 0)
+			assert_int_equal(net_connect(&t, i, i - 1), ERR_OK);
+	}
+	assert_true(net_until(&t, 3000, settled) != UINT64_MAX);
+	net_run(&t, 1000);
+	uint64_t dials = t.n[0].dials + t.n[1].dials + t.n[2].dials + t.n[3].dials;
+	net_run(&t, 60000);
+	assert_int_equal(t.n[0].dials + t.n[1].dials + t.n[2].dials + t.n[3].dials, dials);
+	for (int i = 0; i < 4; i++)
+		assert_false(t.n[i].contested);
+	net_free(&t);
+}
+
+/* A host that comes back under another name at its old address: the dead name is not dialled there for ever. */
+static void renamed(void **state)
+{
+	struct net t;
+
+	(void)state;
+	net_init(&t, 2, 18);
+	for (int i = 0; i < 2; i++) {
+		t.n[i].publishes[0] = net_address(i);
+		t.n[i].n_publishes = 1;
+		net_start(&t, i);
+	}
+	assert_int_equal(net_connect(&t, 0, 1), ERR_OK);
+	net_run(&t, 1000);
+	net_kill(&t, 1, false);
+	net_run(&t, 1000);
+	uint64_t former = t.n[1].name;
+	t.n[1].name += 0x100;
+	net_start_key(&t, 1, 9);
+	assert_true(net_until(&t, 6000, settled) != UINT64_MAX);
+	uint64_t dials = t.n[0].dials + t.n[1].dials;
+	net_run(&t, 120000);
+	assert_int_equal(t.n[0].dials + t.n[1].dials, dials);
+	assert_false(gossip_reachable(t.n[0].g, former));
+	assert_true(net_full_mesh(&t));
+	net_free(&t);
+}
+
+/* `connect` given again does not wait for an attempt that hangs. */
+static void connect_again(void **state)
+{
+	struct net t;
+
+	(void)state;
+	net_init(&t, 2, 19);
+	net_start(&t, 0);
+	net_start(&t, 1);
+	net_part(&t, 0, 1, true);
+	assert_int_equal(net_connect(&t, 0, 1), ERR_OK);
+	net_run(&t, 1000);
+	net_part(&t, 0, 1, false);
+	net_run(&t, 1000);
+	assert_int_equal(net_links(&t, 0, LINK_ESTABLISHED, 1), 0);
+	assert_int_equal(net_connect(&t, 0, 1), ERR_OK);
+	assert_true(net_until(&t, 50, settled) != UINT64_MAX);
+	net_free(&t);
+}
+
 static uint64_t run_once(uint64_t seed)
 {
 	struct net t;
@@ -501,6 +574,9 @@ int main(void)
 		cmocka_unit_test(no_false_alarm),
 		cmocka_unit_test(idle_cost),
 		cmocka_unit_test(himself),
+		cmocka_unit_test(misleading_addresses),
+		cmocka_unit_test(renamed),
+		cmocka_unit_test(connect_again),
 		cmocka_unit_test(determinism),
 		cmocka_unit_test(targets),
 		cmocka_unit_test(forgotten),

@@ -55,6 +55,8 @@ struct node {
 	enum err last_error;
 	char last_warning[512];
 	bool nomem_seen;
+	struct hostport publishes[2]; /* as its addresses */
+	size_t n_publishes;
 };
 struct net {
 	struct node n[NET_NODES];
@@ -82,6 +84,12 @@ static inline void net_fold(struct net *t, const void *p, size_t n)
 static inline struct hostport net_address(int i)
 {
 	return (struct hostport){ .ip = ip_v4(UINT32_C(0x0a000001) + (uint32_t)i), .port = NET_PORT };
+}
+
+/* An address that every host has for itself. */
+static inline struct hostport net_docker_bridge(void)
+{
+	return (struct hostport){ .ip = ip_v4(UINT32_C(0xac110001)), .port = NET_PORT };
 }
 
 static inline const char *net_target(int i, char out[HOSTPORT_TEXT])
@@ -142,6 +150,8 @@ static inline bool net_try_start(struct net *t, int i, int key, struct crdt_map 
 		.peers = peers,
 		.seed = t->seed * 1000 + (uint64_t)i };
 	(void)snprintf(nick, sizeof nick, "h%d", i + 1);
+	memcpy(cfg.addresses, n->publishes, sizeof n->publishes);
+	cfg.n_addresses = n->n_publishes;
 	memset(cfg.static_secret, key + 1, sizeof cfg.static_secret);
 	if (t->password)
 		memcpy(cfg.psk[0], t->password[i], 32);
@@ -229,7 +239,7 @@ static inline void net_part(struct net *t, int a, int b, bool parted)
 
 /* What a core asks for */
 
-static inline int net_resolve(const struct net *t, const char *host)
+static inline int net_resolve(const struct net *t, const char *host, int dialler)
 {
 	struct ip ip;
 	int i;
@@ -237,6 +247,8 @@ static inline int net_resolve(const struct net *t, const char *host)
 		return i - 1;
 	if (ip_parse(host, &ip) != ERR_OK)
 		return -1;
+	if (ip_eq(ip, net_docker_bridge().ip))
+		return dialler;
 	for (i = 0; i < t->nodes; i++)
 		if (ip_eq(t->n[i].at.ip, ip))
 			return i;
@@ -251,7 +263,7 @@ static inline void net_dial(struct net *t, int i, uint64_t conn, const char *hos
 	memset(s, 0, sizeof *s);
 	s->used = true;
 	s->node[0] = i;
-	s->node[1] = net_resolve(t, host);
+	s->node[1] = net_resolve(t, host, i);
 	s->id[0] = conn;
 	s->open[0] = true;
 	s->at_ms = t->now + rng_below(&t->rng, t->delay_ms + 1) + rng_below(&t->rng, t->delay_ms + 1);
