@@ -32,6 +32,14 @@ def machine_load():
     return round((busy() - before) / os.sysconf("SC_CLK_TCK") / (time.monotonic() - start), 2)
 
 
+def quiet(seconds=20, below=0.15):
+    """Waits, but not for ever, until others leave the processors alone. Gives how much they use then."""
+    limit = time.monotonic() + seconds
+    while (load := machine_load()) >= below and time.monotonic() < limit:
+        time.sleep(0.3)
+    return load
+
+
 def _git(*args):
     p = subprocess.run(["git", "-C", ROOT, *args], capture_output=True, text=True)
     return p.stdout.strip() if p.returncode == 0 else ""
@@ -80,7 +88,7 @@ class Report:
             f"- {machine()}", f"- `{self.command}`",
         ]
         if self.loads:
-            text.append(f"- processors in use by others before each round: {min(self.loads):g}–{max(self.loads):g}")
+            text.append(f"- processors in use by others before each measurement: {min(self.loads):g}–{max(self.loads):g}")
         text += ["", "| figure | value | target | | how |", "|---|---|---|---|---|"]
         text += [f"| {' | '.join(r)} |" for r in self.rows]
         with open(os.path.join(ROOT, "bench", "RESULTS.md"), "a") as f:
