@@ -1,0 +1,387 @@
+/* A family is HELP and TYPE once, then its samples: family() begins one, the sample functions add to it. docs/howto/add-a-metric.md. */
+#include "router/metrics.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "router/core/fwd.h"
+#include "router/dns_server.h"
+#include "router/userspace.h"
+
+enum { LABELS_MAX = 512, SAMPLE_MAX = 768 };
+
+struct prom {
+	struct wbuf *w;
+	const char *name; /* of the family */
+	const struct router *r;
+	const struct core *core;
+};
+
+static PRINTF_LIKE(2, 3) void print(struct prom *p, const char *fmt, ...)
+{
+	char out[SAMPLE_MAX];
+	va_list args;
+
+	va_start(args, fmt);
+	int n = vsnprintf(out, sizeof(out), fmt, args);
+	va_end(args);
+	if (n > 0 && (size_t)n < sizeof(out)) /* half a sample is none */
+		wbuf_bytes(p->w, out, (size_t)n);
+}
+
+static void family(struct prom *p, const char *name, const char *type, const char *help)
+{
+	p->name = name;
+	print(p, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, type);
+}
+
+const char *metrics_escape(const char *value, char *out, size_t size)
+{
+	size_t n = 0;
+
+	for (; *value != '\0' && n + 3 < size; value++) {
+		unsigned char c = (unsigned char)*value;
+		if (c == '\\' || c == '"')
+			out[n++] = '\\';
+		if (c == '\n') {
+			out[n++] = '\\';
+			out[n++] = 'n';
+		} else if (c < 0x20 || c >= 0x7f) {
+			out[n++] = '?'; /* labels are UTF-8, and what comes from others need not be */
+		} else {
+			out[n++] = (char)c;
+		}
+	}
+	out[n] = '\0';
+	return out;
+}
+
+/* labels: a, "b" pairs without braces, already escaped; "" for none. */
+static void count(struct prom *p, const char *labels, uint64_t value)
+{
+	if (labels[0] != '\0')
+		print(p, "%s{%s} %" PRIu64 "\n", p->name, labels, value);
+	else
+		print(p, "%s %" PRIu64 "\n", p->name, value);
+}
+
+static void real(struct prom *p, double value)
+{
+	print(p, "%s %.17g\n", p->name, value);
+}
+
+static PRINTF_LIKE(3, 4) void labelled(struct prom *p, uint64_t value, const char *fmt, ...)
+{
+	char labels[LABELS_MAX];
+	va_list args;
+
+	va_start(args, fmt);
+	(void)vsnprintf(labels, sizeof(labels), fmt, args);
+	va_end(args);
+	count(p, labels, value);
+}
+
+static void single(struct prom *p, const char *name, const char *type, const char *help, uint64_t value)
+{
+	family(p, name, type, help);
+	count(p, "", value);
+}
+
+/* --- mesh ---------------------------------------------------------------------------------------------------------------------------- */
+
+enum { LINK_STATES = LINK_FAILED + 1, PATHS = PATH_USERSPACE + 1 };
+
+static void connections(struct prom *p)
+{
+	uint64_t n[LINK_STATES][PATHS][2] = { 0 };
+	struct link_view l;
+	struct path_view v;
+
+	for (size_t at = 0; gossip_next_link(core_gossip(p->core), &at, &l);) {
+		bool there = l.state == LINK_ESTABLISHED && l.peer != PEER_NONE && core_path(p->core, l.peer, &v);
+		n[l.state][there ? v.path : PATH_NONE][there && v.encrypted]++;
+	}
+	family(p, "weft_connections", "gauge", "Links to other hosts by state, data path, and whether data is encrypted.");
+	for (int s = 0; s < LINK_STATES; s++)
+		for (int path = 0; path < PATHS; path++)
+			for (int e = 0; e < 2; e++)
+				if (n[s][path][e] > 0 || (s == LINK_ESTABLISHED && path != PATH_NONE))
+					labelled(p, n[s][path][e], "state=\"%s\",path=\"%s\",encryption=\"%s\"", link_state_name((enum link_state)s),
+					         path_name((enum path)path), e ? "yes" : "");
+}
+
+static const struct {
+	uint8_t id;
+	const char *name;
+} channels[] = { { CHANNEL_PEERS, "peers" }, { CHANNEL_RING, "ring" }, { CHANNEL_PAXOS, "paxos" }, { CHANNEL_USAGE, "usage" },
+	{ CHANNEL_NAMES, "names" }, { CHANNEL_ENDPOINTS, "endpoints" }, { CHANNEL_NETWORKS, "networks" } };
+enum { CHANNELS = sizeof(channels) / sizeof(channels[0]) };
+
+static void gossip(struct prom *p)
+{
+	const struct gossip_counters *c = gossip_counters(core_gossip(p->core));
+
+	single(p, "weft_connection_terminations_total", "counter", "Established links that ended.", c->terminations);
+	family(p, "weft_gossip_messages_total", "counter", "Messages that carry replicated state, by channel.");
+	for (size_t i = 0; i < CHANNELS; i++) {
+		labelled(p, c->channel_in[channels[i].id], "channel=\"%s\",direction=\"in\"", channels[i].name);
+		labelled(p, c->channel_out[channels[i].id], "channel=\"%s\",direction=\"out\"", channels[i].name);
+	}
+	family(p, "weft_gossip_bytes_total", "counter", "Bytes on control links.");
+	count(p, "direction=\"in\"", c->bytes_in);
+	count(p, "direction=\"out\"", c->bytes_out);
+	single(p, "weft_gossip_backlog_bytes", "gauge", "Bytes waiting for links to take them.", gossip_backlog_bytes(core_gossip(p->core)));
+	single(p, "weft_reconciliations_total", "counter", "Reconciliations that found differences or began.", c->reconciliations);
+	single(p, "weft_gossip_malformed_total", "counter", "Messages of peers that were not well-formed.", c->malformed);
+	single(p, "weft_gossip_unknown_types_total", "counter", "Messages of unknown type that were passed over.", c->unknown_types);
+	family(p, "weft_handshakes_total", "counter", "Handshakes on control links by outcome.");
+	count(p, "result=\"ok\"", c->handshakes_ok);
+	count(p, "result=\"auth\"", c->handshakes_auth);
+	count(p, "result=\"version\"", c->handshakes_version);
+	count(p, "result=\"garbage\"", c->handshakes_garbage);
+	count(p, "result=\"timeout\"", c->handshakes_timeout);
+	count(p, "result=\"duplicate\"", c->handshakes_duplicate);
+}
+
+/* 48 bits, since a sample is a floating-point number. Equal on all hosts whose state is equal. */
+static void digests(struct prom *p)
+{
+	family(p, "weft_state_digest", "gauge", "Fingerprint of the replicated state, for comparing hosts.");
+	for (size_t i = 0; i < CHANNELS; i++) {
+		const struct crdt_map *map = core_channel(p->core, channels[i].id);
+		if (map == NULL)
+			continue;
+		struct fingerprint f = crdt_map_fingerprint(map, slice_of("", 0), slice_of("", 0));
+		labelled(p, (f.a ^ (f.b >> 16)) & UINT64_C(0xffffffffffff), "channel=\"%s\"", channels[i].name);
+	}
+	family(p, "weft_state_items", "gauge", "Items of replicated state, deletions included.");
+	for (size_t i = 0; i < CHANNELS; i++)
+		if (core_channel(p->core, channels[i].id) != NULL)
+			labelled(p, crdt_map_count(core_channel(p->core, channels[i].id)), "channel=\"%s\"", channels[i].name);
+}
+
+/* --- addresses ------------------------------------------------------------------------------------------------------------------------ */
+
+static bool seen(const uint64_t *v, size_t n, uint64_t x)
+{
+	for (size_t i = 0; i < n; i++)
+		if (v[i] == x)
+			return true;
+	return false;
+}
+
+enum { UNREACHABLE_MAX = 1024 }; /* hosts told apart; more are counted by their share only */
+
+static void unreachable(struct prom *p)
+{
+	struct universe u = core_universe(p->core);
+	uint64_t owners[UNREACHABLE_MAX], lost = 0;
+	size_t n = 0;
+	struct ring_span s;
+
+	for (uint64_t at = u.first; ring_each(core_channel(p->core, CHANNEL_RING), u, &at, &s);) {
+		if (gossip_reachable(core_gossip(p->core), s.owner))
+			continue;
+		lost += s.end - s.start;
+		if (n < UNREACHABLE_MAX && !seen(owners, n, s.owner))
+			owners[n++] = s.owner;
+	}
+	single(p, "weft_ipam_unreachable_count", "gauge", "Hosts that own addresses and cannot be reached.", n);
+	family(p, "weft_ipam_unreachable_percentage", "gauge", "Share of the range that they own.");
+	real(p, (double)lost * 100.0 / (double)range4_size(universe_range(u)));
+}
+
+static void addresses(struct prom *p)
+{
+	struct ipam_view v;
+
+	if (core_ipam(p->core) == NULL)
+		return;
+	ipam_view(core_ipam(p->core), &v);
+	family(p, "weft_ips", "gauge", "Addresses by what they are used for.");
+	count(p, "state=\"local-used\"", ipam_active(core_ipam(p->core)));
+	single(p, "weft_max_ips", "gauge", "Addresses in the range.", v.total);
+	single(p, "weft_ipam_owned", "gauge", "Addresses of the range that this host owns.", v.owned);
+	single(p, "weft_ipam_pending_allocates", "gauge", "Requests waiting for an address.", v.pending_allocates);
+	single(p, "weft_ipam_pending_claims", "gauge", "Requests waiting for an address they name.", v.pending_claims);
+	unreachable(p);
+}
+
+/* --- names ----------------------------------------------------------------------------------------------------------------------------- */
+
+static void queries(struct prom *p, const struct dns_server_stats *s)
+{
+	family(p, "weft_dns_queries_total", "counter", "Answers by response code, type of the query, and who knew.");
+	for (int src = 0; src < DNS_STAT_SOURCE_COUNT; src++)
+		for (int type = 0; type < DNS_STAT_TYPE_COUNT; type++)
+			for (int rcode = 0; rcode < DNS_STAT_RCODE_COUNT; rcode++)
+				if (s->queries->answers[src][type][rcode] > 0)
+					labelled(p, s->queries->answers[src][type][rcode], "rcode=\"%s\",type=\"%s\",source=\"%s\"",
+					         dns_stat_rcode_label((enum dns_stat_rcode)rcode), dns_stat_type_label((enum dns_stat_type)type),
+					         dns_stat_source_label((enum dns_stat_source)src));
+	family(p, "weft_dns_dropped_total", "counter", "Queries and upstreams' datagrams that got no answer, by reason.");
+	for (int d = 0; d < DNS_DROP_COUNT; d++)
+		labelled(p, s->queries->drops[d], "reason=\"%s\"", dns_stat_drop_label((enum dns_stat_drop)d));
+}
+
+static void latency(struct prom *p, const struct dns_server_stats *s)
+{
+	family(p, "weft_dns_query_seconds", "histogram", "Time from a query's arrival to its answer's departure.");
+	for (int src = 0; src < DNS_STAT_SOURCE_COUNT; src++) {
+		const char *label = dns_stat_source_label((enum dns_stat_source)src);
+		uint64_t sum = 0;
+		for (size_t i = 0; i < DNS_LATENCY_EDGES; i++) {
+			sum += s->latency[src][i];
+			print(p, "%s_bucket{source=\"%s\",le=\"%g\"} %" PRIu64 "\n", p->name, label, dns_latency_edge_us(i) / 1e6, sum);
+		}
+		sum += s->latency[src][DNS_LATENCY_EDGES];
+		print(p, "%s_bucket{source=\"%s\",le=\"+Inf\"} %" PRIu64 "\n", p->name, label, sum);
+		print(p, "%s_sum{source=\"%s\"} %.17g\n", p->name, label, (double)s->latency_sum_us[src] / 1e6);
+		print(p, "%s_count{source=\"%s\"} %" PRIu64 "\n", p->name, label, sum);
+	}
+}
+
+static void names(struct prom *p)
+{
+	uint64_t local = 0, remote = 0;
+	struct dns_server_stats s;
+	struct core_name n;
+
+	if (core_names(p->core) == NULL)
+		return;
+	for (size_t at = 0; core_next_name(p->core, &at, &n);) {
+		if (n.owner == core_cfg(p->core)->gossip.self)
+			local++;
+		else
+			remote++;
+	}
+	family(p, "weft_dns_entries", "gauge", "Names by where they were put.");
+	count(p, "state=\"local\"", local);
+	count(p, "state=\"remote\"", remote);
+	if (router_dns(p->r) == NULL)
+		return;
+	dns_server_stats(router_dns(p->r), &s);
+	queries(p, &s);
+	latency(p, &s);
+	single(p, "weft_dns_forwarding", "gauge", "Queries now waiting for an upstream.", s.forwarding);
+	single(p, "weft_dns_tcp_refused_total", "counter", "TCP clients of the name service turned away.", s.tcp_refused);
+}
+
+/* --- data path ------------------------------------------------------------------------------------------------------------------------- */
+
+static void one_peer(uint64_t peer, const struct userspace_traffic *t, void *arg)
+{
+	struct prom *p = arg;
+	char name[PEER_TEXT], nick[GOSSIP_NICKNAME_MAX * 2 + 4] = "";
+	struct peer_info info;
+
+	if (gossip_peer(core_gossip(p->core), peer, &info))
+		(void)metrics_escape(info.nickname, nick, sizeof(nick));
+	(void)peer_format(peer, name);
+	labelled(p, t->bytes_sent, "peer=\"%s\",nickname=\"%s\",path=\"userspace\",direction=\"out\"", name, nick);
+	labelled(p, t->bytes_received, "peer=\"%s\",nickname=\"%s\",path=\"userspace\",direction=\"in\"", name, nick);
+}
+
+static void data_path(struct prom *p)
+{
+	const struct userspace *u = router_userspace(p->r);
+	struct userspace_stats s;
+
+	if (u == NULL)
+		return;
+	userspace_stats(u, &s);
+	family(p, "weft_peer_bytes_total", "counter", "Bytes of frames exchanged with a host, by path.");
+	userspace_peers(u, one_peer, p);
+	family(p, "weft_frames_dropped_total", "counter", "Frames and datagrams of the userspace path that went no further, by reason.");
+	for (int d = FWD_PASSED + 1; d < FWD_DROPS; d++)
+		labelled(p, s.dropped[d], "reason=\"%s\"", fwd_drop_name((enum fwd_drop)d));
+	single(p, "weft_frames_flooded_total", "counter", "Frames that were sent to all hosts with containers.", s.flooded);
+}
+
+/* --- this process ----------------------------------------------------------------------------------------------------------------------- */
+
+static bool read_file(const char *path, char *out, size_t size)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	ssize_t n = fd >= 0 ? read(fd, out, size - 1) : -1;
+
+	if (fd >= 0)
+		(void)close(fd);
+	out[n > 0 ? n : 0] = '\0';
+	return n > 0;
+}
+
+static uint64_t count_fds(void)
+{
+	DIR *d = opendir("/proc/self/fd");
+	uint64_t n = 0;
+
+	if (d == NULL)
+		return 0;
+	while (readdir(d) != NULL)
+		n++;
+	(void)closedir(d);
+	return n > 3 ? n - 3 : 0; /* ".", "..", and the one that reads them */
+}
+
+static void process(struct prom *p)
+{
+	char stat[1024];
+	const char *at = read_file("/proc/self/stat", stat, sizeof(stat)) ? strrchr(stat, ')') : NULL; /* the name may hold anything */
+	unsigned long long user, system, vsize;
+	long long rss;
+	struct rlimit fds;
+
+	/* fields 14, 15, 23, 24 of proc(5); the text after the name begins with field 3 */
+	if (at != NULL && sscanf(at, ") %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %llu %llu %*d %*d %*d %*d %*d %*d %*u %llu %lld", &user, &system,
+	                         &vsize, &rss) == 4) {
+		family(p, "process_cpu_seconds_total", "counter", "Processor time used, in seconds.");
+		real(p, (double)(user + system) / (double)sysconf(_SC_CLK_TCK));
+		single(p, "process_virtual_memory_bytes", "gauge", "Virtual memory size.", vsize);
+		single(p, "process_resident_memory_bytes", "gauge", "Resident memory size.", (uint64_t)rss * (uint64_t)sysconf(_SC_PAGESIZE));
+	}
+	single(p, "process_open_fds", "gauge", "Open file descriptors.", count_fds());
+	if (getrlimit(RLIMIT_NOFILE, &fds) == 0)
+		single(p, "process_max_fds", "gauge", "How many there may be.", fds.rlim_cur);
+	family(p, "process_start_time_seconds", "gauge", "When this process started, seconds since 1970.");
+	real(p, router_wall_s(p->r, router_started_ms(p->r)));
+}
+
+static void daemon_figures(struct prom *p)
+{
+	struct router_stats s;
+
+	router_stats(p->r, &s);
+	family(p, "weft_accepts_total", "counter", "Control connections accepted, or refused since there were too many.");
+	count(p, "result=\"ok\"", s.accepts);
+	count(p, "result=\"refused\"", s.accept_refused);
+	family(p, "weft_dials_total", "counter", "Control connections begun from here.");
+	count(p, "", s.dials);
+	single(p, "weft_dial_failures_total", "counter", "Those that came to nothing.", s.dial_failures);
+	single(p, "weft_store_commits_total", "counter", "Durable transactions.", s.store_commits);
+	single(p, "weft_store_bytes", "gauge", "Size of the state on disk.", s.store_bytes);
+	single(p, "weft_log_suppressed_total", "counter", "Log lines left out since there were too many of them.", s.log_suppressed);
+	family(p, "weft_build_info", "gauge", "1, with what was built.");
+	count(p, "version=\"" WEFT_VERSION "\"", 1);
+}
+
+void metrics_write(const struct router *r, struct wbuf *w)
+{
+	struct prom p = { .w = w, .r = r, .core = router_core(r) };
+
+	connections(&p);
+	gossip(&p);
+	digests(&p);
+	addresses(&p);
+	names(&p);
+	data_path(&p);
+	daemon_figures(&p);
+	process(&p);
+}
