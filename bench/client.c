@@ -363,14 +363,20 @@ static void advance(struct reach_host *h)
 	}
 }
 
+/* Since the gate; 0: not yet. */
+static int64_t since_start(const struct reach *r, int64_t at)
+{
+	return at != 0 ? at - r->start_us : 0;
+}
+
 static void reach_print(const struct reach *r)
 {
 	const char *comma = "";
 
 	printf("{\"hosts\": [");
 	for (size_t i = 0; i < r->n; i++)
-		printf("%s{\"api_us\": %" PRId64 ", \"attached_us\": %" PRId64 "}", i > 0 ? ", " : "", r->hosts[i].api_us - r->start_us,
-			r->hosts[i].attached_us - r->start_us);
+		printf("%s{\"api_us\": %" PRId64 ", \"attached_us\": %" PRId64 "}", i > 0 ? ", " : "", since_start(r, r->hosts[i].api_us),
+			since_start(r, r->hosts[i].attached_us));
 	printf("], \"pings\": [");
 	for (size_t i = 0; i < r->n; i++) {
 		for (size_t j = 0; j < r->n; j++) {
@@ -378,7 +384,7 @@ static void reach_print(const struct reach *r)
 			if (i == j)
 				continue;
 			printf("%s{\"from\": %zu, \"to\": %zu, \"requests\": %u, \"answered_us\": %" PRId64 "}", comma, i + 1, j + 1,
-				p->requests, p->answered_us - r->start_us);
+				p->requests, since_start(r, p->answered_us));
 			comma = ", ";
 		}
 	}
