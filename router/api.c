@@ -34,6 +34,7 @@ struct api_listener {
 	uv_poll_t poll;
 	uv_timer_t timer;
 	bool status_only;
+	bool resumed; /* a request of ours was answered while it slept */
 };
 
 struct api {
@@ -78,6 +79,8 @@ static void unwatch(struct api_request *q)
 	q->watch = NULL;
 }
 
+static void on_timeout(uv_timer_t *timer);
+
 static void wake(struct api_request *q)
 {
 	if (!q->asleep)
@@ -92,6 +95,9 @@ static void wake(struct api_request *q)
 	q->prev = q->next = NULL;
 	unwatch(q);
 	MHD_resume_connection(q->conn);
+	/* Driven from outside, MHD has no descriptor of its own that would tell the loop of it. */
+	q->listener->resumed = true;
+	(void)uv_timer_start(&q->listener->timer, on_timeout, 0, 0);
 }
 
 void api_answer(struct api_request *q, unsigned code, const char *type)
@@ -375,10 +381,13 @@ static void pump(struct api_listener *l)
 
 	if (l->api->stopping)
 		return;
+	l->resumed = false;
 	(void)MHD_run(l->daemon);
 	if (l->api->stopping) /* a request that ended us */
 		return;
-	if (MHD_get_timeout(l->daemon, &ms) == MHD_YES)
+	if (l->resumed) /* by what has just been answered */
+		(void)uv_timer_start(&l->timer, on_timeout, 0, 0);
+	else if (MHD_get_timeout(l->daemon, &ms) == MHD_YES)
 		(void)uv_timer_start(&l->timer, on_timeout, ms, 0);
 	else
 		(void)uv_timer_stop(&l->timer);

@@ -30,7 +30,7 @@ struct api_param {
 
 struct api_request {
 	struct api *api;
-	const struct api_listener *listener;
+	struct api_listener *listener;
 	struct router *router;
 	struct MHD_Connection *conn;
 	struct api_request *prev, *next; /* among those that sleep */
