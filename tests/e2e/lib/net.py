@@ -235,6 +235,10 @@ class _Place:
         return [f"{a['local']}/{a['prefixlen']}" for link in json.loads(p.stdout) for a in link.get("addr_info", [])
                 if a["family"] == kind and a["scope"] != "link"]
 
+    def ips(self, iface="ethwe", family=4):
+        """The same without their lengths, as `weft attach` prints them."""
+        return [a.split("/")[0] for a in self.addresses(iface, family)]
+
     def mac(self, iface="ethwe"):
         return json.loads(self.exec("ip", "-json", "link", "show", "dev", iface).stdout)[0]["address"]
 

@@ -4,6 +4,7 @@ import hashlib
 import socket
 import struct
 import threading
+import time
 
 from .proc import SCALE, Failed, in_netns
 
@@ -117,3 +118,64 @@ def _exactly(s, n, eof=False):
             raise Failed(f"the connection ended {n - len(got)} bytes early")
         got += chunk
     return bytes(got)
+
+
+class Capture:
+    """All frames that pass an interface while it is open: [(time.monotonic(), frame)], link-layer header first."""
+
+    def __init__(self, place, iface="eth0"):
+        with in_netns(place.netns):
+            self.socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3))
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 23)
+        self.socket.bind((iface, 3))
+        self.socket.settimeout(0.05)
+        self.frames, self.ended = [], False
+        self.thread = threading.Thread(target=self._run, daemon=True)
+        self.thread.start()
+
+    def _run(self):
+        while not self.ended:
+            try:
+                self.frames.append((time.monotonic(), self.socket.recv(65536)))
+            except TimeoutError:
+                continue
+            except OSError:
+                return
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+    def close(self):
+        self.ended = True
+        self.thread.join()
+        self.socket.close()
+
+    def payload(self):
+        """Everything that was seen, one after the other."""
+        return b"\n".join(frame for _, frame in self.frames)
+
+    def segments(self, protocol, dport=None, src=None, dst=None):
+        """[(time, source port, payload of IP)] of IPv4 packets of a protocol (6 TCP, 17 UDP)."""
+        found = []
+        for at, f in list(self.frames):
+            if f[12:14] != b"\x08\x00" or f[23] != protocol:
+                continue
+            ip = f[14:]
+            body = ip[(ip[0] & 15) * 4:]
+            if src and ip[12:16] != socket.inet_aton(src) or dst and ip[16:20] != socket.inet_aton(dst):
+                continue
+            if dport is not None and struct.unpack("!H", body[2:4])[0] != dport:
+                continue
+            found.append((at, struct.unpack("!H", body[:2])[0], body))
+        return found
+
+    def syns(self, port, dst):
+        """When connections to that address and port were tried, repetitions of one SYN counted once."""
+        times = {}
+        for at, sport, body in self.segments(6, dport=port, dst=dst):
+            if body[13] & 0x12 == 0x02:
+                times.setdefault((sport, body[4:8]), at)
+        return sorted(times.values())

@@ -1,0 +1,148 @@
+"""Attaching and listing containers.
+
+     c1 (a namespace by name, by path)   p (a process: pid:N)   c2        all on h1, the last one watches
+"""
+
+import json
+import re
+
+from lib import DNS, Capture, bare, command, topology, wait_linked, wait_until
+
+
+def routes(c):
+    return {r["dst"]: r for r in json.loads(c.exec("ip", "-json", "route", "show", "dev", "ethwe").stdout)}
+
+
+def interface_is_complete(c, addrs):
+    assert c.addresses() == [f"{a}/12" for a in addrs], c.addresses()
+    link = json.loads(c.exec("ip", "-json", "link", "show", "ethwe").stdout)[0]
+    assert "UP" in link["flags"] and link["mtu"] == 1406, link
+    r = routes(c)
+    assert "10.32.0.0/12" in r and r["10.32.0.0/12"]["prefsrc"] == addrs[0], r
+    assert "224.0.0.0/4" in r and DNS in r, r
+    assert c.dig("weft.local", "SOA", server=DNS).status == "NOERROR", "the container reaches the resolver"
+
+
+def test_C1_by_name_path_and_pid(net, h1, c4):
+    h1.start_daemon()
+    watcher = bare(h1.attach(c4)[0])
+    for n, ref in enumerate(["NAME", "netns:PATH", "PATH", "pid:N"]):
+        c = net.process_container(n + 10, f"c{n}") if ref == "pid:N" else net.container(n + 10)
+        call = {"NAME": c.netns, "netns:PATH": f"netns:/run/netns/{c.netns}", "PATH": f"/run/netns/{c.netns}", "pid:N": c.ref}[ref]
+        p = h1.weft("attach", call)
+        assert p.returncode == 0 and p.stderr == "" and re.fullmatch(r"10\.32\.0\.\d+\n", p.stdout), (ref, p)
+        addrs = p.stdout.split()
+        interface_is_complete(c, addrs)
+        assert c.ping(watcher)
+        mac, index = c.mac(), c.exec("cat", "/sys/class/net/ethwe/ifindex").stdout
+        assert h1.weft_ok("attach", call).split() == addrs, "attaching again prints the same"
+        assert (c.mac(), c.exec("cat", "/sys/class/net/ethwe/ifindex").stdout) == (mac, index), "and changes nothing"
+        interface_is_complete(c, addrs)
+        p = h1.weft("detach", call)
+        assert p.returncode == 0 and p.stdout.split() == addrs, (ref, p)
+        assert c.addresses() == [] and c.exec("ip", "link", "show", "ethwe", check=False).returncode != 0
+        p = h1.weft("detach", call)
+        assert p.returncode == 4 and p.stdout == "" and len(p.stderr.splitlines()) == 1, f"detached twice: {p}"
+        assert call not in h1.weft_ok("ps")
+        owned = [e["containerid"] for e in h1.api("GET", "/ip").json()["owned"]]
+        assert owned == [str(c4)], owned
+        assert h1.weft_ok("attach", call).split() == addrs, "its address was free again"
+
+
+def test_C1_several_addresses_come_and_go(h1, c1, c2):
+    h1.start_daemon("--ipalloc-range", "10.2.0.0/16", "--ipalloc-default-subnet", "10.2.1.0/24")
+    a = h1.attach(c1, "net:default", "ip:10.2.2.7/24", "net:10.2.3.0/24")
+    assert a == ["10.2.1.1", "10.2.2.7", "10.2.3.1"] == sorted(c1.ips())
+    assert {"10.2.1.0/24", "10.2.2.0/24", "10.2.3.0/24"} <= set(routes(c1))
+    assert h1.attach(c1, "ip:10.2.4.4/24") == ["10.2.4.4"] and len(c1.addresses()) == 4
+    assert h1.detach(c1, "net:10.2.3.0/24") == ["10.2.3.1"]
+    assert h1.detach(c1, "ip:10.2.2.7/24", "ip:10.2.4.4/24") == ["10.2.2.7", "10.2.4.4"]
+    assert c1.addresses() == ["10.2.1.1/24"] and "10.2.2.0/24" not in routes(c1)
+    assert h1.weft("detach", "ip:10.2.2.7/24", c1).returncode == 4
+    assert h1.attach(c2, "ip:10.2.2.7/24") == ["10.2.2.7"], "a freed address can be claimed by another"
+    assert h1.detach(c1) == ["10.2.1.1"]
+
+
+def test_C1_a_gratuitous_arp_is_sent(h1, h2, c1, c2, c3):
+    h1.start_daemon()
+    h2.start_daemon(peers=[h1])
+    wait_linked(h1, h2)
+    h1.attach(c2)
+    h2.attach(c3)
+    wait_until(lambda: c2.ping(c3.ips()[0]), 5, "the network stands")
+    with Capture(c2, "ethwe") as here:
+        addr = bare(h1.attach(c1)[0])
+
+        def announced(seen):
+            """ARP frames to all, in which an address speaks of itself."""
+            raw = bytes(map(int, addr.split(".")))
+            return [f for _, f in list(seen.frames) if f[:6] == b"\xff" * 6 and f[12:14] == b"\x08\x06" and f[28:32] == raw == f[38:42]]
+
+        wait_until(lambda: announced(here), 3, "a gratuitous ARP on the same host")
+        assert announced(here)[0][6:12].hex(":") == c1.mac()
+    old = c1.mac()
+    h1.detach(c1)
+    assert h1.attach(c1, "--mac", "02:aa:bb:cc:dd:ee", f"ip:{addr}/12") == [addr]
+    assert c1.mac() == "02:aa:bb:cc:dd:ee" != old
+    wait_until(lambda: c2.ping(addr) and c3.ping(addr), 3, "an address with a new MAC is reached at once")
+
+
+def test_C1_options_of_attach(net, h1):
+    h1.start_daemon()
+    p1, p2 = net.process_container(1, "alpha.weft.local"), net.process_container(2, "beta.weft.local")
+    h1.attach(p1, "--no-multicast-route")
+    assert "224.0.0.0/4" not in routes(p1)
+    h1.attach(p2, "--without-dns")
+    assert h1.weft_ok("dns-lookup", "alpha") == p1.ips()[0]
+    assert h1.weft("dns-lookup", "beta").stdout == ""
+
+
+def test_C1_what_is_no_container_is_refused(h1, c1):
+    h1.start_daemon()
+    for what, code in (("no-such-container", 4), ("pid:999999999", 4), ("netns:/no/such/file", 4), ("netns:/etc/passwd", None), ("pid:x", None),
+                       ("pid:1", None), (f"netns:/run/netns/{h1.netns}", 1)):
+        p = h1.weft("attach", what)
+        assert p.returncode == (code or p.returncode) != 0 and p.stdout == "" and len(p.stderr.splitlines()) == 1, (what, p)
+        assert what.split(":", 1)[-1] in p.stderr, (what, p.stderr)
+    assert h1.api("GET", "/ip").json()["owned"] == [], "an address stayed with what was refused"
+    assert h1.weft("attach").returncode == 2 and h1.weft("attach", "--mac", "xx", c1).returncode in (1, 2)
+    c1.exec("ip", "link", "add", "ethwe", "type", "dummy")
+    p = h1.weft("attach", c1)
+    assert p.returncode == 1 and "ethwe" in p.stderr, f"another's interface of that name: {p}"
+    assert h1.api("GET", "/ip").json()["owned"] == []
+
+
+def test_C1_a_container_that_vanished_can_be_detached(net, h1, c1):
+    h1.start_daemon()
+    addr = h1.attach(c1)
+    h1.weft_ok("dns-add", c1, "-h", "gone.weft.local")
+    command("ip", "netns", "del", c1.netns)
+    assert h1.detach(c1) == addr
+    assert h1.weft("dns-lookup", "gone").stdout == "" and h1.api("GET", "/ip").json()["owned"] == []
+
+
+# C8
+
+
+@topology(timeout=60)
+def test_C8_ps_lists_id_mac_and_addresses(net, h1, h2, c1, c2, c3):
+    h1.start_daemon()
+    h2.start_daemon(peers=[h1])
+    wait_linked(h1, h2)
+    p = net.process_container(9, "nine")
+    held = {c: h1.attach(c, *a) for c, a in ((c1, ()), (c2, ("net:default", "net:10.33.1.0/24")), (p, ()))}
+    h2.attach(c3)
+    rows = {line.split()[0]: line.split()[1:] for line in h1.weft_ok("ps").splitlines()}
+    for c, addrs in held.items():
+        assert rows[c.ref] == [c.mac(), *c.addresses()] and c.ips() == addrs, rows
+    assert c3.ref not in rows, "another host's container"
+    host = [r for i, r in rows.items() if i not in [c.ref for c in held]]
+    bridge = json.loads(h1.exec("ip", "-json", "link", "show", "weft").stdout)[0]["address"]
+    assert len(host) == 1 and host[0][0] == bridge, f"the host's own line: {rows}"
+    one = h1.weft_ok("ps", c2).splitlines()
+    assert [line.split() for line in one] == [[c2.ref, c2.mac(), *c2.addresses()]]
+    assert h1.weft("ps", c3).returncode == 4
+    doc = h1.weft_json("ps")
+    assert doc["schema"] == 1 and all(c.ref in json.dumps(doc) and c.mac() in json.dumps(doc) for c in held)
+    h1.detach(c1)
+    assert c1.ref not in h1.weft_ok("ps")
