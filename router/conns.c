@@ -26,6 +26,8 @@ struct conn {
 	struct hostport to; /* of a numeric dial, until its turn */
 	uv_timer_t deadline;
 	int handles; /* tcp and deadline, until both are closed */
+	bool to_report; /* bytes went out at once: `drained` is due */
+	struct conn *next_report;
 };
 
 struct conns {
@@ -34,10 +36,12 @@ struct conns {
 	void *ctx;
 	struct ip host;
 	uv_tcp_t listener;
+	uv_timer_t report; /* armed with 0: tells `drained` from the loop rather than from inside conns_send */
+	struct conn *reports;
 	struct map *open;
 	uint64_t next;
 	struct conns_stats stats;
-	size_t alive; /* conns and the listener whose handles are not closed yet */
+	size_t alive; /* conns, the listener and the timer whose handles are not closed yet */
 	bool ending;
 	void (*done)(void *ctx);
 	void *done_ctx;
@@ -80,9 +84,24 @@ static void on_closed(uv_handle_t *h)
 	conn_release(k);
 }
 
+static void forget_report(struct conn *k)
+{
+	struct conn **at = &k->owner->reports;
+
+	while (k->to_report && *at != NULL) {
+		if (*at == k) {
+			*at = k->next_report;
+			k->to_report = false;
+			return;
+		}
+		at = &(*at)->next_report;
+	}
+}
+
 static void close_handles(struct conn *k)
 {
 	k->state = CONN_CLOSING;
+	forget_report(k);
 	(void)map_del64(k->owner->open, k->number);
 	if (k->resolving)
 		(void)uv_cancel((uv_req_t *)&k->resolve);
@@ -343,6 +362,31 @@ static void on_written(uv_write_t *req, int status)
 		k->owner->on.drained(k->owner->ctx, k->number, uv_stream_get_write_queue_size((uv_stream_t *)&k->tcp));
 }
 
+static void on_report(uv_timer_t *timer)
+{
+	struct conns *c = timer->data;
+
+	while (c->reports != NULL) {
+		struct conn *k = c->reports;
+		c->reports = k->next_report;
+		k->to_report = false;
+		if (k->state == CONN_OPEN && !c->ending)
+			c->on.drained(c->ctx, k->number, uv_stream_get_write_queue_size((uv_stream_t *)&k->tcp));
+	}
+}
+
+static void report_soon(struct conn *k)
+{
+	struct conns *c = k->owner;
+
+	if (k->to_report)
+		return;
+	k->to_report = true;
+	k->next_report = c->reports;
+	c->reports = k;
+	(void)uv_timer_start(&c->report, on_report, 0, 0);
+}
+
 /* Breaks the connection from the loop rather than from inside the caller. */
 static void fail_soon(struct conn *k)
 {
@@ -366,8 +410,10 @@ void conns_send(struct conns *c, uint64_t conn, struct slice bytes)
 		}
 		sent = n > 0 ? (size_t)n : 0;
 	}
-	if (sent == bytes.n)
+	if (sent == bytes.n) {
+		report_soon(k);
 		return;
+	}
 	size_t left = bytes.n - sent;
 	struct write *w = queued + left <= CONNS_QUEUE_MAX ? mem_alloc(sizeof(*w) + left) : NULL;
 	if (w == NULL) {
@@ -458,8 +504,9 @@ enum err conns_new(struct conns **out, uv_loop_t *loop, struct ip host, uint16_t
 		return err_note(note, ERR_NOMEM, "out of memory");
 	}
 	(void)uv_tcp_init(loop, &c->listener);
-	c->listener.data = c;
-	c->alive = 1;
+	(void)uv_timer_init(loop, &c->report);
+	c->listener.data = c->report.data = c;
+	c->alive = 2;
 	to_sockaddr((struct hostport){ .ip = at, .port = port }, &ss);
 	int rc = uv_tcp_bind(&c->listener, (const struct sockaddr *)&ss, 0);
 	if (rc != 0 && host.family == 0) { /* a kernel without IPv6 */
@@ -488,6 +535,7 @@ void conns_free(struct conns *c, void (*done)(void *ctx), void *ctx)
 	for (size_t at = 0; map_next(c->open, &at, &key, &value);)
 		close_handles(value);
 	uv_close((uv_handle_t *)&c->listener, on_listener_closed);
+	uv_close((uv_handle_t *)&c->report, on_listener_closed);
 }
 
 void conns_stats(const struct conns *c, struct conns_stats *out)

@@ -20,7 +20,7 @@
 struct conns_handlers {
 	void (*opened)(void *ctx, uint64_t conn, bool outbound, struct hostport remote, struct hostport local);
 	void (*data)(void *ctx, uint64_t conn, struct slice bytes);
-	void (*drained)(void *ctx, uint64_t conn, size_t queued_bytes);
+	void (*drained)(void *ctx, uint64_t conn, size_t queued_bytes); /* after every conns_send, once the kernel has taken bytes */
 	void (*closed)(void *ctx, uint64_t conn, const char *why); /* not after conns_close */
 };
 

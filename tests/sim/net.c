@@ -229,6 +229,21 @@ static void connected(struct world *w, struct sim_event *ev)
 	tell_open(w, l, 0);
 }
 
+/* The sender's queue has shrunk. */
+static void tell_drained(struct world *w, struct link *l, int side)
+{
+	struct node *n = node_of(w, l, side);
+	struct gossip_event g = { .kind = GOSSIP_CONN_DRAINED };
+	struct core_event ev = { .kind = CORE_MESH, .mesh = &g };
+
+	if (n == NULL)
+		return;
+	g.now_ms = node_now_ms(n);
+	g.u.drained.conn = l->end[side].conn;
+	g.u.drained.queued_bytes = (size_t)(l->end[side].sent - l->end[!side].received);
+	node_step(n, &ev);
+}
+
 static void deliver(struct world *w, struct link *l, struct segment *s)
 {
 	struct node *n = node_of(w, l, s->to);
@@ -236,6 +251,12 @@ static void deliver(struct world *w, struct link *l, struct segment *s)
 	struct core_event ev = { .kind = CORE_MESH, .mesh = &g };
 
 	l->end[s->to].received += s->n + (s->fin ? 1 : 0);
+	if (!s->fin && !is_cut(w, l->end[s->to].node, l->end[!s->to].node)) {
+		struct sim_event *ack = sim_schedule(w, delay(w), SIM_DRAINED, l->end[!s->to].node);
+		ack->life = l->end[!s->to].life;
+		ack->link = l;
+		ack->side = !s->to;
+	}
 	if (n == NULL)
 		return;
 	if (s->fin) {
@@ -313,6 +334,9 @@ void net_event(struct world *w, struct sim_event *ev)
 		break;
 	case SIM_CLOSED:
 		tell_closed(w, ev->link, ev->side, ev->why);
+		break;
+	case SIM_DRAINED:
+		tell_drained(w, ev->link, ev->side);
 		break;
 	case SIM_SEGMENT:
 		arrive(w, ev->link, s);

@@ -33,7 +33,7 @@ struct sim_cfg {
 struct world;
 struct link;
 
-enum sim_kind { SIM_TIMER, SIM_SEGMENT, SIM_RETRANSMIT, SIM_CONNECTED, SIM_CLOSED, SIM_CLIENT, SIM_FAULT, SIM_REVIVE, SIM_HEAL };
+enum sim_kind { SIM_TIMER, SIM_SEGMENT, SIM_RETRANSMIT, SIM_CONNECTED, SIM_CLOSED, SIM_DRAINED, SIM_CLIENT, SIM_FAULT, SIM_REVIVE, SIM_HEAL };
 struct sim_event {
 	struct heap_node at; /* key = µs */
 	enum sim_kind kind;

@@ -182,6 +182,7 @@ static void dispatch(struct world *w, struct sim_event *ev)
 	case SIM_RETRANSMIT:
 	case SIM_CONNECTED:
 	case SIM_CLOSED:
+	case SIM_DRAINED:
 		net_event(w, ev);
 		break;
 	case SIM_HEAL:
