@@ -1,0 +1,330 @@
+/* Verbs that are one request, or nearly. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <unistd.h>
+
+#include "weft.h"
+
+enum { WATCH_S = 2 };
+
+static int no_words(const struct weft *w, int argc)
+{
+	return argc == 0 ? DONE : usage(w, "it takes no words");
+}
+
+/* --- containers ------------------------------------------------------------------------------------------------------------------------- */
+
+static int container_request(const struct weft *w, const char *path, const char *known, int argc, char **argv)
+{
+	struct words p = { .argc = argc, .argv = argv };
+	const char *name, *value, *container = NULL;
+	json_t *doc = json_object(), *addrs = json_array();
+	enum word kind;
+
+	while ((kind = next_word(&p, known, &name, &value)) != WORD_END && kind != WORD_WRONG) {
+		if (kind == WORD_PLAIN && container != NULL)
+			(void)json_array_append_new(addrs, json_string(container));
+		if (kind == WORD_PLAIN)
+			container = name;
+		else if (strcmp(name, "without-dns") == 0)
+			(void)json_object_set_new(doc, "with_dns", json_false());
+		else if (strcmp(name, "no-multicast-route") == 0)
+			(void)json_object_set_new(doc, "multicast_route", json_false());
+		else
+			(void)json_object_set_new(doc, strncmp(name, "mac", 3) == 0 ? "mac" : "network", json_string(value));
+	}
+	json_t *ident = container != NULL ? json_string(container) : NULL;
+	if (kind == WORD_WRONG || ident == NULL) {
+		json_decref(ident);
+		json_decref(doc);
+		json_decref(addrs);
+		return usage(w, kind == WORD_WRONG ? "an option is not understood" : "the container is missing");
+	}
+	(void)json_object_set_new(doc, "container", ident);
+	(void)json_object_set_new(doc, "addresses", addrs);
+	char *body = json_dumps(doc, JSON_COMPACT);
+	json_decref(doc);
+	if (body == NULL)
+		return say(FAILED, "out of memory");
+	struct http_request req = {
+		.method = "POST", .path = path, .accept = w->json ? "application/json" : "text/plain", .type = "application/json", .body = body
+	};
+	int code = show(w, &req);
+	free(body);
+	return code;
+}
+
+int verb_attach(const struct weft *w, int argc, char **argv)
+{
+	return container_request(w, "/attach", "without-dns no-multicast-route mac= network=", argc, argv);
+}
+
+int verb_detach(const struct weft *w, int argc, char **argv)
+{
+	return container_request(w, "/detach", "", argc, argv);
+}
+
+int verb_ps(const struct weft *w, int argc, char **argv)
+{
+	char *path = format("/ps"), *longer;
+
+	for (int i = 0; i < argc; i++) {
+		char *id = escaped(argv[i]);
+		longer = format("%s%ccontainer=%s", path, i == 0 ? '?' : '&', id);
+		free(id);
+		free(path);
+		path = longer;
+	}
+	struct http_request req = { .method = "GET", .path = path, .accept = w->json ? "application/json" : "text/plain" };
+	int code = show(w, &req);
+	free(path);
+	return code;
+}
+
+/* --- the mesh ------------------------------------------------------------------------------------------------------------------------------ */
+
+static int targets(const struct weft *w, const char *path, const char *known, int argc, char **argv)
+{
+	struct words p = { .argc = argc, .argv = argv };
+	const char *name, *value;
+	char *body = format("%s", ""), *longer;
+	enum word kind;
+	bool some = false;
+
+	while ((kind = next_word(&p, known, &name, &value)) != WORD_END && kind != WORD_WRONG) {
+		char *peer = escaped(name);
+		if (kind == WORD_OPTION)
+			longer = format("%s%sreplace=true", body, body[0] != '\0' ? "&" : "");
+		else
+			longer = format("%s%speer=%s", body, body[0] != '\0' ? "&" : "", peer);
+		some = some || kind == WORD_PLAIN;
+		free(peer);
+		free(body);
+		body = longer;
+	}
+	int code = DONE;
+	if (kind == WORD_WRONG || !some)
+		code = usage(w, kind == WORD_WRONG ? "an option is not understood" : "name a peer");
+	struct http_request req = { .method = "POST", .path = path, .type = "application/x-www-form-urlencoded", .body = body };
+	if (code == DONE)
+		code = show(w, &req);
+	free(body);
+	return code;
+}
+
+int verb_connect(const struct weft *w, int argc, char **argv)
+{
+	return targets(w, "/connect", "replace", argc, argv);
+}
+
+int verb_forget(const struct weft *w, int argc, char **argv)
+{
+	return targets(w, "/forget", "", argc, argv);
+}
+
+int verb_prime(const struct weft *w, int argc, char **argv)
+{
+	struct http_request req = { .method = "GET", .path = "/ring" };
+
+	(void)argv;
+	int code = no_words(w, argc);
+	return code == DONE ? show(w, &req) : code;
+}
+
+/* What rmpeer would take: from the shares that `status ipam` shows. */
+static int plan(const struct weft *w, const char *peer)
+{
+	struct http_response r;
+	int code = ask_path(w, "GET", "/status/ipam", true, &r);
+	json_t *doc, *p;
+	size_t i;
+
+	if (code != DONE)
+		return code;
+	doc = json_loadb(r.body, r.n, 0, NULL);
+	http_response_free(&r);
+	code = NOT_FOUND;
+	json_array_foreach(json_object_get(doc, "peers"), i, p)
+	{
+		const char *name = json_string_value(json_object_get(p, "name")), *nick = json_string_value(json_object_get(p, "nickname"));
+		if (name == NULL || nick == NULL || (strcmp(name, peer) != 0 && strcmp(nick, peer) != 0))
+			continue;
+		code = DONE;
+		(void)printf("%lld IPs would be taken over from %s(%s)%s\n", (long long)json_integer_value(json_object_get(p, "addresses")), name, nick,
+		             json_is_true(json_object_get(p, "reachable")) ? ", but it can be reached: that would be refused" : "");
+	}
+	json_decref(doc);
+	return code == DONE ? print_bytes("", 0) : say(code, "'%s' owns no addresses; 'weft status ipam' lists who does", peer);
+}
+
+int verb_rmpeer(const struct weft *w, int argc, char **argv)
+{
+	bool planned = argc > 0 && strcmp(argv[0], "--plan") == 0;
+	int worst = DONE;
+
+	if (argc - planned < 1)
+		return usage(w, "name a peer");
+	for (int i = planned; i < argc; i++) {
+		char *peer = escaped(argv[i]), *path = format("/peer/%s", peer);
+		struct http_request req = { .method = "DELETE", .path = path };
+		int code = planned ? plan(w, argv[i]) : show(w, &req);
+		free(path);
+		free(peer);
+		if (code != DONE)
+			worst = code;
+		if (code == NOT_RUNNING)
+			break;
+	}
+	return worst;
+}
+
+/* --- status --------------------------------------------------------------------------------------------------------------------------------- */
+
+int verb_status(const struct weft *w, int argc, char **argv)
+{
+	static const char *const parts[] = { "connections", "peers", "targets", "ipam", "dns" };
+	struct words p = { .argc = argc, .argv = argv };
+	const char *name, *value, *part = NULL;
+	bool watch = false;
+	enum word kind;
+	int code;
+
+	while ((kind = next_word(&p, "watch", &name, &value)) != WORD_END) {
+		if (kind == WORD_OPTION) {
+			watch = true;
+			continue;
+		}
+		for (size_t i = 0; kind == WORD_PLAIN && i < sizeof(parts) / sizeof(parts[0]); i++)
+			if (part == NULL && strcmp(name, parts[i]) == 0)
+				part = parts[i];
+		if (kind == WORD_WRONG || part == NULL || strcmp(part, name) != 0)
+			return usage(w, "there is no such status");
+	}
+	char *path = part != NULL ? format("/status/%s", part) : format("/status");
+	struct http_request req = { .method = "GET", .path = path, .accept = w->json ? "application/json" : "text/plain" };
+	do {
+		if (watch && isatty(STDOUT_FILENO))
+			(void)fputs("\033[H\033[J", stdout);
+		code = show(w, &req);
+		if (watch && code == DONE)
+			(void)sleep(WATCH_S);
+	} while (watch && code == DONE);
+	free(path);
+	return code;
+}
+
+static void print_value(const json_t *v)
+{
+	char *text = json_is_string(v) ? NULL : json_dumps(v, JSON_COMPACT | JSON_ENCODE_ANY);
+
+	(void)puts(text != NULL ? text : json_is_string(v) ? json_string_value(v) : "null");
+	free(text);
+}
+
+/* "router.name", "$.peers[0].name", "peers[*].name": each value on a line. Gives how many; -1: the path is none. */
+static int print_path(const json_t *v, const char *path)
+{
+	if (v == NULL)
+		return 0;
+	if (*path == '\0') {
+		print_value(v);
+		return 1;
+	}
+	if (path[0] == '[' && path[1] == '*' && path[2] == ']') {
+		const json_t *e;
+		size_t i;
+		int sum = 0;
+		json_array_foreach(v, i, e)
+		{
+			int n = print_path(e, path + 3);
+			if (n < 0)
+				return n;
+			sum += n;
+		}
+		return sum;
+	}
+	if (path[0] == '[') {
+		char *end;
+		unsigned long at = strtoul(path + 1, &end, 10);
+		return end == path + 1 || *end != ']' ? -1 : print_path(json_array_get(v, at), end + 1);
+	}
+	path += path[0] == '.';
+	size_t n = strcspn(path, ".[");
+	if (n == 0)
+		return -1;
+	char *key = format("%.*s", (int)n, path);
+	const json_t *child = json_object_get(v, key);
+	free(key);
+	return print_path(child, path + n);
+}
+
+int verb_report(const struct weft *w, int argc, char **argv)
+{
+	struct words p = { .argc = argc, .argv = argv };
+	const char *name, *value, *path = NULL;
+	struct http_response r;
+	enum word kind;
+
+	while ((kind = next_word(&p, "f= format=", &name, &value)) != WORD_END) {
+		if (kind != WORD_OPTION)
+			return usage(w, "a word is not understood");
+		path = value;
+	}
+	int code = ask_path(w, "GET", "/report", true, &r);
+	if (code != DONE)
+		return code;
+	if (path == NULL) {
+		code = print_bytes(r.body, r.n);
+	} else {
+		json_t *doc = json_loadb(r.body, r.n, 0, NULL);
+		int n = print_path(doc, path[0] == '$' ? path + 1 : path);
+		json_decref(doc);
+		if (n < 0)
+			code = usage(w, "PATH is like router.name, peers[0].nickname or peers[*].name");
+		else if (n == 0)
+			code = say(NOT_FOUND, "the report has nothing at '%s'", path);
+		else
+			code = print_bytes("", 0);
+	}
+	http_response_free(&r);
+	return code;
+}
+
+int verb_metrics(const struct weft *w, int argc, char **argv)
+{
+	struct http_request req = { .method = "GET", .path = "/metrics" };
+
+	(void)argv;
+	int code = no_words(w, argc);
+	return code == DONE ? show(w, &req) : code;
+}
+
+/* The daemon's as well, if one runs. */
+int verb_version(const struct weft *w, int argc, char **argv)
+{
+	struct http_request req = { .method = "GET", .path = "/status", .accept = "application/json", .timeout_ms = 2000 };
+	struct http_response r;
+	json_t *doc = NULL;
+
+	(void)argv;
+	int code = no_words(w, argc);
+	if (code != DONE)
+		return code;
+	if (http_request(w->socket, &req, &r, NULL) == ERR_OK) {
+		doc = json_loadb(r.body, r.n, 0, NULL);
+		http_response_free(&r);
+	}
+	json_t *running = json_object_get(doc, "version");
+	if (w->json) {
+		code = print_json(json_pack("{s:i, s:s, s:O?}", "schema", 1, "weft", WEFT_VERSION, "weftd", running));
+	} else {
+		(void)puts("weft " WEFT_VERSION);
+		if (running != NULL)
+			(void)printf("weftd %s\n", json_string_value(running));
+		code = print_bytes("", 0);
+	}
+	json_decref(doc);
+	return code;
+}
