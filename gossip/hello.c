@@ -102,7 +102,6 @@ void gossip_contest_timer(struct gossip *g)
 	}
 	char name[PEER_TEXT];
 	g->contested = false;
-	g->former = g->claimed;
 	(void)snprintf(g->contest_text, sizeof g->contest_text, "no other host was seen with our peer name %s for %d s",
 		peer_format(g->self, name), CONTEST_HOLD_MS / 1000);
 	gossip_act_note(g, NOTE_INFO, false, "%s", g->contest_text);
@@ -120,13 +119,12 @@ bool gossip_contest_guard_peers(void *ctx, const struct crdt_item *it)
 	struct gossip *g = ctx;
 	struct slice sub = crdt_subkey(it->key);
 	struct peer_info info;
-	if (it->live && sub.n == 1 && sub.p[0] == 'i' && it->stamp.inc >= g->incarnation && stamp_cmp(it->stamp, g->former) > 0 &&
-		peer_info_decode(it->value, &info) == ERR_OK && info.uid != g->uid) {
-		if (stamp_cmp(it->stamp, g->claimed) > 0) {
-			g->claimed = it->stamp;
-			g->claim_heard = true;
-			g->claim_at = info.n_addresses > 0 ? info.addresses[0] : nowhere;
-		}
+	bool claim = it->live && sub.n == 1 && sub.p[0] == 'i' && it->stamp.inc >= g->incarnation &&
+		stamp_cmp(it->stamp, g->claimed) > 0 && peer_info_decode(it->value, &info) == ERR_OK && info.uid != g->uid;
+	if (claim) {
+		g->claimed = it->stamp;
+		g->claim_heard = true;
+		g->claim_at = info.n_addresses > 0 ? info.addresses[0] : nowhere;
 		return true;
 	}
 	return g->contested;

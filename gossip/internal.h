@@ -214,10 +214,9 @@ struct gossip {
 	uint64_t contest_until_ms;
 	struct hostport contest_by;
 	char contest_text[REASON_MAX * 2];
-	struct stamp former;      /* what is said under our name up to this stamp was said by no living namesake */
-	struct stamp claimed;     /* the latest such item heard, */
-	bool claim_heard;         /* just now, */
-	struct hostport claim_at; /* published with this address */
+	struct stamp claimed; /* the latest item "i" of a namesake: heard again it is no new sign */
+	bool claim_heard;
+	struct hostport claim_at;
 	struct flood_seen seen[CONTEST_SEEN];
 	size_t seen_at;
 

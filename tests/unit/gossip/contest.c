@@ -1,4 +1,5 @@
 /* Strangers and namesakes: passwords, half-open connections, two hosts with one name. */
+#include "gossip/internal.h"
 #include "tests/unit/gossip/net.h"
 
 static bool settled(const struct net *t)
@@ -273,6 +274,41 @@ static void reinstalled(void **state)
 	}
 }
 
+/* An item of a namesake is a sign when it is new; heard again it is none, and when all is over it may be superseded like any other. */
+static void one_sign_per_item(void **state)
+{
+	struct net t;
+	uint8_t key[7], mem[512];
+	struct wbuf k, v;
+	struct peer_info info = { .nickname = "x", .uid = 5 };
+
+	(void)state;
+	net_init(&t, 1, 12);
+	net_start(&t, 0);
+	struct gossip *g = t.n[0].g;
+	wbuf_fixed(&k, key, sizeof key);
+	wbuf_u48(&k, t.n[0].name);
+	wbuf_u8(&k, 'i');
+	wbuf_fixed(&v, mem, sizeof mem);
+	gossip_peer_info_encode(&v, &info);
+	struct crdt_item it = { .key = wbuf_slice(&k), .stamp = { 7, 1 }, .live = true, .value = wbuf_slice(&v) };
+	assert_true(gossip_contest_guard_peers(g, &it));
+	assert_true(g->claim_heard);
+	g->claim_heard = false;
+	assert_false(gossip_contest_guard_peers(g, &it));
+	assert_false(g->claim_heard);
+	it.stamp.ctr++;
+	assert_true(gossip_contest_guard_peers(g, &it));
+	assert_true(g->claim_heard);
+	g->claim_heard = false;
+	it.stamp = (struct stamp){ 0, 99 }; /* from before us */
+	assert_false(gossip_contest_guard_peers(g, &it) || g->claim_heard);
+	g->contested = true;
+	assert_true(gossip_contest_guard_peers(g, &it) && gossip_contest_guard(g, &it) && !g->claim_heard);
+	g->contested = false;
+	net_free(&t);
+}
+
 /* A copied state directory: same name, same key, two processes. */
 static void clones(void **state)
 {
@@ -302,6 +338,7 @@ int main(void)
 		cmocka_unit_test(namesake_at_third),
 		cmocka_unit_test(namesakes_by_gossip),
 		cmocka_unit_test(reinstalled),
+		cmocka_unit_test(one_sign_per_item),
 		cmocka_unit_test(clones),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

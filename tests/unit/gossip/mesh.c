@@ -1,4 +1,5 @@
 /* Whole cores in a small network: meeting, discovery, routes, restarts, cuts, duplicates, determinism. */
+#include "gossip/internal.h"
 #include "tests/unit/gossip/net.h"
 
 static bool settled(const struct net *t)
@@ -59,6 +60,8 @@ static void chain_becomes_mesh(void **state)
 		print_message("mesh of %d: %d ms\n", nodes, (int)took);
 		assert_true(took < (nodes == 3 ? 50 : 400));
 		assert_true(net_until(&t, 1000, settled) != UINT64_MAX);
+		for (int i = 0; i < nodes; i++) /* many links in a short time are few publications */
+			assert_true(crdt_map_writer_stamp(t.n[i].peers).ctr <= 6);
 		net_free(&t);
 	}
 }
@@ -173,6 +176,79 @@ static void duplicates(void **state)
 		assert_int_equal(terminations, 0); /* at no time was a pair without a link */
 		net_free(&t);
 	}
+}
+
+/* A link that is gone counts at once, not only when it is published that it is. */
+static void two_die(void **state)
+{
+	struct net t;
+
+	(void)state;
+	net_init(&t, 3, 21);
+	for (int i = 0; i < 3; i++)
+		net_start(&t, i);
+	assert_int_equal(net_connect(&t, 0, 1), ERR_OK);
+	assert_int_equal(net_connect(&t, 0, 2), ERR_OK);
+	assert_true(net_until(&t, 1000, settled) != UINT64_MAX);
+	net_run(&t, 1000);
+	net_kill(&t, 1, false);
+	net_kill(&t, 2, false);
+	net_run(&t, 5);
+	assert_false(gossip_reachable(t.n[0].g, t.n[1].name));
+	assert_false(gossip_reachable(t.n[0].g, t.n[2].name));
+	net_free(&t);
+}
+
+/* What only one end says is no link. */
+static void one_sided(void **state)
+{
+	struct net t;
+	struct peer_link to[2] = { 0 };
+	uint8_t mem[200];
+	struct wbuf w;
+
+	(void)state;
+	net_init(&t, 2, 22);
+	t.discovery = false;
+	net_start(&t, 0);
+	net_start(&t, 1);
+	assert_int_equal(net_connect(&t, 0, 1), ERR_OK);
+	assert_true(net_until(&t, 1000, settled) != UINT64_MAX);
+	net_run(&t, 100);
+	to[0].name = 0x99; /* another of whom nothing is known */
+	to[1].name = t.n[1].name;
+	wbuf_fixed(&w, mem, sizeof mem);
+	assert_int_equal(gossip_peer_links_encode(&w, to, 2), ERR_OK);
+	net_plant(&t, 0, CHANNEL_PEERS, 0x77, "l", (struct stamp){ 1, 1 }, wbuf_slice(&w));
+	net_run(&t, 50);
+	uint64_t it = 0, name, seen = 0;
+	while (gossip_next_peer(t.n[1].g, &it, &name))
+		seen += name == 0x77 ? 1 : 0;
+	assert_int_equal(seen, 1);
+	assert_false(gossip_reachable(t.n[0].g, 0x77) || gossip_reachable(t.n[1].g, 0x77) || gossip_reachable(t.n[0].g, 0x99));
+	to[0].name = 0x77;
+	wbuf_reset(&w);
+	assert_int_equal(gossip_peer_links_encode(&w, to, 1), ERR_OK);
+	net_plant(&t, 0, CHANNEL_PEERS, 0x99, "l", (struct stamp){ 1, 1 }, wbuf_slice(&w));
+	to[0].name = t.n[0].name;
+	to[1].name = t.n[1].name;
+	wbuf_reset(&w);
+	assert_int_equal(gossip_peer_links_encode(&w, to, 2), ERR_OK);
+	net_plant(&t, 0, CHANNEL_PEERS, 0x55, "l", (struct stamp){ 1, 1 }, wbuf_slice(&w)); /* says that it is linked with us */
+	assert_false(gossip_reachable(t.n[0].g, 0x55) || gossip_reachable(t.n[0].g, 0x99));
+	assert_int_equal(gossip_next_hop(t.n[0].g, 0x55), PEER_NONE);
+	to[0].name = 0x77;
+	to[1].name = t.n[0].name;
+	wbuf_reset(&w);
+	assert_int_equal(gossip_peer_links_encode(&w, to, 2), ERR_OK); /* a neighbour that names one who does not name it */
+	to[0].name = 0x99;
+	net_plant(&t, 0, CHANNEL_PEERS, t.n[1].name, "l", (struct stamp){ 50, 1 }, wbuf_slice(&w));
+	wbuf_reset(&w);
+	assert_int_equal(gossip_peer_links_encode(&w, to, 1), ERR_OK);
+	net_plant(&t, 0, CHANNEL_PEERS, 0x77, "l", (struct stamp){ 1, 2 }, wbuf_slice(&w));
+	assert_true(gossip_reachable(t.n[0].g, t.n[1].name));
+	assert_false(gossip_reachable(t.n[0].g, 0x77));
+	net_free(&t);
 }
 
 static void restart(void **state)
@@ -325,8 +401,11 @@ static void misleading_addresses(void **state)
 	uint64_t dials = t.n[0].dials + t.n[1].dials + t.n[2].dials + t.n[3].dials;
 	net_run(&t, 60000);
 	assert_int_equal(t.n[0].dials + t.n[1].dials + t.n[2].dials + t.n[3].dials, dials);
+	net_part(&t, 0, 3, true);
+	net_run(&t, 120000);
+	assert_true(t.n[0].dials > 10);
 	for (int i = 0; i < 4; i++)
-		assert_false(t.n[i].contested);
+		assert_true(!t.n[i].contested && t.n[i].self_dials <= 1);
 	net_free(&t);
 }
 
@@ -569,6 +648,8 @@ int main(void)
 		cmocka_unit_test(chain_stays_chain),
 		cmocka_unit_test(any_order),
 		cmocka_unit_test(duplicates),
+		cmocka_unit_test(two_die),
+		cmocka_unit_test(one_sided),
 		cmocka_unit_test(restart),
 		cmocka_unit_test(silent_cut),
 		cmocka_unit_test(no_false_alarm),

@@ -38,6 +38,7 @@ struct stream {
 	bool open[2]; /* the core there still has it */
 	bool announced;
 	uint64_t at_ms;        /* of being connected */
+	struct hostport to;    /* as dialled */
 	struct direction d[2]; /* d[k]: from node[k] to the other */
 };
 struct node {
@@ -49,7 +50,7 @@ struct node {
 	struct hostport at;
 	bool contested;
 	char contested_text[400];
-	uint64_t unicasts, last_from, news, topologies, sends, dials, closes, notes, self_notes;
+	uint64_t unicasts, last_from, news, topologies, sends, dials, self_dials, closes, notes, self_notes;
 	uint8_t last_kind;
 	size_t last_size;
 	enum err last_error;
@@ -266,6 +267,10 @@ static inline void net_dial(struct net *t, int i, uint64_t conn, const char *hos
 	s->node[1] = net_resolve(t, host, i);
 	s->id[0] = conn;
 	s->open[0] = true;
+	s->to = (struct hostport){ .port = NET_PORT };
+	if (ip_parse(host, &s->to.ip) != ERR_OK && s->node[1] >= 0)
+		s->to = t->n[s->node[1]].at;
+	t->n[i].self_dials += s->node[1] == i ? 1 : 0;
 	s->at_ms = t->now + rng_below(&t->rng, t->delay_ms + 1) + rng_below(&t->rng, t->delay_ms + 1);
 }
 
@@ -385,7 +390,7 @@ static inline void net_announce(struct net *t, struct stream *s)
 		int i = s->node[e];
 		ev.u.open.conn = s->id[e];
 		ev.u.open.outbound = e == 0;
-		ev.u.open.remote = e == 0 ? t->n[b].at : from;
+		ev.u.open.remote = e == 0 ? s->to : from;
 		ev.u.open.local = e == 0 ? from : t->n[b].at;
 		rng_fill(&t->rng, ev.u.open.entropy, sizeof ev.u.open.entropy);
 		(void)net_step(t, i, &ev);
@@ -529,6 +534,31 @@ static inline enum err net_put(struct net *t, int i, const char *key, const char
 	enum err e = net_step(t, i, &ev);
 	arena_free(arena);
 	return e;
+}
+
+/* Puts an item of anybody's into a node's map, as if it had come by gossip, and has it passed on. */
+static inline void net_plant(
+	struct net *t, int i, uint8_t channel, uint64_t owner, const char *key, struct stamp stamp, struct slice value)
+{
+	struct arena *arena = arena_new();
+	struct crdt_changes ch;
+	uint8_t mem[CRDT_KEY_MAX];
+	struct wbuf w;
+	enum crdt_merge what;
+	assert_non_null(arena);
+	crdt_changes_init(&ch, arena);
+	wbuf_fixed(&w, mem, sizeof mem);
+	wbuf_u48(&w, owner);
+	wbuf_bytes(&w, key, strlen(key));
+	struct crdt_item it = { .key = wbuf_slice(&w), .stamp = stamp, .live = true, .value = value };
+	struct crdt_map *m = channel == CHANNEL_PEERS ? t->n[i].peers : t->n[i].names;
+	assert_int_equal(crdt_map_merge(m, &it, &what, &ch), ERR_OK);
+	assert_int_equal(what, CRDT_NEWS);
+	struct gossip_event ev = { .kind = GOSSIP_CHANGED };
+	ev.u.changed.channel = channel;
+	ev.u.changed.changes = &ch;
+	assert_int_equal(net_step(t, i, &ev), ERR_OK);
+	arena_free(arena);
 }
 
 static inline bool net_has(const struct net *t, int i, int owner, const char *key, const char *value)

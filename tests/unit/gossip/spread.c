@@ -177,6 +177,21 @@ static void repair(void **state)
 	net_free(&t);
 }
 
+/* An item under our name that we do not know is superseded, and whoever brought it hears so at once. */
+static void ghost(void **state)
+{
+	struct net t;
+
+	(void)state;
+	mesh_of(&t, 2, 7);
+	net_plant(&t, 1, CHANNEL_NAMES, t.n[0].name, "ghost", (struct stamp){ t.n[0].incarnation, 1000 }, slice_str("x"));
+	assert_true(net_has(&t, 1, 0, "ghost", "x"));
+	net_run(&t, 50);
+	assert_false(net_has(&t, 1, 0, "ghost", "x"));
+	assert_true(net_equal(&t));
+	net_free(&t);
+}
+
 /* Both sides of a partition go on; after it everything is everywhere. */
 static void partition(void **state)
 {
@@ -445,6 +460,41 @@ static void out_of_memory(void **state)
 		(void)walk(k, true);
 }
 
+/* The heap of timers has no memory to grow: they are not lost. */
+static void lost_timers(void **state)
+{
+	(void)state;
+	for (size_t n = 1; n < 5; n++) {
+		struct net t;
+		net_init(&t, 1, 60);
+		net_start(&t, 0);
+		for (int i = 0; i < 200; i++) {
+			char text[32];
+			struct gossip_event ev = { .kind = GOSSIP_CONNECT };
+			(void)snprintf(text, sizeof text, "10.1.0.%d:1", i);
+			ev.u.target.target = text;
+			mem_fail_at(n, true);
+			enum err e = net_step(&t, 0, &ev);
+			mem_fail_at(0, false);
+			assert_true(e == ERR_OK || e == ERR_NOMEM);
+			if (n == 1) /* the target itself was not taken: ask again */
+				(void)net_step(&t, 0, &ev);
+		}
+		net_run(&t, 200000);
+		struct link_view v;
+		size_t listed = 0;
+		const char *text;
+		for (size_t it = 0; gossip_next_target(t.n[0].g, &it, &text);)
+			listed++;
+		assert_true(listed > 0);
+		size_t tried = 0;
+		for (size_t it = 0; gossip_next_link(t.n[0].g, &it, &v);)
+			tried += v.reason[0] != '\0' || v.state == LINK_CONNECTING ? 1 : 0;
+		assert_int_equal(tried, listed);
+		net_free(&t);
+	}
+}
+
 static void new_without_memory(void **state)
 {
 	(void)state;
@@ -481,10 +531,12 @@ int main(void)
 		cmocka_unit_test(slow_link),
 		cmocka_unit_test(stalled_for_good),
 		cmocka_unit_test(repair),
+		cmocka_unit_test(ghost),
 		cmocka_unit_test(partition),
 		cmocka_unit_test(bad_messages),
 		cmocka_unit_test(nonsense),
 		cmocka_unit_test(out_of_memory),
+		cmocka_unit_test(lost_timers),
 		cmocka_unit_test(new_without_memory),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
