@@ -22,10 +22,10 @@
 #include "base/mem.h"
 #include "router/core/fwd.h"
 
-#define HOST_PREFIX   "vethwe"
-#define HOST_SUFFIX   9u /* characters of five bits each */
-#define SALTS         4u
-#define FORWARDING_MS 100 /* longest wait for the bridge to take the new port into use */
+#define HOST_PREFIX "vethwe"
+#define HOST_SUFFIX 9u /* characters of five bits each */
+#define SALTS       4u
+#define RUNNING_MS  100 /* longest wait for a new interface to be taken into use */
 
 /* ---- the record */
 
@@ -237,18 +237,6 @@ static int host_up(struct kernel *k, int index, int bridge, const struct contain
 	return result;
 }
 
-/* The kernel notices the carrier of a new pair a moment after both ends are up; until then the bridge takes nothing from it. */
-static void wait_forwarding(struct kernel *k, int index)
-{
-	const struct timespec ms = { .tv_nsec = 1000000 };
-	struct netlink_link l;
-	for (int i = 0; i < FORWARDING_MS; i++) {
-		if (netlink_link_at(kernel_netlink(k), index, &l) || l.port_state == BR_STATE_FORWARDING)
-			return;
-		nanosleep(&ms, NULL);
-	}
-}
-
 /* ---- the container's end */
 
 struct inside {
@@ -340,6 +328,21 @@ static int inside_up(struct netlink *nl, int index, unsigned mtu)
 	netlink_req_link(&r, RTM_NEWLINK, 0, AF_UNSPEC, index, 1);
 	netlink_put_u32(&r, IFLA_MTU, mtu);
 	return netlink_do(nl, &r);
+}
+
+/* The kernel notices the carrier of a new pair a moment after both ends are up. Until then the first end to be set up drops what it is given
+ * to send, and the bridge takes nothing from its port: an announcement made now would be lost. */
+static void wait_running(struct kernel *k, int port, struct netlink *inside, int inner)
+{
+	const struct timespec ms = { .tv_nsec = 1000000 };
+	for (int i = 0; i < RUNNING_MS; i++) {
+		struct netlink_link a, b;
+		if (netlink_link_at(kernel_netlink(k), port, &a) || netlink_link_at(inside, inner, &b))
+			return;
+		if (a.port_state == BR_STATE_FORWARDING && b.running)
+			return;
+		nanosleep(&ms, NULL);
+	}
 }
 
 /* ---- telling the network */
@@ -541,7 +544,7 @@ static enum err configure(struct attaching *a, struct err_note *note)
 	result = host_up(a->k, a->host.link.index, a->bridge, want, a->record.mac);
 	if (result)
 		return netlink_error(kernel_netlink(a->k), result, note, "put the interface of container %s on the bridge", want->ident);
-	wait_forwarding(a->k, a->host.link.index);
+	wait_running(a->k, a->host.link.index, a->in.nl, a->inner);
 	for (size_t i = 0; i < a->record.n_addrs && e == ERR_OK; i++)
 		if (a->added[i])
 			e = announce(&a->in, a->inner, a->record.mac, a->record.addrs[i].addr, note);

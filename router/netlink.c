@@ -16,6 +16,7 @@
 
 #include "base/mem.h"
 
+#define OPER_UP   6 /* IF_OPER_UP of linux/if.h, which cannot be had together with net/if.h */
 #define TRIES_MAX 8 /* readings of a table that keeps changing */
 
 struct netlink {
@@ -324,6 +325,7 @@ int netlink_link_parse(struct nl_msg *msg, struct netlink_link *out)
 	const struct ifinfomsg *head = nlmsg_data(hdr);
 	out->index = head->ifi_index;
 	out->up = head->ifi_flags & IFF_UP;
+	out->running = attr_u8(a[IFLA_OPERSTATE]) == OPER_UP;
 	out->master = (int)attr_u32(a[IFLA_MASTER]);
 	out->peer = (int)attr_u32(a[IFLA_LINK]);
 	out->mtu = attr_u32(a[IFLA_MTU]);

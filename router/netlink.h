@@ -57,8 +57,9 @@ enum err netlink_err_of(int error);
 /* What weft wants to know of an interface. */
 struct netlink_link {
 	int index, master;
-	int peer; /* of a veth: the other end's index, in the other end's namespace; 0: none */
-	bool up;
+	int peer;     /* of a veth: the other end's index, in the other end's namespace; 0: none */
+	bool up;      /* was set up by someone */
+	bool running; /* and the kernel has taken its carrier into use: what is sent now leaves */
 	uint32_t mtu;
 	struct mac mac;
 	char name[NETLINK_NAME_MAX + 1];

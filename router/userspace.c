@@ -567,11 +567,9 @@ void userspace_stats(const struct userspace *u, struct userspace_stats *out)
 
 void userspace_peers(const struct userspace *u, userspace_each each, void *arg)
 {
-	size_t it = 0;
-	struct slice key;
-	void *c;
-	while (map_next(u->peers, &it, &key, &c)) {
-		const struct userspace_traffic t = traffic(c);
-		each(map_key64(key), &t, arg);
+	const struct generation *g = u->current; /* only the control thread changes it */
+	for (size_t i = 0; g && i < fwd_table_peers(g->table); i++) {
+		const struct userspace_traffic t = traffic(g->counters[i]);
+		each(fwd_table_peer(g->table, i)->name, &t, arg);
 	}
 }

@@ -24,7 +24,7 @@ void userspace_stop(struct userspace *u); /* takes NULL; ends and joins the thre
 uint16_t userspace_port(const struct userspace *u);
 
 /* From the next batch on frames go by t, which now belongs to u. ERR_NOMEM: the old table stays and t is still the caller's. Counters of peers
- * that are in no table any more are forgotten. */
+ * that are in the table no more are forgotten. */
 enum err userspace_set_table(struct userspace *u, struct fwd_table *t) MUST_CHECK;
 
 /* Frames and their bytes (Ethernet header included, encapsulation not); a flooded frame counts once for each host it is sent to. */
@@ -38,7 +38,7 @@ struct userspace_stats {
 	bool tap_lost;               /* the TAP device is gone from under us: open another and start anew */
 };
 void userspace_stats(const struct userspace *u, struct userspace_stats *out);
-/* Every peer that has exchanged frames or is in the table, in arbitrary order. */
+/* Every peer of the table, in the order of their names. */
 typedef void (*userspace_each)(uint64_t peer, const struct userspace_traffic *t, void *arg);
 void userspace_peers(const struct userspace *u, userspace_each each, void *arg);
 

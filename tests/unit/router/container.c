@@ -548,8 +548,12 @@ static void listing(void **s)
 	assert_string_equal(seen.v[0].ident, "c1");
 	assert_string_equal(seen.v[1].ident, "netns:/tmp/c 2");
 	assert_true(prefix_eq(seen.v[1].addrs[0], a2));
-	/* A foreign port and one without a record are none of ours. */
+	/* One on another bridge and one without a record are none of ours. */
 	assert_int_equal(ns_run(-1, "ip link add vethwefoo type veth peer name x && ip link set vethwefoo master weft"), 0);
+	assert_int_equal(ns_run(-1,
+						 "ip link add other type bridge && ip link add vethwebar type veth peer name y &&"
+						 "ip link set vethwebar master other alias 'weft1 id=x mac=02:00:00:00:00:01 addrs='"),
+		0);
 	seen.n = 0;
 	OK(container_list(t->k, see, &seen, &note));
 	assert_int_equal(seen.n, 2);

@@ -178,8 +178,10 @@ static void adoption(void **s)
 	assert_int_equal(l.index, index);
 	/* A device made anew by someone else has another index: entries find it. */
 	assert_int_equal(ns_run(-1, "ip link del weft-vx"), 0);
-	OK(link_vxlan(t->k, &fast, 1350, &note));
+	assert_int_equal(
+		ns_run(-1, "ip link add weft-vx type vxlan id 6784 dstport 6784 nolearning && ip link set weft-vx master weft up"), 0);
 	OK(link_fdb_set(t->k, m, LINK_FAST, ip_of("192.0.2.8"), &note));
+	assert_int_equal(ns_run(-1, "bridge fdb show dev weft-vx | grep -q '02:00:00:00:00:07 dst 192.0.2.8 self'"), 0);
 }
 
 static void ipv6_underlay(void **s)
@@ -295,6 +297,11 @@ static void reset(void **s)
 	make_all(t, 1406);
 	assert_int_equal(ns_run(-1, "ip link add vethweabc type veth peer name x1 && ip link set vethweabc master weft"), 0);
 	assert_int_equal(ns_run(-1, "ip link add vethwedef type veth peer name x2"), 0); /* not ours: no bridge, no record */
+	assert_int_equal(
+		ns_run(-1,
+			"ip link add other type bridge && ip link add vethweghi type veth peer name x3 && ip link set vethweghi master other"),
+		0);
+	assert_int_equal(ns_run(-1, "ip link set vethweghi alias 'weft1 id=x mac=02:00:00:00:00:01 addrs='"), 0);
 	OK(link_reset(t->k, &note));
 	json_t *links = ns_json(-1, "ip -j link");
 	assert_null(ns_pick(links, "ifname", "weft"));
@@ -302,6 +309,7 @@ static void reset(void **s)
 	assert_null(ns_pick(links, "ifname", "weft-tap"));
 	assert_null(ns_pick(links, "ifname", "vethweabc"));
 	assert_non_null(ns_pick(links, "ifname", "vethwedef"));
+	assert_non_null(ns_pick(links, "ifname", "vethweghi"));
 	json_decref(links);
 	assert_int_not_equal(ns_run(-1, "ip rule | grep -q 169.254.67.83"), 0);
 	OK(link_reset(t->k, &note));
