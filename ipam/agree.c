@@ -106,12 +106,13 @@ static enum err divide_chosen(struct ipam *i, struct slice members)
 static enum err learn(struct ipam *i)
 {
 	struct slice members;
-	if ((ring_exists(i) && !i->recovering) || !paxos_chosen(&i->paxos, i->cfg.paxos, agree_quorum(i), &members))
+	if ((ring_exists(i) && i->ring_whole && !i->recovering) || !paxos_chosen(&i->paxos, i->cfg.paxos, agree_quorum(i), &members))
 		return ERR_OK;
 	enum err e = ERR_OK;
 	if (i->recovering && remembers(i, members))
 		e = own_certain(i);
-	return e == ERR_OK && !ring_exists(i) ? divide_chosen(i, members) : e;
+	/* Also over a ring of which only a part has arrived: what is there is newer than the division, or the same. */
+	return e == ERR_OK && !(ring_exists(i) && i->ring_whole) ? divide_chosen(i, members) : e;
 }
 
 static void wait_for_other(struct ipam *i)

@@ -259,6 +259,7 @@ enum err ask_granted(struct ipam *i, uint64_t from, const struct ipam_message *m
 		enum err e = ranges_add(&i->trusted, range4_and(m->range, universe_range(i->cfg.universe)));
 		if (e != ERR_OK)
 			return e;
+		i->ring_dirty = true; /* gossip may have been faster, and have put it in doubt */
 	}
 	enum err e = own_merge(i, m);
 	if (e == ERR_OK)

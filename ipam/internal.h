@@ -92,6 +92,8 @@ struct ipam {
 	uint64_t lost_to;
 	struct ranges given, trusted; /* in this step: granted away by us; granted to us */
 	bool ring_dirty;
+	bool ring_whole;           /* no token is missing (or there is none at all) */
+	uint64_t learning_ms;      /* so long missing tokens are waited for before anybody is asked for space */
 	bool recovering;           /* disk lost: what gossip says is ours is in doubt */
 	bool strict;               /* something in doubt comes from a takeover: everybody known must be heard */
 	bool taking;               /* in this step: what we gain is by takeover */
@@ -159,6 +161,8 @@ enum err own_certain(struct ipam *i) MUST_CHECK;      /* nothing was forgotten: 
 enum err own_merge(struct ipam *i, const struct ipam_message *m) MUST_CHECK; /* the items of a message */
 bool own_accepts_claim(const struct ipam *i, uint32_t addr); /* ours, or ours as far as the others say */
 bool ring_exists(const struct ipam *i);
+/* Some tokens are there, others may arrive any moment, our own among them. */
+bool ring_learning(const struct ipam *i);
 
 /* --- agree.c --- */
 enum err agree(struct ipam *i) MUST_CHECK;

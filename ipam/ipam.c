@@ -79,6 +79,7 @@ enum err ipam_new(struct ipam **out, const struct ipam_cfg *cfg, struct err_note
 		return err_note(note, ERR_NOMEM, "out of memory");
 	i->cfg = *cfg;
 	i->expected = 1;
+	i->ring_whole = true;
 	rng_seed(&i->rng, cfg->seed);
 	i->run = rng_u64(&i->rng);
 	paxos_init(&i->paxos, cfg->self, cfg->universe, (uint32_t)rng_u64(&i->rng));
@@ -437,5 +438,7 @@ uint64_t ipam_deadline_ms(const struct ipam *i)
 	uint64_t at = min_u64(agree_deadline_ms(i), recover_deadline_ms(i));
 	at = min_u64(at, min_u64(ask_deadline_ms(i), usage_deadline_ms(i)));
 	at = min_u64(at, donate_deadline_ms(i));
+	if (ring_learning(i) && i->n_pending > 0)
+		at = min_u64(at, i->learning_ms);
 	return i->failed ? min_u64(at, i->now + FAILED_MS) : at;
 }

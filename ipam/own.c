@@ -15,6 +15,11 @@ bool ring_exists(const struct ipam *i)
 	return !ring_empty(i->cfg.ring, i->cfg.universe);
 }
 
+bool ring_learning(const struct ipam *i)
+{
+	return !i->ring_whole && i->now < i->learning_ms;
+}
+
 static enum err collect_owned(const struct ipam *i, struct ranges *out)
 {
 	uint64_t it = i->cfg.universe.first;
@@ -164,6 +169,10 @@ enum err own_sync(struct ipam *i)
 		ranges_clear(&i->given);
 		ranges_clear(&i->trusted);
 		i->taking = i->ring_dirty = false;
+		bool whole = ring_check(i->cfg.ring, i->cfg.universe, NULL) == ERR_OK;
+		if (i->ring_whole && !whole)
+			i->learning_ms = i->now + IPAM_ASK_MS;
+		i->ring_whole = whole;
 		if (doubt_changed && own_store_doubt(i) != ERR_OK) {
 			i->rewrite = true;
 			e = ERR_NOMEM;

@@ -298,6 +298,11 @@ static enum err try_allocate(struct ipam *i, size_t n, bool *done)
 			enum err e = lease_take(i, p->ident, addr, p->subnet.len);
 			return e == ERR_OK ? answer(i, n, ERR_OK, (struct prefix){ ip_v4(addr), p->subnet.len }, NULL) : e;
 		}
+		if (ring_learning(i)) {
+			line_format(p->reason, sizeof p->reason, "learning who owns which addresses");
+			*done = false;
+			return ERR_OK;
+		}
 		enum err e = ask_for(i, range4_of(p->subnet), &a);
 		if (e != ERR_OK)
 			return e;
