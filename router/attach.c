@@ -357,6 +357,8 @@ static enum err unplumb(struct router *r, const struct netns_target *t, const st
 			if (named)
 				removed->addrs[removed->n_addrs++] = e->addrs[i];
 		}
+		if (n > 0 && removed->n_addrs == 0)
+			return err_note(note, ERR_NOT_FOUND, "%s has none of these addresses; 'weft ps' lists what it has", t->ident);
 		err = ERR_OK;
 	}
 	return err;
