@@ -17,8 +17,8 @@ struct conn {
 	struct conns *owner;
 	uint64_t number;
 	enum conn_state state;
-	bool outbound, told; /* told: outside has heard `opened` or has been told `closed` */
-	bool resolving, handle_open;
+	bool outbound, resolving;
+	bool broken; /* bytes were lost: nothing more may go out */
 	uv_tcp_t tcp;
 	uv_connect_t connect;
 	uv_getaddrinfo_t resolve;
@@ -35,7 +35,8 @@ struct conns {
 	struct conns_handlers on;
 	void *ctx;
 	struct ip host;
-	uv_tcp_t listener;
+	uv_tcp_t listener, refused; /* refused: takes a connection for which there is no memory, to close it */
+	bool refusing;
 	uv_timer_t report; /* armed with 0: tells `drained` from the loop rather than from inside conns_send */
 	struct conn *reports;
 	struct map *open;
@@ -235,6 +236,33 @@ static struct conn *conn_new(struct conns *c, uint64_t number, bool outbound)
 	return k;
 }
 
+static void on_accept(uv_stream_t *listener, int status);
+
+static void on_refused(uv_handle_t *h)
+{
+	struct conns *c = h->data;
+
+	c->refusing = false;
+	c->alive--;
+	if (!c->ending)
+		on_accept((uv_stream_t *)&c->listener, 0); /* there may be one more that could not be taken meanwhile */
+	maybe_done(c);
+}
+
+/* A connection that is not accepted stops libuv's listener for good, so even without memory it is taken. */
+static void refuse(struct conns *c)
+{
+	if (c->refusing)
+		return; /* on_refused takes it */
+	(void)uv_tcp_init(c->loop, &c->refused);
+	c->refused.data = c;
+	c->refusing = true;
+	c->alive++;
+	if (uv_accept((uv_stream_t *)&c->listener, (uv_stream_t *)&c->refused) == 0)
+		c->stats.refused++;
+	uv_close((uv_handle_t *)&c->refused, on_refused);
+}
+
 static void on_accept(uv_stream_t *listener, int status)
 {
 	struct conns *c = listener->data;
@@ -242,8 +270,10 @@ static void on_accept(uv_stream_t *listener, int status)
 	if (status != 0 || c->ending)
 		return;
 	struct conn *k = conn_new(c, c->next++, false);
-	if (k == NULL)
+	if (k == NULL) {
+		refuse(c);
 		return;
+	}
 	if (uv_accept(listener, (uv_stream_t *)&k->tcp) != 0 || map_count(c->open) > CONNS_MAX) {
 		c->stats.refused++;
 		close_handles(k);
@@ -324,7 +354,8 @@ static void on_dial(uv_timer_t *timer)
 
 static void resolve(struct conn *k, const char *host, uint16_t port)
 {
-	struct addrinfo hints = { .ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM };
+	uint8_t from = k->owner->host.family; /* what we dial from decides what can be dialled */
+	struct addrinfo hints = { .ai_family = from == 4 ? AF_INET : from == 6 ? AF_INET6 : AF_UNSPEC, .ai_socktype = SOCK_STREAM };
 	char service[8];
 
 	(void)snprintf(service, sizeof(service), "%u", port);
@@ -390,6 +421,7 @@ static void report_soon(struct conn *k)
 /* Breaks the connection from the loop rather than from inside the caller. */
 static void fail_soon(struct conn *k)
 {
+	k->broken = true;
 	(void)uv_timer_start(&k->deadline, on_deadline, 0, 0);
 }
 
@@ -398,7 +430,7 @@ void conns_send(struct conns *c, uint64_t conn, struct slice bytes)
 	struct conn *k = map_get64(c->open, conn);
 	size_t sent = 0;
 
-	if (k == NULL || k->state != CONN_OPEN || bytes.n == 0)
+	if (k == NULL || k->state != CONN_OPEN || k->broken || bytes.n == 0)
 		return;
 	size_t queued = uv_stream_get_write_queue_size((uv_stream_t *)&k->tcp);
 	if (queued == 0) {
@@ -459,7 +491,7 @@ void conns_close(struct conns *c, uint64_t conn)
 	if (!flush)
 		close_handles(k);
 	else
-		(void)uv_timer_start(&k->deadline, on_flush_deadline, CONNS_DIAL_MS, 0);
+		(void)uv_timer_start(&k->deadline, on_flush_deadline, CONNS_FLUSH_MS, 0);
 }
 
 static enum err listen_error(int rc, struct ip host, uint16_t port, struct err_note *note)
