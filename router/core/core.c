@@ -4,15 +4,22 @@
  * becomes an action of ours, what concerns another part is fed to it at once (news of the ring to ipam, ipam's changes to gossip). The
  * parts cannot loop: gossip answers a change with sends only, ipam answers news with changes that are new by definition.
  * Of gossip's actions the bytes go first (take_gossip_actions): they are sealed in order and must leave in order.
- * After every step that touched links, peers or endpoints the paths are looked at again and CORE_FORWARDING is given once. */
+ * After every step that touched links, peers or endpoints the paths are looked at again and CORE_FORWARDING is given once.
+ *
+ * Memory may run out at any point. gossip and ipam see to themselves. What is decoded here (names, endpoints, paths) is brought in line with
+ * the channels as a whole at the next step (c->repair). Only a record that ipam wanted durable cannot be made good later, since what
+ * follows from it may be among the actions: then the step's actions are withdrawn and the node stops (c->lost). */
 #include "router/core/core.h"
 
 #include <assert.h>
+#include <sodium.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "router/core/internal.h"
+
+enum { REPAIR_MS = 100 };
 
 /* --- actions ------------------------------------------------------------------------------------------------------------------- */
 
@@ -59,6 +66,34 @@ enum err core_reply(struct core_actions *out, uint64_t request, enum err e, cons
 	if (text != NULL && copy == NULL)
 		return ERR_NOMEM;
 	return core_emit(out, (struct core_action){ .kind = CORE_REPLY, .u.reply = { .request = request, .err = e, .text = copy } });
+}
+
+/* One code point of UTF-8 (RFC 3629): how many bytes; 0: none. */
+static size_t utf8_len(const uint8_t *p, size_t n)
+{
+	uint32_t v;
+	size_t len = p[0] < 0x80 ? 1 : p[0] >> 5 == 6 ? 2 : p[0] >> 4 == 14 ? 3 : p[0] >> 3 == 30 ? 4 : 0;
+	static const uint32_t least[] = { 0, 0, 0x80, 0x800, 0x10000 };
+
+	if (len == 0 || len > n)
+		return 0;
+	v = len == 1 ? p[0] : p[0] & (0x7fu >> len);
+	for (size_t i = 1; i < len; i++) {
+		if (p[i] >> 6 != 2)
+			return 0;
+		v = v << 6 | (p[i] & 0x3f);
+	}
+	return v < least[len] || v > 0x10ffff || (v >= 0xd800 && v < 0xe000) ? 0 : len;
+}
+
+bool core_text_ok(struct slice text)
+{
+	for (size_t i = 0, len; i < text.n; i += len) {
+		len = utf8_len(text.p + i, text.n - i);
+		if (len == 0 || text.p[i] < 0x20 || text.p[i] == 0x7f)
+			return false;
+	}
+	return true;
 }
 
 static enum err stored_key(struct core_actions *out, const char *kind, struct slice key, struct slice *full)
@@ -125,10 +160,13 @@ static enum err take_ipam_action(struct core *c, const struct ipam_action *a, st
 	struct gossip_event ev = { .now_ms = c->now_ms };
 
 	switch (a->kind) {
-	case IPAM_PERSIST:
-		if (a->u.persist.value.p == NULL)
-			return core_unpersist(out, "ipam/", a->u.persist.key);
-		return core_persist(out, "ipam/", a->u.persist.key, a->u.persist.value);
+	case IPAM_PERSIST: {
+		enum err err = a->u.persist.value.p == NULL ? core_unpersist(out, "ipam/", a->u.persist.key)
+		                                            : core_persist(out, "ipam/", a->u.persist.key, a->u.persist.value);
+		if (err != ERR_OK)
+			c->lost = true;
+		return err;
+	}
 	case IPAM_CHANGED:
 		return core_spread(c, ipam_channel(a->u.changed.map), &a->u.changed.changes, out);
 	case IPAM_SEND:
@@ -380,10 +418,14 @@ static enum err make_maps(struct core *c)
 	}
 	crdt_map_set_form(c->maps[CHANNEL_RING], ring_item_valid);
 	c->endpoints = map_new(c->cfg.gossip.seed);
+	c->by_mac = map_new(c->cfg.gossip.seed);
+	c->by_addr = map_new(c->cfg.gossip.seed);
+	c->by_ident = map_new(c->cfg.gossip.seed);
 	c->names = map_new(c->cfg.gossip.seed);
 	c->peers = map_new(c->cfg.gossip.seed);
 	c->targets = map_new(c->cfg.gossip.seed);
-	return c->endpoints != NULL && c->names != NULL && c->peers != NULL && c->targets != NULL ? ERR_OK : ERR_NOMEM;
+	bool indices = c->by_mac != NULL && c->by_addr != NULL && c->by_ident != NULL;
+	return c->endpoints != NULL && indices && c->names != NULL && c->peers != NULL && c->targets != NULL ? ERR_OK : ERR_NOMEM;
 }
 
 static enum err make_gossip(struct core *c, uint64_t now_ms)
@@ -391,6 +433,9 @@ static enum err make_gossip(struct core *c, uint64_t now_ms)
 	static const char *const channel_names[CHANNELS] = { "", "peers", "ring", "paxos", "usage", "names", "endpoints", "networks" };
 	enum err err = gossip_new(&c->gossip, &c->cfg.gossip, now_ms);
 
+	/* It has a copy, and core_cfg() is for everybody to read. */
+	sodium_memzero(c->cfg.gossip.static_secret, sizeof(c->cfg.gossip.static_secret));
+	sodium_memzero(c->cfg.gossip.psk, sizeof(c->cfg.gossip.psk));
 	for (uint8_t id = CHANNEL_RING; err == ERR_OK && id <= CHANNEL_NETWORKS; id++)
 		err = gossip_add_channel(c->gossip, id, channel_names[id], c->maps[id]);
 	return err;
@@ -501,22 +546,40 @@ static bool split_kind(struct slice key, const char *kind, struct slice *rest)
 	return true;
 }
 
-static enum err restore_target(struct core *c, struct slice text)
+static enum err keep_target(struct core *c, const char *text)
 {
-	char *copy;
-
-	if (text.n == 0 || text.n >= GOSSIP_TARGET_TEXT || memchr(text.p, '\0', text.n) != NULL)
-		return ERR_MALFORMED;
-	if (map_get(c->targets, text) != NULL)
+	if (map_get(c->targets, slice_str(text)) != NULL)
 		return ERR_OK;
-	copy = mem_zalloc(1, text.n + 1);
+	char *copy = mem_strdup(text);
 	if (copy == NULL)
 		return ERR_NOMEM;
-	memcpy(copy, text.p, text.n);
-	enum err err = map_put(c->targets, text, copy, NULL);
+	enum err err = map_put(c->targets, slice_str(text), copy, NULL);
 	if (err != ERR_OK)
 		mem_free(copy);
 	return err;
+}
+
+static enum err check_target(const struct core *c, const char *text, struct err_note *why)
+{
+	char host[GOSSIP_TARGET_TEXT];
+	uint16_t port;
+
+	if (strlen(text) >= GOSSIP_TARGET_TEXT)
+		return err_note(why, ERR_LIMIT, "a peer's address has at most %d characters", GOSSIP_TARGET_TEXT - 1);
+	if (map_count(c->targets) >= GOSSIP_TARGETS_MAX && map_get(c->targets, slice_str(text)) == NULL)
+		return err_note(why, ERR_LIMIT, "a host has at most %d peers to connect to; forget some", GOSSIP_TARGETS_MAX);
+	return hostport_split(text, c->cfg.gossip.port, host, sizeof(host), &port, why);
+}
+
+static enum err restore_target(struct core *c, struct slice text)
+{
+	char copy[GOSSIP_TARGET_TEXT];
+
+	if (text.n == 0 || text.n >= GOSSIP_TARGET_TEXT || memchr(text.p, '\0', text.n) != NULL)
+		return ERR_MALFORMED;
+	memcpy(copy, text.p, text.n);
+	copy[text.n] = '\0';
+	return check_target(c, copy, NULL) == ERR_OK ? keep_target(c, copy) : ERR_MALFORMED;
 }
 
 enum err core_restore(struct core *c, struct slice key, struct slice value, struct err_note *note)
@@ -528,9 +591,9 @@ enum err core_restore(struct core *c, struct slice key, struct slice value, stru
 	if (split_kind(key, "ipam/", &rest))
 		return c->ipam != NULL ? ipam_restore(c->ipam, rest, value, note) : ERR_OK;
 	if (split_kind(key, "endpoint/", &rest))
-		err = endpoints_restore(c, value);
+		err = endpoints_restore(c, rest, value);
 	else if (split_kind(key, "name/", &rest))
-		err = names_restore(c, value);
+		err = names_restore(c, rest, value);
 	else if (split_kind(key, "target/", &rest))
 		err = restore_target(c, rest);
 	if (err == ERR_MALFORMED)
@@ -538,12 +601,14 @@ enum err core_restore(struct core *c, struct slice key, struct slice value, stru
 	return err;
 }
 
+/* What the mesh does not take it has said why in a note. */
 static enum err connect_one(struct core *c, const char *target, struct core_actions *out)
 {
 	struct gossip_event ev = { .kind = GOSSIP_CONNECT, .now_ms = c->now_ms };
 
 	ev.u.target.target = target;
-	return run_gossip(c, &ev, out);
+	enum err err = run_gossip(c, &ev, out);
+	return err == ERR_NOMEM ? err : ERR_OK;
 }
 
 static enum err publish_offer(struct core *c, struct core_actions *out)
@@ -580,6 +645,10 @@ enum err core_start(struct core *c, uint64_t now_ms, bool resume, struct core_ac
 		err = connect_one(c, value, out);
 	if (err == ERR_OK)
 		err = take_topology(c, out);
+	if (c->lost) {
+		out->n = 0;
+		return ERR_STATE;
+	}
 	return err;
 }
 
@@ -622,17 +691,15 @@ static enum err do_connect(struct core *c, const struct core_event *ev, struct c
 	}
 	for (size_t i = 0; err == ERR_OK && i < ev->n_targets; i++) {
 		struct err_note why = { "" };
-		char host[GOSSIP_TARGET_TEXT];
-		uint16_t port;
-		enum err e = hostport_split(ev->targets[i], c->cfg.gossip.port, host, sizeof(host), &port, &why);
-		if (e == ERR_OK && strlen(ev->targets[i]) >= GOSSIP_TARGET_TEXT)
-			e = err_note(&why, ERR_LIMIT, "a peer's address has at most %d characters", GOSSIP_TARGET_TEXT - 1);
+		enum err e = check_target(c, ev->targets[i], &why);
 		if (e != ERR_OK) { /* the good ones are taken all the same */
 			bad = e;
 			text = arena_printf(out->arena, "'%.100s' is no peer: %s", ev->targets[i], why.text);
+			if (ev->request == 0 && text != NULL)
+				err = core_note(out, NOTE_WARNING, "%s", text);
 			continue;
 		}
-		err = restore_target(c, slice_str(ev->targets[i]));
+		err = keep_target(c, ev->targets[i]);
 		if (err == ERR_OK)
 			err = core_persist(out, "target/", slice_str(ev->targets[i]), slice_str(""));
 		if (err == ERR_OK)
@@ -696,7 +763,7 @@ static enum err do_name_put(struct core *c, const struct core_event *ev, struct 
 
 	if (err == ERR_NOMEM)
 		return err;
-	return core_reply(out, ev->request, err, err != ERR_OK ? note.text : NULL);
+	return core_reply(out, ev->request, err, note.text[0] != '\0' ? note.text : NULL);
 }
 
 static enum err do_name_delete(struct core *c, const struct core_event *ev, struct core_actions *out)
@@ -707,6 +774,17 @@ static enum err do_name_delete(struct core *c, const struct core_event *ev, stru
 	if (err == ERR_OK && ev->request != 0)
 		err = core_emit(out, (struct core_action){ .kind = CORE_REPLY, .u.reply = { .request = ev->request, .count = n } });
 	return err;
+}
+
+static enum err do_attached(struct core *c, const struct core_event *ev, struct core_actions *out)
+{
+	enum err err = endpoints_attached(c, ev->endpoint, out);
+	char mac[MAC_TEXT];
+	const char *text = NULL;
+
+	if (err == ERR_EXISTS)
+		text = arena_printf(out->arena, "the MAC %s is another container's of this host", mac_format(ev->endpoint->mac, mac));
+	return err == ERR_NOMEM ? err : core_reply(out, ev->request, err, text);
 }
 
 static enum err do_stop(struct core *c, struct core_actions *out)
@@ -731,13 +809,10 @@ static enum err do_tick(struct core *c, struct core_actions *out)
 	return err;
 }
 
-enum err core_step(struct core *c, const struct core_event *ev, struct core_actions *out)
+static enum err dispatch(struct core *c, const struct core_event *ev, struct core_actions *out)
 {
 	enum err err = ERR_OK;
 
-	assert(c->started);
-	if (ev->now_ms > c->now_ms)
-		c->now_ms = ev->now_ms;
 	switch (ev->kind) {
 	case CORE_TICK:
 		return do_tick(c, out);
@@ -750,8 +825,7 @@ enum err core_step(struct core *c, const struct core_event *ev, struct core_acti
 	case CORE_IPAM:
 		return do_ipam(c, ev, out);
 	case CORE_ATTACHED:
-		err = endpoints_attached(c, ev->endpoint, out);
-		return err != ERR_OK ? err : core_reply(out, ev->request, ERR_OK, NULL);
+		return do_attached(c, ev, out);
 	case CORE_DETACHED:
 		err = endpoints_detached(c, ev->ident, ev->addr, out);
 		return err != ERR_OK ? err : core_reply(out, ev->request, ERR_OK, NULL);
@@ -769,12 +843,65 @@ enum err core_step(struct core *c, const struct core_event *ev, struct core_acti
 	return ERR_OK;
 }
 
+/* What memory did not suffice for before. */
+static enum err repair(struct core *c, struct core_actions *out)
+{
+	bool moved = false;
+	enum err err = names_resync(c);
+
+	if (err == ERR_OK)
+		err = endpoints_resync(c, &moved);
+	if (err == ERR_OK)
+		err = core_emit(out, (struct core_action){ .kind = CORE_FORWARDING });
+	if (err == ERR_OK)
+		err = take_topology(c, out);
+	c->repair = err != ERR_OK;
+	return err;
+}
+
+static bool has_reply(const struct core_actions *out, uint64_t request)
+{
+	for (size_t i = 0; i < out->n; i++)
+		if (out->v[i].kind == CORE_REPLY && out->v[i].u.reply.request == request)
+			return true;
+	return false;
+}
+
+enum err core_step(struct core *c, const struct core_event *ev, struct core_actions *out)
+{
+	uint64_t request = ev->kind == CORE_IPAM ? ev->ipam->request : ev->request;
+	enum err err = ERR_OK;
+
+	assert(c->started && !c->lost);
+	if (ev->now_ms > c->now_ms)
+		c->now_ms = ev->now_ms;
+	if (c->repair)
+		err = repair(c, out);
+	enum err e = dispatch(c, ev, out);
+	if (e != ERR_OK && request != 0 && !has_reply(out, request)) {
+		struct ipam_event cancel = { .kind = IPAM_CANCEL, .request = request }; /* should it have been taken in before it failed */
+		enum err first = ev->kind == CORE_IPAM ? core_run_ipam(c, &cancel, out) : ERR_OK;
+		enum err second = core_reply(out, request, e, NULL);
+		if (first != ERR_OK || second != ERR_OK)
+			e = ERR_NOMEM;
+	}
+	if (e == ERR_NOMEM)
+		c->repair = true;
+	if (c->lost) {
+		out->n = 0;
+		return ERR_STATE;
+	}
+	return e != ERR_OK ? e : err;
+}
+
 uint64_t core_deadline_ms(const struct core *c)
 {
 	uint64_t a = gossip_deadline_ms(c->gossip);
 	uint64_t b = c->ipam != NULL ? ipam_deadline_ms(c->ipam) : UINT64_MAX;
 
-	return a < b ? a : b;
+	if (b < a)
+		a = b;
+	return c->repair && c->now_ms + REPAIR_MS < a ? c->now_ms + REPAIR_MS : a;
 }
 
 /* --- reading --------------------------------------------------------------------------------------------------------------------- */

@@ -72,7 +72,7 @@ enum core_event_kind {
 	CORE_CONNECT,  /* targets; `replace`: these and no others */
 	CORE_FORGET,
 	CORE_IPAM,     /* an ipam_event from the API: ALLOCATE, CLAIM, LOOKUP, FREE, CANCEL, PRIME, TAKEOVER, HANDOVER */
-	CORE_ATTACHED, /* endpoint: it is there, or has changed */
+	CORE_ATTACHED, /* endpoint: it is there, or has changed. ERR_EXISTS: another container here has its MAC; ERR_RANGE: not to be shown */
 	CORE_DETACHED, /* ident, addr (family 0: all): remove its names, free its addresses, forget the endpoint when none is left */
 	CORE_NAME_PUT, /* ident, addr, fqdn */
 	CORE_NAME_DELETE, /* ident, addr (family 0: any), fqdn (NULL or "": any) */
@@ -82,7 +82,7 @@ enum core_event_kind {
 struct core_event {
 	enum core_event_kind kind;
 	uint64_t now_ms;
-	uint64_t request; /* NAME_PUT, NAME_DELETE, CONNECT, FORGET, DETACHED: 0, or answered by CORE_REPLY */
+	uint64_t request; /* NAME_PUT, NAME_DELETE, CONNECT, FORGET, ATTACHED, DETACHED: 0, or answered by CORE_REPLY */
 	const struct gossip_event *mesh;
 	const struct ipam_event *ipam;
 	const struct core_endpoint *endpoint;
@@ -150,6 +150,9 @@ void core_free(struct core *c);
 enum err core_restore(struct core *c, struct slice key, struct slice value, struct err_note *note) MUST_CHECK;
 /* Ends former incarnations in all maps, publishes what was restored, dials the stored targets when `resume`. */
 enum err core_start(struct core *c, uint64_t now_ms, bool resume, struct core_actions *out) MUST_CHECK;
+/* A request gets its answer in any case. ERR_NOMEM: part of the step could not be done now and is made good by a later one
+ * (core_deadline_ms() says soon); what is in `out` is to be carried out all the same. ERR_STATE: there was no memory for a record that must
+ * be durable before what follows from it: `out` is empty, and the node has to stop as after a failed transaction. */
 enum err core_step(struct core *c, const struct core_event *ev, struct core_actions *out) MUST_CHECK;
 uint64_t core_deadline_ms(const struct core *c);
 
@@ -173,10 +176,20 @@ struct path_view {
 	bool encrypted;
 };
 bool core_path(const struct core *c, uint64_t peer, struct path_view *out); /* false: unknown peer, or ourselves */
+/* The same for forwarding: what it needs and nothing that has to be looked up on the host. */
+struct path_hop {
+	enum path path;
+	struct ip underlay;
+	uint16_t userspace_port;
+};
+bool core_hop(const struct core *c, uint64_t peer, struct path_hop *out);
 /* Containers of other hosts, in no order, whose host is reachable or not; *it starts at 0. Pointers are valid until the next step. */
 bool core_next_remote(const struct core *c, size_t *it, const struct core_endpoint **out);
 bool core_next_local(const struct core *c, size_t *it, const struct core_endpoint **out);
 const struct core_endpoint *core_local(const struct core *c, const char *ident); /* NULL: not attached */
+/* Whose a MAC is when several say it is theirs: our own container's; else that of a host which can be reached; among those the lowest peer's.
+ * Every host decides alike for hosts that it can reach. NULL: nobody's. */
+const struct core_endpoint *core_mac_holder(const struct core *c, struct mac mac, const char *network);
 
 struct core_name { /* a name put here or elsewhere; strings point into the core */
 	uint64_t owner;

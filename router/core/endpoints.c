@@ -2,7 +2,11 @@
  *
  * Channel ENDPOINTS, key owner(6) ‖ mac(6) ‖ network's name; value: u8 1 | lv ident | varint n | n × (ip, u8 prefix length). What stands
  * after that is skipped, so that it can grow. c->endpoints holds the same decoded, by the same key, and is only ever changed by
- * bringing it in line with the channel. A container's own record is stored under endpoint/IDENT, so that a restart publishes it again. */
+ * bringing it in line with the channel; three indices lead to it: by MAC and network, by address, and for our own by ident. A
+ * container's own record is stored under endpoint/IDENT, so that a restart publishes it again.
+ *
+ * Nothing keeps two hosts from publishing one MAC. core_mac_holder() decides whose it is; all claims are kept, so that the other has it
+ * as soon as the first gives it up. */
 #include <assert.h>
 #include <string.h>
 
@@ -21,13 +25,14 @@ static void value_encode(struct wbuf *w, const struct core_endpoint *e)
 	}
 }
 
-static void text_copy(char *dst, size_t size, struct slice s)
+/* false: not to be shown to people, or too long, or empty. */
+static bool text_copy(char *dst, size_t size, struct slice s)
 {
-	size_t n = s.n < size ? s.n : size - 1;
-
-	if (n > 0)
-		memcpy(dst, s.p, n);
-	dst[n] = '\0';
+	if (s.n == 0 || s.n >= size || !core_text_ok(s))
+		return false;
+	memcpy(dst, s.p, s.n);
+	dst[s.n] = '\0';
+	return true;
 }
 
 /* false: not an endpoint we can read. Such an item is kept for others and ignored here. */
@@ -38,18 +43,18 @@ static bool value_decode(struct slice value, struct core_endpoint *e)
 	rbuf_init(&r, value.p, value.n);
 	if (rbuf_u8(&r) != ENDPOINT_VERSION)
 		return false;
-	text_copy(e->ident, sizeof(e->ident), rbuf_lv(&r, CORE_IDENT_MAX));
+	bool shown = text_copy(e->ident, sizeof(e->ident), rbuf_lv(&r, CORE_IDENT_MAX));
 	uint64_t n = rbuf_varint(&r);
-	if (n > CORE_ADDRS_MAX)
+	if (n > CORE_ADDRS_MAX || !shown)
 		return false;
 	e->n_addrs = (size_t)n;
 	for (size_t i = 0; i < e->n_addrs; i++) {
 		e->addrs[i].addr = rbuf_ip(&r);
 		e->addrs[i].len = rbuf_u8(&r);
-		if (e->addrs[i].len > ip_bits(e->addrs[i].addr))
+		if (e->addrs[i].addr.family == 0 || e->addrs[i].len > ip_bits(e->addrs[i].addr))
 			return false;
 	}
-	return rbuf_ok(&r) && e->ident[0] != '\0';
+	return rbuf_ok(&r);
 }
 
 static bool item_decode(const struct crdt_item *it, struct core_endpoint *e)
@@ -63,8 +68,7 @@ static bool item_decode(const struct crdt_item *it, struct core_endpoint *e)
 	e->peer = crdt_owner(it->key);
 	rbuf_init(&r, sub.p, sub.n);
 	e->mac = rbuf_mac(&r);
-	text_copy(e->network, sizeof(e->network), rbuf_bytes(&r, rbuf_left(&r)));
-	return !mac_is_group(e->mac) && value_decode(it->value, e);
+	return text_copy(e->network, sizeof(e->network), rbuf_bytes(&r, rbuf_left(&r))) && !mac_is_group(e->mac) && value_decode(it->value, e);
 }
 
 static size_t subkey_of(const struct core_endpoint *e, uint8_t out[SUBKEY_MAX])
@@ -97,47 +101,139 @@ static bool same(const struct core_endpoint *a, const struct core_endpoint *b)
 	return true;
 }
 
+/* --- the indices ---------------------------------------------------------------------------------------------------------------- */
+
+static struct slice addr_key(const struct ip *a, uint8_t out[17])
+{
+	out[0] = a->family;
+	memcpy(out + 1, a->b, 16);
+	return slice_of(out, 17);
+}
+
+static enum err index_add(struct core *c, struct endpoint *p)
+{
+	uint8_t key[SUBKEY_MAX];
+	void *old = NULL;
+	enum err err = map_put(c->by_mac, slice_of(key, subkey_of(&p->e, key)), p, &old);
+
+	if (err != ERR_OK)
+		return err;
+	p->mac_indexed = true;
+	p->same_mac = old;
+	for (size_t i = 0; i < p->e.n_addrs; i++) {
+		uint8_t at[17];
+		err = map_put(c->by_addr, addr_key(&p->e.addrs[i].addr, at), &p->addrs[i], &old);
+		if (err != ERR_OK)
+			return err;
+		p->addrs[i].of = p;
+		p->addrs[i].next = old;
+		p->n_indexed++;
+	}
+	return p->e.peer == c->cfg.gossip.self ? map_put(c->by_ident, slice_str(p->e.ident), p, NULL) : ERR_OK;
+}
+
+/* Of a list whose first is in the map. A value is replaced without need of memory. */
+static void unlink_mac(struct core *c, struct endpoint *p)
+{
+	uint8_t key[SUBKEY_MAX];
+	struct slice at = slice_of(key, subkey_of(&p->e, key));
+	struct endpoint *first = map_get(c->by_mac, at), **link = &first;
+
+	while (*link != p)
+		link = &(*link)->same_mac;
+	*link = p->same_mac;
+	if (first == NULL) {
+		(void)map_del(c->by_mac, at);
+	} else {
+		enum err err = map_put(c->by_mac, at, first, NULL);
+		assert(err == ERR_OK);
+	}
+}
+
+static void unlink_addr(struct core *c, struct endpoint_addr *a, const struct ip *ip)
+{
+	uint8_t key[17];
+	struct slice at = addr_key(ip, key);
+	struct endpoint_addr *first = map_get(c->by_addr, at), **link = &first;
+
+	while (*link != a)
+		link = &(*link)->next;
+	*link = a->next;
+	if (first == NULL) {
+		(void)map_del(c->by_addr, at);
+	} else {
+		enum err err = map_put(c->by_addr, at, first, NULL);
+		assert(err == ERR_OK);
+	}
+}
+
+static void index_remove(struct core *c, struct endpoint *p)
+{
+	if (p->mac_indexed)
+		unlink_mac(c, p);
+	for (size_t i = 0; i < p->n_indexed; i++)
+		unlink_addr(c, &p->addrs[i], &p->e.addrs[i].addr);
+	if (map_get(c->by_ident, slice_str(p->e.ident)) == p)
+		(void)map_del(c->by_ident, slice_str(p->e.ident));
+}
+
+static enum err take(struct core *c, struct slice key, const struct core_endpoint *e)
+{
+	struct endpoint *p = mem_zalloc(1, sizeof(*p) + e->n_addrs * sizeof(p->addrs[0]));
+
+	if (p == NULL)
+		return ERR_NOMEM;
+	p->e = *e;
+	enum err err = map_put(c->endpoints, key, p, NULL);
+	if (err == ERR_OK)
+		err = index_add(c, p);
+	if (err != ERR_OK) {
+		(void)map_del(c->endpoints, key);
+		index_remove(c, p);
+		mem_free(p);
+	}
+	return err;
+}
+
+static void drop(struct core *c, struct slice key)
+{
+	struct endpoint *p = map_del(c->endpoints, key);
+
+	if (p == NULL)
+		return;
+	index_remove(c, p);
+	mem_free(p);
+}
+
+/* --- in line with the channel --------------------------------------------------------------------------------------------------- */
+
 static enum err refresh_key(struct core *c, struct slice key, bool *moved)
 {
 	struct crdt_item it;
 	struct core_endpoint e;
-	struct core_endpoint *have = map_get(c->endpoints, key);
+	struct endpoint *have = map_get(c->endpoints, key);
+	bool there = crdt_map_get(c->maps[CHANNEL_ENDPOINTS], key, &it) && item_decode(&it, &e);
 
-	if (!crdt_map_get(c->maps[CHANNEL_ENDPOINTS], key, &it) || !item_decode(&it, &e)) {
-		if (have != NULL) {
-			mem_free(map_del(c->endpoints, key));
-			*moved = true;
-		}
+	if (there && have != NULL && same(&have->e, &e))
 		return ERR_OK;
-	}
-	if (have != NULL) {
-		if (!same(have, &e)) {
-			*have = e;
-			*moved = true;
-		}
-		return ERR_OK;
-	}
-	struct core_endpoint *made = mem_dup(&e, sizeof(e));
-	if (made == NULL)
-		return ERR_NOMEM;
-	enum err err = map_put(c->endpoints, key, made, NULL);
-	if (err != ERR_OK)
-		mem_free(made);
-	else
+	if (have != NULL || there)
 		*moved = true;
-	return err;
+	drop(c, key);
+	return there ? take(c, key, &e) : ERR_OK;
 }
 
-/* A floor dropped items without naming them: look at all that we have of the owner. */
-static void refresh_owner(struct core *c, uint64_t owner, bool *moved)
+/* What was dropped without being named, as a floor does: looks at all that we have of the owner (PEER_NONE: of everybody). */
+static void drop_forgotten(struct core *c, uint64_t owner, bool *moved)
 {
 	struct crdt_item it;
 	struct slice key;
 	void *value;
 
 	for (size_t at = 0; map_next(c->endpoints, &at, &key, &value);) {
-		if (crdt_owner(key) == owner && (!crdt_map_get(c->maps[CHANNEL_ENDPOINTS], key, &it) || !it.live)) {
-			mem_free(map_del(c->endpoints, key));
+		if (owner != PEER_NONE && crdt_owner(key) != owner)
+			continue;
+		if (!crdt_map_get(c->maps[CHANNEL_ENDPOINTS], key, &it) || !it.live) {
+			drop(c, key);
 			*moved = true;
 		}
 	}
@@ -149,7 +245,7 @@ enum err endpoints_refresh(struct core *c, const struct crdt_changes *changes, b
 		struct slice key = changes->keys[i];
 		enum err err = ERR_OK;
 		if (crdt_subkey(key).n == 0)
-			refresh_owner(c, crdt_owner(key), moved);
+			drop_forgotten(c, crdt_owner(key), moved);
 		else
 			err = refresh_key(c, key, moved);
 		if (err != ERR_OK)
@@ -157,6 +253,23 @@ enum err endpoints_refresh(struct core *c, const struct crdt_changes *changes, b
 	}
 	return ERR_OK;
 }
+
+enum err endpoints_resync(struct core *c, bool *moved)
+{
+	struct crdt_item it;
+	struct slice after = { NULL, 0 };
+
+	drop_forgotten(c, PEER_NONE, moved);
+	while (crdt_map_next(c->maps[CHANNEL_ENDPOINTS], after, &it)) {
+		after = it.key;
+		enum err err = crdt_is_floor(&it) ? ERR_OK : refresh_key(c, it.key, moved);
+		if (err != ERR_OK)
+			return err;
+	}
+	return ERR_OK;
+}
+
+/* --- our own ---------------------------------------------------------------------------------------------------------------------- */
 
 static enum err publish(struct core *c, const struct core_endpoint *e, struct core_actions *out)
 {
@@ -208,11 +321,24 @@ static enum err store(struct core_actions *out, const struct core_endpoint *e)
 	return core_persist(out, "endpoint/", slice_str(e->ident), wbuf_slice(&w));
 }
 
+/* Of two containers with one MAC the second would take the place of the first. */
+static bool taken_here(const struct core *c, const struct core_endpoint *e)
+{
+	const struct core_endpoint *holder = core_mac_holder(c, e->mac, e->network);
+
+	return holder != NULL && holder->peer == c->cfg.gossip.self && strcmp(holder->ident, e->ident) != 0;
+}
+
 enum err endpoints_attached(struct core *c, const struct core_endpoint *e, struct core_actions *out)
 {
 	const struct core_endpoint *have = core_local(c, e->ident);
 	enum err err = ERR_OK;
 
+	if (e->ident[0] == '\0' || e->network[0] == '\0' || mac_is_group(e->mac) || !core_text_ok(slice_str(e->ident)) ||
+	    !core_text_ok(slice_str(e->network)))
+		return ERR_RANGE;
+	if (taken_here(c, e))
+		return ERR_EXISTS;
 	if (have != NULL && (!mac_eq(have->mac, e->mac) || strcmp(have->network, e->network) != 0)) {
 		struct core_endpoint old = *have; /* the table's own is gone after withdraw */
 		err = withdraw(c, &old, out);
@@ -261,7 +387,7 @@ enum err endpoints_detached(struct core *c, const char *ident, struct ip addr, s
 	return err != ERR_OK ? err : core_unpersist(out, "endpoint/", slice_str(ident));
 }
 
-enum err endpoints_restore(struct core *c, struct slice value)
+enum err endpoints_restore(struct core *c, struct slice ident, struct slice value)
 {
 	struct core_endpoint e;
 	struct rbuf r;
@@ -272,8 +398,10 @@ enum err endpoints_restore(struct core *c, struct slice value)
 	e.peer = c->cfg.gossip.self;
 	rbuf_init(&r, value.p, value.n);
 	e.mac = rbuf_mac(&r);
-	text_copy(e.network, sizeof(e.network), rbuf_lv(&r, CORE_NETWORK_MAX));
-	if (!rbuf_ok(&r) || !value_decode(rbuf_bytes(&r, rbuf_left(&r)), &e) || mac_is_group(e.mac))
+	bool shown = text_copy(e.network, sizeof(e.network), rbuf_lv(&r, CORE_NETWORK_MAX));
+	if (!rbuf_ok(&r) || !shown || !value_decode(rbuf_bytes(&r, rbuf_left(&r)), &e) || mac_is_group(e.mac))
+		return ERR_MALFORMED;
+	if (!slice_eq(ident, slice_str(e.ident)) || taken_here(c, &e))
 		return ERR_MALFORMED;
 	arena = arena_new();
 	if (arena == NULL)
@@ -284,24 +412,45 @@ enum err endpoints_restore(struct core *c, struct slice value)
 	return err;
 }
 
+/* --- reading ------------------------------------------------------------------------------------------------------------------------ */
+
 bool endpoints_in_use(const struct core *c, uint32_t addr, uint64_t *holder)
 {
 	struct ip want = ip_v4(addr);
-	struct slice key;
-	void *value;
+	uint8_t key[17];
+	uint64_t least = PEER_NONE;
 
-	for (size_t at = 0; map_next(c->endpoints, &at, &key, &value);) {
-		const struct core_endpoint *e = value;
-		if (e->peer == c->cfg.gossip.self)
-			continue;
-		for (size_t i = 0; i < e->n_addrs; i++) {
-			if (ip_eq(e->addrs[i].addr, want)) {
-				*holder = e->peer;
-				return true;
-			}
+	for (const struct endpoint_addr *a = map_get(c->by_addr, addr_key(&want, key)); a != NULL; a = a->next) {
+		uint64_t peer = a->of->e.peer;
+		if (peer != c->cfg.gossip.self && (least == PEER_NONE || peer < least))
+			least = peer;
+	}
+	if (least != PEER_NONE)
+		*holder = least;
+	return least != PEER_NONE;
+}
+
+const struct core_endpoint *core_mac_holder(const struct core *c, struct mac mac, const char *network)
+{
+	struct core_endpoint want = { .mac = mac };
+	const struct endpoint *best = NULL;
+	bool best_reached = false;
+	uint8_t key[SUBKEY_MAX];
+
+	if (strlen(network) > CORE_NETWORK_MAX)
+		return NULL;
+	memcpy(want.network, network, strlen(network));
+	for (const struct endpoint *p = map_get(c->by_mac, slice_of(key, subkey_of(&want, key))); p != NULL; p = p->same_mac) {
+		struct path_hop hop;
+		if (p->e.peer == c->cfg.gossip.self)
+			return &p->e;
+		bool reached = core_hop(c, p->e.peer, &hop) && hop.path != PATH_NONE;
+		if (best == NULL || (reached && !best_reached) || (reached == best_reached && p->e.peer < best->e.peer)) {
+			best = p;
+			best_reached = reached;
 		}
 	}
-	return false;
+	return best != NULL ? &best->e : NULL;
 }
 
 void endpoints_free(struct core *c)
@@ -309,22 +458,21 @@ void endpoints_free(struct core *c)
 	struct slice key;
 	void *value;
 
-	if (c->endpoints == NULL)
-		return;
-	for (size_t at = 0; map_next(c->endpoints, &at, &key, &value);)
-		mem_free(value);
+	if (c->endpoints != NULL)
+		for (size_t at = 0; map_next(c->endpoints, &at, &key, &value);)
+			mem_free(value);
 	map_free(c->endpoints);
-	c->endpoints = NULL;
+	map_free(c->by_mac);
+	map_free(c->by_addr);
+	map_free(c->by_ident);
+	c->endpoints = c->by_mac = c->by_addr = c->by_ident = NULL;
 }
 
 const struct core_endpoint *core_local(const struct core *c, const char *ident)
 {
-	const struct core_endpoint *e;
+	const struct endpoint *p = map_get(c->by_ident, slice_str(ident));
 
-	for (size_t at = 0; core_next_local(c, &at, &e);)
-		if (strcmp(e->ident, ident) == 0)
-			return e;
-	return NULL;
+	return p != NULL ? &p->e : NULL;
 }
 
 static bool next_endpoint(const struct core *c, size_t *it, bool local, const struct core_endpoint **out)
@@ -333,8 +481,9 @@ static bool next_endpoint(const struct core *c, size_t *it, bool local, const st
 	void *value;
 
 	while (map_next(c->endpoints, it, &key, &value)) {
-		*out = value;
-		if (((*out)->peer == c->cfg.gossip.self) == local)
+		const struct endpoint *p = value;
+		*out = &p->e;
+		if ((p->e.peer == c->cfg.gossip.self) == local)
 			return true;
 	}
 	return false;

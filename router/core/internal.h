@@ -9,10 +9,23 @@
 #define CHANNELS 8 /* CHANNEL_… are 1 … 7 */
 
 struct peer_state { /* what forwarding and names know of one peer */
-	uint64_t name;
+	uint64_t name, uid; /* uid: of its present run */
 	bool reachable;
 	struct path_offer offer;
 	struct path_view path;
+};
+
+struct endpoint;
+struct endpoint_addr { /* one address of one endpoint, among those with the same address */
+	struct endpoint *of;
+	struct endpoint_addr *next;
+};
+struct endpoint {
+	struct core_endpoint e;
+	struct endpoint *same_mac; /* next with this MAC on this network: other hosts' claims to it */
+	size_t n_indexed;          /* addrs[0 … n_indexed) stand in the index of addresses */
+	bool mac_indexed;
+	struct endpoint_addr addrs[];
 };
 
 struct name_record {
@@ -29,15 +42,22 @@ struct core {
 	struct gossip *gossip;
 	struct ipam *ipam;
 	struct dns_table *table;
-	struct map *endpoints; /* crdt key -> struct core_endpoint: what the channel says, decoded */
+	struct map *endpoints; /* crdt key -> struct endpoint: what the channel says, decoded */
+	struct map *by_mac;    /* mac ‖ network -> first struct endpoint that has it */
+	struct map *by_addr;   /* family ‖ address -> first struct endpoint_addr */
+	struct map *by_ident;  /* ident of our own -> struct endpoint */
 	struct map *names;     /* crdt key -> struct name_record */
 	struct map *peers;     /* name -> struct peer_state, without ourselves */
 	struct map *targets;   /* text -> itself: the stored list */
 	uint64_t now_ms;
 	char nickname_answer[GOSSIP_NICKNAME_MAX + 1]; /* what ask_nickname last gave; valid until it is asked again */
 	bool started;
+	bool repair; /* memory ran out: what is decoded is to be brought in line with the channels once more */
+	bool lost;   /* a record that had to be durable found no room: the node has to stop */
 };
 
+/* Text that may be shown to people: UTF-8 without control characters. */
+bool core_text_ok(struct slice text);
 /* core.c: one action more; ERR_NOMEM. */
 enum err core_emit(struct core_actions *out, struct core_action a) MUST_CHECK;
 enum err core_note(struct core_actions *out, enum note_level level, const char *fmt, ...) PRINTF_LIKE(3, 4) MUST_CHECK;
@@ -53,7 +73,10 @@ enum err endpoints_attached(struct core *c, const struct core_endpoint *e, struc
 enum err endpoints_detached(struct core *c, const char *ident, struct ip addr, struct core_actions *out) MUST_CHECK;
 /* Brings the decoded table in line with the channel for these keys (an owner's floor: all of that owner). *moved: anything changed. */
 enum err endpoints_refresh(struct core *c, const struct crdt_changes *changes, bool *moved) MUST_CHECK;
-enum err endpoints_restore(struct core *c, struct slice value) MUST_CHECK;
+enum err endpoints_resync(struct core *c, bool *moved) MUST_CHECK; /* the same for the whole channel */
+/* ident: the record's key. */
+enum err endpoints_restore(struct core *c, struct slice ident, struct slice value) MUST_CHECK;
+/* Is it the address of another host's container? *holder: whose (of several: the lowest name). */
 bool endpoints_in_use(const struct core *c, uint32_t addr, uint64_t *holder);
 void endpoints_free(struct core *c);
 
@@ -62,7 +85,9 @@ enum err names_put(struct core *c, const char *ident, const char *fqdn, struct i
 /* ident "" or NULL, family 0 and fqdn NULL match any; only our own names. *n: how many. */
 enum err names_delete(struct core *c, const char *ident, const char *fqdn, struct ip addr, size_t *n, struct core_actions *out) MUST_CHECK;
 enum err names_refresh(struct core *c, const struct crdt_changes *changes) MUST_CHECK;
-enum err names_restore(struct core *c, struct slice value) MUST_CHECK;
+enum err names_resync(struct core *c) MUST_CHECK; /* the same for the whole channel */
+enum err names_restore(struct core *c, struct slice subkey, struct slice value) MUST_CHECK;
+bool names_any_of(const struct core *c, uint64_t owner);
 void names_free(struct core *c);
 
 /* paths.c */

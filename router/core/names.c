@@ -1,8 +1,10 @@
 /* Names of containers: which name stands for which address, put by whom.
  *
- * Channel NAMES, key owner(6) ‖ BLAKE2b-128 of the value; value: u8 1 | lv ident | lv name (wire form) | ip. What stands after that is
- * skipped. c->names holds the same decoded, by the same key; the DNS table is filled from it. Our own are stored under name/KEY, so
- * that records added by hand survive a restart of the daemon. */
+ * Channel NAMES, key owner(6) ‖ BLAKE2b-128 of the value's first four fields; value: u8 1 | lv ident | lv name (wire form) | ip. What
+ * stands after that is skipped, so that it can grow. An item whose key is another is ignored: so an owner has one item for what it says,
+ * and taking one away takes away nothing that another says too. c->names holds the same decoded, by the same key; the DNS table is
+ * filled from it. Our own are stored under name/HASH, so that records added by hand survive a restart of the daemon. With names off
+ * (no table) they are kept in c->names, unpublished, so that what is detached meanwhile does not come back later. */
 #include <assert.h>
 #include <sodium.h>
 #include <string.h>
@@ -26,7 +28,8 @@ struct decoded {
 	struct ip addr;
 };
 
-static bool value_decode(struct slice value, struct decoded *d)
+/* *used: bytes of what was understood. */
+static bool value_decode(struct slice value, struct decoded *d, size_t *used)
 {
 	struct rbuf r;
 
@@ -37,11 +40,30 @@ static bool value_decode(struct slice value, struct decoded *d)
 	struct slice ident = rbuf_lv(&r, CORE_IDENT_MAX);
 	struct slice name = rbuf_lv(&r, DNS_NAME_MAX);
 	d->addr = rbuf_ip(&r);
-	if (!rbuf_ok(&r) || d->addr.family == 0 || dns_name_from_wire(name, &d->name) != ERR_OK)
+	*used = value.n - rbuf_left(&r);
+	if (!rbuf_ok(&r) || d->addr.family == 0 || !core_text_ok(ident) || dns_name_from_wire(name, &d->name) != ERR_OK)
 		return false;
 	if (ident.n > 0)
 		memcpy(d->ident, ident.p, ident.n);
 	return true;
+}
+
+static void subkey_of(struct slice value, uint8_t out[SUBKEY_LEN])
+{
+	int bad = crypto_generichash(out, SUBKEY_LEN, value.p, value.n, NULL, 0);
+
+	assert(bad == 0);
+}
+
+static bool item_decode(struct slice subkey, struct slice value, struct decoded *d)
+{
+	uint8_t hash[SUBKEY_LEN];
+	size_t used;
+
+	if (subkey.n != SUBKEY_LEN || !value_decode(value, d, &used))
+		return false;
+	subkey_of(slice_of(value.p, used), hash);
+	return memcmp(hash, subkey.p, SUBKEY_LEN) == 0;
 }
 
 static void record_free(struct name_record *r)
@@ -83,6 +105,14 @@ static void drop(struct core *c, struct slice key)
 	record_free(r);
 }
 
+/* Owners that the mesh does not know (yet, or any more) cannot be reached. */
+static enum err flag_owner(struct core *c, uint64_t owner)
+{
+	const struct peer_state *p = map_get64(c->peers, owner);
+
+	return owner == c->cfg.gossip.self ? ERR_OK : dns_table_set_reachable(c->table, owner, p != NULL && p->reachable);
+}
+
 static enum err take(struct core *c, struct slice key, const struct decoded *d)
 {
 	struct name_record *r = record_new(crdt_owner(key), d);
@@ -95,6 +125,8 @@ static enum err take(struct core *c, struct slice key, const struct decoded *d)
 		return err;
 	}
 	if (c->table != NULL)
+		err = flag_owner(c, r->owner);
+	if (err == ERR_OK && c->table != NULL)
 		err = dns_table_add(c->table, r->owner, r->ident, &d->name, r->addr);
 	if (err == ERR_LIMIT || err == ERR_RANGE)
 		err = ERR_OK; /* another host's oddity: shown in status, not answered */
@@ -107,31 +139,59 @@ static enum err refresh_key(struct core *c, struct slice key)
 {
 	struct crdt_item it;
 	struct decoded d;
-	bool there = crdt_map_get(c->maps[CHANNEL_NAMES], key, &it) && it.live && value_decode(it.value, &d);
+	bool there = crdt_map_get(c->maps[CHANNEL_NAMES], key, &it) && it.live && item_decode(crdt_subkey(key), it.value, &d);
 
-	if (!there) {
+	if (!there)
 		drop(c, key);
-		return ERR_OK;
-	}
-	struct name_record *have = map_get(c->names, key);
-	if (have != NULL) {
-		char text[DNS_NAME_TEXT];
-		if (strcmp(have->ident, d.ident) == 0 && ip_eq(have->addr, d.addr) && strcmp(have->fqdn, dns_name_format(&d.name, text)) == 0)
-			return ERR_OK;
-		drop(c, key);
-	}
-	return take(c, key, &d);
+	else if (map_get(c->names, key) == NULL) /* the key says all that the record does */
+		return take(c, key, &d);
+	return ERR_OK;
 }
 
-static void refresh_owner(struct core *c, uint64_t owner)
+bool names_any_of(const struct core *c, uint64_t owner)
+{
+	struct slice key;
+	void *value;
+
+	for (size_t at = 0; map_next(c->names, &at, &key, &value);)
+		if (crdt_owner(key) == owner)
+			return true;
+	return false;
+}
+
+/* What was dropped without being named, as a floor does: looks at all that we have of the owner (PEER_NONE: of everybody). */
+static enum err drop_forgotten(struct core *c, uint64_t owner)
 {
 	struct crdt_item it;
 	struct slice key;
 	void *value;
 
-	for (size_t at = 0; map_next(c->names, &at, &key, &value);)
-		if (crdt_owner(key) == owner && (!crdt_map_get(c->maps[CHANNEL_NAMES], key, &it) || !it.live))
+	for (size_t at = 0; map_next(c->names, &at, &key, &value);) {
+		if ((owner != PEER_NONE && crdt_owner(key) != owner) || (c->table == NULL && crdt_owner(key) == c->cfg.gossip.self))
+			continue;
+		if (!crdt_map_get(c->maps[CHANNEL_NAMES], key, &it) || !it.live)
 			drop(c, key);
+	}
+	/* The table need not remember of an owner without names that it is away. */
+	if (c->table != NULL && owner != PEER_NONE && map_get64(c->peers, owner) == NULL && !names_any_of(c, owner))
+		return dns_table_set_reachable(c->table, owner, true);
+	return ERR_OK;
+}
+
+enum err names_resync(struct core *c)
+{
+	struct crdt_item it;
+	struct slice after = { NULL, 0 };
+
+	if (c->table == NULL)
+		return ERR_OK;
+	enum err err = drop_forgotten(c, PEER_NONE);
+	while (err == ERR_OK && crdt_map_next(c->maps[CHANNEL_NAMES], after, &it)) {
+		after = it.key;
+		if (!crdt_is_floor(&it))
+			err = refresh_key(c, it.key);
+	}
+	return err;
 }
 
 enum err names_refresh(struct core *c, const struct crdt_changes *changes)
@@ -140,20 +200,13 @@ enum err names_refresh(struct core *c, const struct crdt_changes *changes)
 		struct slice key = changes->keys[i];
 		enum err err = ERR_OK;
 		if (crdt_subkey(key).n == 0)
-			refresh_owner(c, crdt_owner(key));
+			err = drop_forgotten(c, crdt_owner(key));
 		else
 			err = refresh_key(c, key);
 		if (err != ERR_OK)
 			return err;
 	}
 	return ERR_OK;
-}
-
-static void subkey_of(struct slice value, uint8_t out[SUBKEY_LEN])
-{
-	int bad = crypto_generichash(out, SUBKEY_LEN, value.p, value.n, NULL, 0);
-
-	assert(bad == 0);
 }
 
 /* Puts or deletes under the subkey and brings everything in line. */
@@ -187,8 +240,8 @@ enum err names_put(struct core *c, const char *ident, const char *fqdn, struct i
 	err = dns_name_check(fqdn, &domain, &name, note);
 	if (err != ERR_OK)
 		return err;
-	if (addr.family == 0 || strlen(ident) > CORE_IDENT_MAX)
-		return err_note(note, ERR_RANGE, "a name needs an address and a container id of at most %d bytes", CORE_IDENT_MAX);
+	if (addr.family == 0 || strlen(ident) > CORE_IDENT_MAX || !core_text_ok(slice_str(ident)))
+		return err_note(note, ERR_RANGE, "a name needs an address and a container id of at most %d bytes of plain text", CORE_IDENT_MAX);
 	wbuf_fixed(&w, bytes, sizeof(bytes));
 	value_encode(&w, ident, &name, addr);
 	err = wbuf_end(&w);
@@ -219,11 +272,9 @@ enum err names_delete(struct core *c, const char *ident, const char *fqdn, struc
 	void *value;
 
 	*n = 0;
-	if (c->table == NULL)
-		return ERR_OK;
 	if (fqdn != NULL && fqdn[0] != '\0') {
-		enum err err = dns_name_parse(c->domain, &domain);
-		assert(err == ERR_OK);
+		if (dns_name_parse(c->domain, &domain) != ERR_OK) /* looked at by core_new only while names are on */
+			return ERR_OK;
 		if (dns_name_check(fqdn, &domain, &name, NULL) != ERR_OK)
 			return ERR_OK; /* no such name can be here */
 		want = &name;
@@ -243,6 +294,7 @@ enum err names_delete(struct core *c, const char *ident, const char *fqdn, struc
 	for (size_t i = 0; i < *n; i++) {
 		struct slice sub = crdt_subkey(found[i]);
 		enum err err = change(c, sub, (struct slice){ NULL, 0 }, out);
+		drop(c, found[i]); /* one that was never published */
 		if (err == ERR_OK)
 			err = core_unpersist(out, "name/", sub);
 		if (err != ERR_OK)
@@ -251,23 +303,27 @@ enum err names_delete(struct core *c, const char *ident, const char *fqdn, struc
 	return ERR_OK;
 }
 
-enum err names_restore(struct core *c, struct slice value)
+enum err names_restore(struct core *c, struct slice subkey, struct slice value)
 {
 	struct decoded d;
-	uint8_t subkey[SUBKEY_LEN];
+	uint8_t key[6 + SUBKEY_LEN];
 	struct arena *arena;
 	struct core_actions none;
+	struct wbuf w;
 
-	if (c->table == NULL)
-		return ERR_OK; /* kept on disk for when names are on again */
-	if (!value_decode(value, &d))
+	if (!item_decode(subkey, value, &d))
 		return ERR_MALFORMED;
+	if (c->table == NULL) {
+		wbuf_fixed(&w, key, sizeof(key));
+		wbuf_u48(&w, c->cfg.gossip.self);
+		wbuf_bytes(&w, subkey.p, subkey.n);
+		return map_get(c->names, wbuf_slice(&w)) != NULL ? ERR_OK : take(c, wbuf_slice(&w), &d);
+	}
 	arena = arena_new();
 	if (arena == NULL)
 		return ERR_NOMEM;
 	core_actions_init(&none, arena); /* before core_start nothing is spread */
-	subkey_of(value, subkey);
-	enum err err = change(c, slice_of(subkey, sizeof(subkey)), value, &none);
+	enum err err = change(c, subkey, value, &none);
 	arena_free(arena);
 	return err;
 }

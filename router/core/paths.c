@@ -6,10 +6,12 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "router/core/encap.h"
 #include "router/core/internal.h"
 
 enum offer_type { OFFER_VXLAN = 1, OFFER_USERSPACE = 2, OFFER_PASSWORD = 3, OFFER_RANGE = 4 };
-enum { VXLAN_OVERHEAD_V4 = 50, VXLAN_OVERHEAD_V6 = 70, OFFER_FIELDS_MAX = 32, OFFER_FIELD_MAX = 64 };
+/* VXLAN over IPv4 with its inner Ethernet header (RFC 7348); an IPv6 underlay costs 20 more on either path. */
+enum { VXLAN_OVERHEAD = 50, IPV6_MORE = 20, OFFER_FIELDS_MAX = 32, OFFER_FIELD_MAX = 64 };
 
 static void field_u16(struct wbuf *w, enum offer_type type, uint16_t v)
 {
@@ -56,6 +58,8 @@ void path_offer_decode(struct slice extra, struct path_offer *out)
 		} else if (type == OFFER_RANGE) {
 			o.range.addr = rbuf_ip(&f);
 			o.range.len = rbuf_u8(&f);
+			if (o.range.addr.family != 4 || o.range.len > 32)
+				rbuf_fail(&f);
 		}
 		if (!rbuf_ok(&f))
 			rbuf_fail(&r);
@@ -137,8 +141,9 @@ static enum err refresh(struct core *c, struct peer_state *p, const struct peer_
 	enum err err = ERR_OK;
 
 	path_offer_decode(info->extra, &p->offer);
-	if (reachable != p->reachable) {
+	if (reachable != p->reachable || info->uid != p->uid) { /* a new run may have other addresses */
 		p->reachable = reachable;
+		p->uid = info->uid;
 		*moved = true;
 	}
 	if (c->table != NULL)
@@ -166,8 +171,9 @@ static enum err refresh(struct core *c, struct peer_state *p, const struct peer_
 	return err;
 }
 
-/* A peer that was forgotten as a whole is no longer known to the mesh. */
-static void drop_unknown(struct core *c, bool *moved)
+/* A peer that was forgotten as a whole is no longer known to the mesh. Names it may still have are not to be answered, and where it has none
+ * the table forgets it too. */
+static enum err drop_unknown(struct core *c, bool *moved)
 {
 	struct slice key;
 	struct peer_info info;
@@ -175,11 +181,18 @@ static void drop_unknown(struct core *c, bool *moved)
 
 	for (size_t at = 0; map_next(c->peers, &at, &key, &value);) {
 		const struct peer_state *p = value;
-		if (!gossip_peer(c->gossip, p->name, &info)) {
-			mem_free(map_del(c->peers, key));
-			*moved = true;
+		uint64_t name = p->name;
+		if (gossip_peer(c->gossip, name, &info))
+			continue;
+		if (c->table != NULL) {
+			enum err err = dns_table_set_reachable(c->table, name, !names_any_of(c, name));
+			if (err != ERR_OK)
+				return err;
 		}
+		mem_free(map_del(c->peers, key));
+		*moved = true;
 	}
+	return ERR_OK;
 }
 
 enum err paths_refresh(struct core *c, struct core_actions *out, bool *moved)
@@ -197,8 +210,7 @@ enum err paths_refresh(struct core *c, struct core_actions *out, bool *moved)
 		if (err != ERR_OK)
 			return err;
 	}
-	drop_unknown(c, moved);
-	return ERR_OK;
+	return drop_unknown(c, moved);
 }
 
 void paths_free(struct core *c)
@@ -223,8 +235,20 @@ bool core_path(const struct core *c, uint64_t peer, struct path_view *out)
 	*out = p->path;
 	if (c->cfg.underlay_mtu != NULL && p->path.local.family != 0) {
 		uint32_t mtu = c->cfg.underlay_mtu(c->cfg.ctx, p->path.local);
-		uint32_t overhead = p->path.underlay.family == 6 ? VXLAN_OVERHEAD_V6 : VXLAN_OVERHEAD_V4;
+		uint32_t overhead = p->path.path == PATH_USERSPACE ? ENCAP_OVERHEAD : VXLAN_OVERHEAD;
+		if (p->path.underlay.family == 6)
+			overhead += IPV6_MORE;
 		out->mtu = mtu > overhead ? mtu - overhead : 0;
 	}
+	return true;
+}
+
+bool core_hop(const struct core *c, uint64_t peer, struct path_hop *out)
+{
+	const struct peer_state *p = map_get64(c->peers, peer);
+
+	if (p == NULL)
+		return false;
+	*out = (struct path_hop){ .path = p->path.path, .underlay = p->path.underlay, .userspace_port = p->path.userspace_port };
 	return true;
 }
