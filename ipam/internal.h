@@ -35,7 +35,7 @@ struct pending {
 	enum pending_kind kind;
 	char *ident;
 	struct prefix subnet; /* CLAIM: the address and its subnet's length */
-	bool wait;
+	bool wait, in_use;
 	char reason[REASON_MAX];
 };
 
@@ -159,7 +159,8 @@ enum err own_store_doubt(struct ipam *i) MUST_CHECK;
 enum err own_load_doubt(struct ipam *i, struct slice value) MUST_CHECK;
 enum err own_certain(struct ipam *i) MUST_CHECK;      /* nothing was forgotten: we are not recovering, if we ever were */
 enum err own_merge(struct ipam *i, const struct ipam_message *m) MUST_CHECK; /* the items of a message */
-bool own_accepts_claim(const struct ipam *i, uint32_t addr); /* ours, or ours as far as the others say */
+/* Ours; or ours as far as the others say, and in use by a container that was there before us. */
+bool own_accepts_claim(const struct ipam *i, uint32_t addr, bool in_use);
 bool ring_exists(const struct ipam *i);
 /* Some tokens are there, others may arrive any moment, our own among them. */
 bool ring_learning(const struct ipam *i);

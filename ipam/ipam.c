@@ -201,6 +201,8 @@ static enum err rewrite(struct ipam *i)
 		e = own_store_doubt(i);
 	if (e == ERR_OK)
 		e = agree_store(i);
+	if (e == ERR_OK)
+		e = usage_scan(i);
 	if (e == ERR_OK) {
 		i->paxos_published = false;
 		i->rewrite = false;
@@ -316,6 +318,8 @@ static enum err news(struct ipam *i, const struct ipam_event *ev)
 		break; /* agree() looks at all of it */
 	case IPAM_MAP_USAGE:
 		e = usage_news(i, ev->changes);
+		if (e != ERR_OK)
+			i->rewrite = true; /* which includes reading all of it again */
 		ask_news(i, false);
 		break;
 	}
@@ -419,6 +423,8 @@ enum err ipam_step(struct ipam *i, const struct ipam_event *ev, struct ipam_acti
 		e = rewrite(i);
 	if (e == ERR_OK)
 		e = handle(i, ev);
+	else if (ev->kind == IPAM_NEWS)
+		i->rewrite = i->ring_dirty = true; /* the maps have changed all the same */
 	/* What was taken in stays taken in: that it cannot go forward now is not the event's failure. */
 	i->failed = e != ERR_OK ? e == ERR_NOMEM : settle(i) != ERR_OK;
 	i->out = NULL;

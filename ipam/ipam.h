@@ -87,7 +87,7 @@ struct ipam_event {
 	struct slice payload;  /* MESSAGE */
 	enum { IPAM_MAP_RING, IPAM_MAP_PAXOS, IPAM_MAP_USAGE } map; /* NEWS */
 	const struct crdt_changes *changes;                          /* NEWS */
-	bool on;               /* SUSPEND */
+	bool on;               /* SUSPEND. CLAIM: a container uses the address already (found at the start): taken at once also while recovering */
 	bool wait;             /* CLAIM: false = answer an error rather than wait */
 };
 
@@ -134,6 +134,8 @@ void ipam_free(struct ipam *i);
 enum err ipam_restore(struct ipam *i, struct slice key, struct slice value, struct err_note *note) MUST_CHECK;
 /* How many hosts are expected to take part in the first agreement when --ipalloc-init does not say: targets that are not us, plus one. */
 void ipam_set_expected(struct ipam *i, size_t n);
+/* The actions are to be carried out also after an error. ERR_NOMEM: a request was not taken and gets no answer, a message counts as
+ * lost; everything else is made good by itself. ERR_DUPLICATE: a pending request has this number. */
 enum err ipam_step(struct ipam *i, const struct ipam_event *ev, struct ipam_actions *out) MUST_CHECK;
 uint64_t ipam_deadline_ms(const struct ipam *i);
 

@@ -220,7 +220,7 @@ enum err own_merge(struct ipam *i, const struct ipam_message *m)
 	return e != ERR_OK ? e : f;
 }
 
-bool own_accepts_claim(const struct ipam *i, uint32_t addr)
+bool own_accepts_claim(const struct ipam *i, uint32_t addr, bool in_use)
 {
-	return ranges_has(&i->space.mine, addr) || (i->recovering && ranges_has(&i->doubt, addr));
+	return ranges_has(&i->space.mine, addr) || (in_use && i->recovering && ranges_has(&i->doubt, addr));
 }

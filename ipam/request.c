@@ -210,6 +210,7 @@ enum err request_add(struct ipam *i, const struct ipam_event *ev)
 	p->kind = kind;
 	p->subnet = subnet;
 	p->wait = ev->wait;
+	p->in_use = ev->on;
 	line_format(p->reason, sizeof p->reason, "not tried yet");
 	i->pending[i->n_pending++] = p;
 	return ERR_OK;
@@ -235,7 +236,7 @@ static struct prefix lease_prefix(const struct lease *l)
 	return (struct prefix){ ip_v4(l->addr), l->len };
 }
 
-/* What keeps every request waiting; false: nothing does. */
+/* What keeps every request waiting; false: nothing does. Asked once for all of them. */
 static bool blocked(const struct ipam *i, char reason[REASON_MAX])
 {
 	if (i->suspended)
@@ -278,7 +279,7 @@ static void waiting_text(const struct ipam *i, const struct ask *a, char reason[
 }
 
 /* Each try_* answers pending[n] (and then *done) or leaves the reason why not. */
-static enum err try_allocate(struct ipam *i, size_t n, bool *done)
+static enum err try_allocate(struct ipam *i, size_t n, const char *block, bool *done)
 {
 	struct pending *p = i->pending[n];
 	const struct lease *l = lease_in(i, p->ident, p->subnet);
@@ -293,7 +294,7 @@ static enum err try_allocate(struct ipam *i, size_t n, bool *done)
 	space_leases_of(&i->space, p->ident, &has);
 	if (has >= IPAM_PER_IDENT_MAX || i->space.n_leases >= IPAM_LEASES_MAX)
 		return answer(i, n, ERR_LIMIT, no_prefix, has >= IPAM_PER_IDENT_MAX ? "the container has too many addresses" : "this host has too many addresses");
-	if (!blocked(i, p->reason)) {
+	if (!block) {
 		if (lowest(i, p->subnet, &addr)) {
 			enum err e = lease_take(i, p->ident, addr, p->subnet.len);
 			return e == ERR_OK ? answer(i, n, ERR_OK, (struct prefix){ ip_v4(addr), p->subnet.len }, NULL) : e;
@@ -310,6 +311,8 @@ static enum err try_allocate(struct ipam *i, size_t n, bool *done)
 			waiting_text(i, a, p->reason);
 		else
 			line_format(p->reason, sizeof p->reason, "asking another host for space");
+	} else {
+		line_format(p->reason, sizeof p->reason, "%s", block);
 	}
 	*done = false;
 	return ERR_OK;
@@ -378,7 +381,7 @@ static enum err claim_elsewhere(struct ipam *i, size_t n, uint64_t owner, bool *
 	return ERR_OK;
 }
 
-static enum err try_claim(struct ipam *i, size_t n, bool *done)
+static enum err try_claim(struct ipam *i, size_t n, const char *block, bool *done)
 {
 	struct pending *p = i->pending[n];
 	uint32_t addr = ip_to_v4(p->subnet.addr);
@@ -395,33 +398,37 @@ static enum err try_claim(struct ipam *i, size_t n, bool *done)
 		return answer(i, n, ERR_STATE, no_prefix, "this host has handed over its addresses");
 	if (!in_universe(i, addr))
 		return claim_here(i, n);
-	char reason[REASON_MAX];
-	if (blocked(i, reason))
-		return claim_wait(i, n, ERR_AGAIN, reason, done);
-	if (own_accepts_claim(i, addr))
+	if (block)
+		return claim_wait(i, n, ERR_AGAIN, block, done);
+	if (own_accepts_claim(i, addr, p->in_use))
 		return claim_here(i, n);
 	return claim_elsewhere(i, n, ring_owner(i->cfg.ring, i->cfg.universe, addr), done);
 }
 
-static enum err try_prime(struct ipam *i, size_t n, bool *done)
+static enum err try_prime(struct ipam *i, size_t n, const char *block, bool *done)
 {
 	*done = ring_exists(i);
 	if (*done)
 		return answer(i, n, ERR_OK, no_prefix, NULL);
-	(void)blocked(i, i->pending[n]->reason);
+	line_format(i->pending[n]->reason, REASON_MAX, "%s", block ? block : "");
 	return ERR_OK;
 }
 
 /* Primes, then claims, then allocates: whoever wants one address in particular comes before who takes any. */
 enum err request_retry(struct ipam *i)
 {
+	static enum err (*const try_one[])(struct ipam *, size_t, const char *, bool *) = {
+		[PENDING_PRIME] = try_prime, [PENDING_CLAIM] = try_claim, [PENDING_ALLOCATE] = try_allocate
+	};
 	enum err e = ERR_OK;
+	char reason[REASON_MAX];
+	const char *block = blocked(i, reason) ? reason : NULL;
 	ask_unmark(i);
 	for (int kind = PENDING_PRIME; kind <= PENDING_ALLOCATE && e == ERR_OK; kind++) {
 		for (size_t n = 0; n < i->n_pending && e == ERR_OK;) {
 			bool done = false;
 			if ((int)i->pending[n]->kind == kind)
-				e = kind == PENDING_PRIME ? try_prime(i, n, &done) : kind == PENDING_CLAIM ? try_claim(i, n, &done) : try_allocate(i, n, &done);
+				e = try_one[kind](i, n, block, &done);
 			if (!done)
 				n++;
 		}

@@ -217,6 +217,12 @@ void space_unhold_all(struct space *s, uint64_t peer)
 			hold_remove(s, i - 1);
 }
 
+void space_unhold_every(struct space *s)
+{
+	while (s->n_holds > 0)
+		hold_remove(s, s->n_holds - 1);
+}
+
 /* --- free space --- */
 
 uint64_t space_free_in(const struct space *s, struct range4 r)

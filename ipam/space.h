@@ -47,6 +47,7 @@ void space_release(struct space *s, struct lease *l); /* frees l */
 enum err space_hold(struct space *s, uint32_t addr, uint64_t peer) MUST_CHECK; /* again: ERR_OK */
 void space_unhold(struct space *s, uint32_t addr, uint64_t peer);
 void space_unhold_all(struct space *s, uint64_t peer);
+void space_unhold_every(struct space *s);
 /* Who holds it; PEER_NONE: nobody. */
 uint64_t space_holder(const struct space *s, uint32_t addr);
 

@@ -217,6 +217,8 @@ static enum err scan(struct ipam *i, uint64_t peer)
 
 enum err usage_scan(struct ipam *i)
 {
+	space_unhold_every(&i->space);
+	i->usage_dirty = i->freed = true;
 	return scan(i, PEER_NONE);
 }
 

@@ -1,7 +1,8 @@
 /* Many hosts, every kind of misfortune, all from one seed: see model.h. */
 #include "model.h"
 
-#define HISTORIES 2000
+#define HISTORIES      2000
+#define POOR_HISTORIES 200
 
 static struct prefix some_subnet(struct model *m)
 {
@@ -43,17 +44,19 @@ static void restart(struct model *m, size_t at, bool disk_lost)
 	if (disk_lost)
 		disk_wipe(h);
 	host_up(m, at);
+	/* What is in use first, before anybody gets something new. */
 	for (size_t n = 0; n < IDENTS_MAX && h->up; n++) {
 		struct container *c = &h->c[n];
 		c->lost |= c->want == HAS && disk_lost;
-		if (c->lost) {
-			c->request = ++m->next_request;
-			/* Until it is answered the container goes on using the address, and so it stays HAS. */
-			model_step(m, at, &(struct ipam_event){ .kind = IPAM_CLAIM, .request = c->request, .ident = ident_of(n), .subnet = c->addr, .wait = true });
-		} else if (c->want == WANTS) {
-			user_ask(m, at, n);
-		}
+		if (!c->lost)
+			continue;
+		c->request = ++m->next_request;
+		/* Until it is answered the container goes on using the address, and so it stays HAS. */
+		model_step(m, at, &(struct ipam_event){ .kind = IPAM_CLAIM, .request = c->request, .ident = ident_of(n), .subnet = c->addr, .wait = true, .on = true });
 	}
+	for (size_t n = 0; n < IDENTS_MAX && h->up; n++)
+		if (h->c[n].want == WANTS)
+			user_ask(m, at, n);
 	if (h->up)
 		model_topology(m);
 }
@@ -142,10 +145,19 @@ static void act(struct model *m, struct plan *p)
 	}
 }
 
+static bool somebody_waits(const struct model *m)
+{
+	for (size_t k = 0; k < m->n; k++)
+		for (size_t n = 0; n < IDENTS_MAX && !m->h[k].dead; n++)
+			if (m->h[k].c[n].want == WANTS || m->h[k].c[n].lost)
+				return true;
+	return false;
+}
+
 /* All is well again: in the end whoever waits gets an address, everybody agrees, and the ring is whole. */
 static void settle_down(struct model *m, struct plan *p)
 {
-	m->loss_ppm = m->crash_ppm = m->repeat_ppm = 0;
+	m->loss_ppm = m->crash_ppm = m->repeat_ppm = m->oom_ppm = 0;
 	heal(m);
 	for (size_t k = 0; k < m->n; k++)
 		if (!m->h[k].up && !m->h[k].dead)
@@ -160,13 +172,17 @@ static void settle_down(struct model *m, struct plan *p)
 	}
 	model_run(m, m->now + 3000);
 	/* A small subnet may be full: its containers go, and those that wait for it get their turn. */
-	for (int round = 0; round < 8; round++) {
+	for (int round = 0; round < 8 && somebody_waits(m); round++) {
 		for (size_t k = 0; k < m->n; k++)
 			for (size_t n = 0; n < IDENTS_MAX; n++)
 				if (m->h[k].c[n].want == HAS && !m->h[k].c[n].lost)
 					user_free(m, k, n);
 		model_run(m, m->now + 4000);
 	}
+	new_links(m);
+	model_run(m, m->now + 1500);
+	new_links(m);
+	model_run(m, m->now + 500);
 	for (size_t k = 0; k < m->n; k++) {
 		struct host *h = &m->h[k];
 		if (h->dead)
@@ -203,11 +219,31 @@ static void settle_down(struct model *m, struct plan *p)
 		check_owners(m);
 }
 
+/* Whoever is started again from its disk knows what it knew. */
+static void as_on_disk(struct model *m)
+{
+	for (size_t k = 0; k < m->n; k++) {
+		struct host *h = &m->h[k];
+		if (h->dead)
+			continue;
+		struct slice all = { NULL, 0 };
+		struct fingerprint ring = crdt_map_fingerprint(h->maps[0], all, all);
+		size_t leases = ipam_active(h->ipam);
+		struct ipam_view before, after;
+		ipam_view(h->ipam, &before);
+		host_down(m, k);
+		host_up(m, k);
+		ipam_view(h->ipam, &after);
+		MODEL_CHECK(m, fingerprint_eq(crdt_map_fingerprint(h->maps[0], all, all), ring));
+		MODEL_CHECK(m, ipam_active(h->ipam) == leases && after.owned == before.owned);
+	}
+}
+
 struct sums {
-	size_t steps, crashes, given, messages;
+	size_t steps, crashes, failures, given, messages;
 };
 
-static void history(uint64_t seed, bool break_persist, struct sums *sums)
+static void history(uint64_t seed, bool break_persist, uint32_t oom_ppm, struct sums *sums)
 {
 	struct model m;
 	struct rng r;
@@ -222,6 +258,7 @@ static void history(uint64_t seed, bool break_persist, struct sums *sums)
 	m.delay_ms = rng_between(&r, 1, 200);
 	m.crash_ppm = p.crashes ? (uint32_t)rng_below(&r, 10000) : 0;
 	m.break_persist = break_persist;
+	m.oom_ppm = oom_ppm;
 	if (rng_chance(&r, 300000) && m.n > 2) {
 		m.h[0].init = IPAM_OBSERVER;
 		m.consensus = m.n - 1;
@@ -232,8 +269,10 @@ static void history(uint64_t seed, bool break_persist, struct sums *sums)
 		act(&m, &p);
 	}
 	settle_down(&m, &p);
+	as_on_disk(&m);
 	sums->steps += m.steps;
 	sums->crashes += m.crashes;
+	sums->failures += m.failures;
 	sums->given += m.addresses_given;
 	sums->messages += m.messages;
 	model_end(&m);
@@ -247,13 +286,27 @@ static void histories(void **state)
 	size_t count = n ? strtoul(n, NULL, 0) : HISTORIES;
 	struct sums s = { 0 };
 	for (size_t k = 0; k < count; k++)
-		history(seed + k, getenv("WEFT_BREAK_PERSIST") != NULL, &s);
+		history(seed + k, getenv("WEFT_BREAK_PERSIST") != NULL, 0, &s);
 	printf("%zu histories: %zu steps, %zu crashes, %zu addresses given, %zu messages\n", count, s.steps, s.crashes, s.given, s.messages);
 	assert_true(s.given > count);
 }
 
+/* The same while memory runs out at any allocation, once or for the rest of a step. */
+static void histories_without_memory(void **state)
+{
+	(void)state;
+	uint64_t seed = test_seed("histories_without_memory");
+	struct sums s = { 0 };
+	long before = mem_live();
+	for (size_t k = 0; k < POOR_HISTORIES; k++)
+		history(seed + k, false, 100000, &s);
+	printf("%d histories: %zu steps, %zu of them refused, %zu crashes, %zu addresses given\n", POOR_HISTORIES, s.steps, s.failures, s.crashes, s.given);
+	assert_true(s.failures > POOR_HISTORIES);
+	assert_int_equal(mem_live(), before);
+}
+
 int main(void)
 {
-	const struct CMUnitTest tests[] = { cmocka_unit_test(histories) };
+	const struct CMUnitTest tests[] = { cmocka_unit_test(histories), cmocka_unit_test(histories_without_memory) };
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -77,14 +77,14 @@ struct model {
 	struct host h[HOSTS_MAX];
 	struct heap queue;
 	struct arena *arena;
-	uint32_t loss_ppm, repeat_ppm, crash_ppm;
+	uint32_t loss_ppm, repeat_ppm, crash_ppm, oom_ppm;
 	uint64_t delay_ms;
 	uint64_t next_copy_ms, copy_ms;
 	uint64_t seeds[HOSTS_MAX];
 	size_t n_seeds;
 	bool in_doubt;        /* a range may be in two hands by their rings, unused: after a takeover or the loss of a disk */
 	bool break_persist;   /* records are forgotten by a crash: to see the model notice */
-	size_t steps, crashes, grants, addresses_given, messages;
+	size_t steps, crashes, failures, addresses_given, messages;
 	int verbose;
 };
 
@@ -234,6 +234,15 @@ static inline void net_copy_all(struct model *m, size_t from, size_t to)
 	}
 }
 
+/* New links compare what both ends have. */
+static inline void new_links(struct model *m)
+{
+	for (size_t k = 0; k < m->n; k++)
+		for (size_t o = 0; o < m->n; o++)
+			if (k != o && model_connected(m, k, o))
+				net_copy_all(m, k, o);
+}
+
 /* --- invariants --- */
 
 /* No address is with two live containers, nor leased by two hosts. */
@@ -292,7 +301,7 @@ static inline void check_owners(struct model *m)
 static inline void check_all(struct model *m)
 {
 	check_addresses(m);
-	if (!m->in_doubt && m->n_seeds == 0 && m->steps % 16 == 0)
+	if (!m->in_doubt && m->n_seeds == 0 && m->steps % 64 == 0)
 		check_owners(m);
 }
 
@@ -419,8 +428,14 @@ static inline void model_step(struct model *m, size_t at, const struct ipam_even
 	struct arena *arena = m->arena;
 	ev.now_ms = m->now;
 	ipam_actions_init(&out, arena);
-	assert_int_equal(ipam_step(h->ipam, &ev, &out), ERR_OK);
+	enum err e;
+	if (rng_chance(&m->rng, m->oom_ppm))
+		mem_fail_at(rng_between(&m->rng, 1, 60), rng_chance(&m->rng, 500000));
+	e = ipam_step(h->ipam, &ev, &out);
+	mem_fail_at(0, false);
 	m->steps++;
+	m->failures += e != ERR_OK;
+	MODEL_CHECK(m, e == ERR_OK || (e == ERR_NOMEM && m->oom_ppm > 0));
 	bool crash = rng_chance(&m->rng, m->crash_ppm);
 	/* n + 1 choices: before anything, or after so many of the actions. */
 	size_t keep = crash ? (size_t)rng_below(&m->rng, out.n + 2) : out.n + 1;
@@ -435,6 +450,9 @@ static inline void model_step(struct model *m, size_t at, const struct ipam_even
 		host_down(m, at);
 	}
 	check_all(m);
+	/* Requests that were not taken are made again, as a client would. */
+	if (e != ERR_OK && h->up && ev.kind != IPAM_MESSAGE && ev.kind != IPAM_NEWS && ev.kind != IPAM_TICK)
+		model_step(m, at, given);
 }
 
 /* --- time --- */

@@ -8,15 +8,6 @@ static struct prefix prefix(const char *text)
 	return p;
 }
 
-/* New links compare what both ends have. */
-static void new_links(struct model *m)
-{
-	for (size_t k = 0; k < m->n; k++)
-		for (size_t o = 0; o < m->n; o++)
-			if (k != o && model_connected(m, k, o))
-				net_copy_all(m, k, o);
-}
-
 static void start(struct model *m, size_t n, uint8_t len)
 {
 	model_init(m, 7, n, len);
@@ -562,7 +553,10 @@ static void restart_without_state(void **state)
 	model_run(&m, m.now + 1000);
 	expect_text(status(&m, 0), "waiting to hear from b(0a:00:00:00:01:01), unreachable");
 	/* Its containers have their addresses at once; nobody gets a new one of its own space, but c gives some. */
-	expect_direct(&m, 0, (struct ipam_event){ .kind = IPAM_CLAIM, .ident = "c00", .subnet = m.h[0].c[0].addr }, ERR_OK, "");
+	struct ipam_event claim = { .kind = IPAM_CLAIM, .ident = "c00", .subnet = m.h[0].c[0].addr };
+	expect_direct(&m, 0, claim, ERR_AGAIN, "is ours only when all the other hosts were heard");
+	claim.on = true;
+	expect_direct(&m, 0, claim, ERR_OK, "");
 	assert_string_equal(ipam_holder(m.h[0].ipam, mine), "c00");
 	user_allocate(&m, 0, 1, (struct prefix){ 0 });
 	model_run(&m, m.now + 100);
