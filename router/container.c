@@ -228,7 +228,7 @@ static int host_up(struct kernel *k, int index, int bridge, const struct contain
 	}
 	if (result == 0) {
 		const struct ndmsg head = {
-			.ndm_family = AF_BRIDGE, .ndm_ifindex = index, .ndm_state = NUD_NOARP | NUD_REACHABLE, .ndm_flags = NTF_MASTER
+			.ndm_family = AF_BRIDGE, .ndm_ifindex = index, .ndm_state = NUD_NOARP | NUD_REACHABLE, .ndm_flags = NTF_MASTER | NTF_STICKY
 		};
 		netlink_req(&r, RTM_NEWNEIGH, NLM_F_CREATE | NLM_F_REPLACE, &head, sizeof head);
 		netlink_put(&r, NDA_LLADDR, mac.b, 6);

@@ -383,7 +383,8 @@ enum err link_tap(struct kernel *k, unsigned mtu, struct err_note *note)
 	return result ? netlink_error(k->nl, result, note, "set up the TAP device %s", k->name[TAP]) : ERR_OK;
 }
 
-/* One forwarding entry: of the bridge (NTF_MASTER, static) or of the VXLAN device (NTF_SELF, with the host it leads to). */
+/* One forwarding entry: of the bridge (NTF_MASTER, static and sticky: without the latter a frame from a container that claims the MAC
+ * would move even a static entry to its port) or of the VXLAN device (NTF_SELF, with the host it leads to). */
 static int fdb_change(struct kernel *k, bool add, enum device d, uint8_t of, struct mac mac, struct ip underlay)
 {
 	int result = -ENODEV;
@@ -396,7 +397,7 @@ static int fdb_change(struct kernel *k, bool add, enum device d, uint8_t of, str
 			.ndm_family = AF_BRIDGE,
 			.ndm_ifindex = index,
 			.ndm_state = (uint16_t)(of == NTF_SELF ? NUD_NOARP | NUD_PERMANENT : NUD_NOARP | NUD_REACHABLE),
-			.ndm_flags = of,
+			.ndm_flags = (uint8_t)(of == NTF_SELF ? NTF_SELF : of | NTF_STICKY),
 		};
 		struct netlink_req r;
 		netlink_req(&r, add ? RTM_NEWNEIGH : RTM_DELNEIGH, add ? NLM_F_CREATE | NLM_F_REPLACE : 0, &head, sizeof head);
