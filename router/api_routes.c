@@ -457,24 +457,42 @@ static void get_dns_address(struct api_request *q)
 
 /* --- containers ------------------------------------------------------------------------------------------------------------------------------ */
 
-static bool named(const struct api_request *q, const json_t *container)
+static json_t *container_called(const json_t *list, const char *want)
 {
-	const char *want, *id = json_string_value(json_object_get(container, "id"));
+	json_t *c;
+	size_t i;
 
-	for (size_t i = 0; (want = api_param(q, "container", i)) != NULL; i++)
+	json_array_foreach(list, i, c)
+	{
+		const char *id = json_string_value(json_object_get(c, "id"));
 		if (id != NULL && strcmp(id, want) == 0)
-			return true;
-	return false;
+			return c;
+	}
+	return NULL;
 }
 
 static void get_ps(struct api_request *q)
 {
-	json_t *doc = status_doc(q->router, STATUS_PS), *list = json_object_get(doc, "containers");
+	json_t *doc = status_doc(q->router, STATUS_PS), *chosen = json_array();
+	const char *want;
 
-	if (api_param(q, "container", 0) != NULL)
-		for (size_t i = json_array_size(list); i-- > 0;)
-			if (!named(q, json_array_get(list, i)))
-				(void)json_array_remove(list, i);
+	for (size_t i = 0; (want = api_param(q, "container", i)) != NULL; i++) {
+		json_t *c = container_called(json_object_get(doc, "containers"), want);
+		if (c == NULL) {
+			struct err_note note = { "" };
+			enum err err = err_note(&note, ERR_NOT_FOUND, "%.128s is not attached; 'weft ps' lists what is", want);
+			json_decref(chosen);
+			json_decref(doc);
+			api_answer_err(q, err, note.text);
+			return;
+		}
+		(void)json_array_append(chosen, c);
+	}
+	if (json_array_size(chosen) > 0) {
+		(void)json_object_set(doc, "containers", chosen);
+		(void)json_object_del(doc, "host");
+	}
+	json_decref(chosen);
 	answer_doc(q, STATUS_PS, doc);
 }
 

@@ -8,6 +8,7 @@
 
 #include "base/mem.h"
 #include "router/dns_server.h"
+#include "router/link.h"
 
 enum { TEXT_SAFE_MAX = 1024 };
 
@@ -608,6 +609,19 @@ static json_t *local_endpoints(struct maker *m)
 	return list;
 }
 
+/* What the host itself has on the network: its bridge. */
+static json_t *host_endpoint(struct maker *m)
+{
+	char mac[MAC_TEXT];
+	json_t *o = json_object();
+
+	put(m, o, "id", json_string(STATUS_HOST_ID));
+	put(m, o, "mac", json_string(mac_format(link_peer_mac(core_cfg(m->core)->gossip.self), mac)));
+	put(m, o, "addresses", json_array());
+	put(m, o, "network", json_string(CORE_NETWORK_DEFAULT));
+	return o;
+}
+
 static json_t *remote_endpoints(struct maker *m)
 {
 	const struct core_endpoint *e;
@@ -655,6 +669,7 @@ json_t *status_doc(const struct router *r, enum status_part part)
 		break;
 	case STATUS_PS:
 		doc = list_doc(&m, "containers", local_endpoints(&m));
+		put(&m, doc, "host", host_endpoint(&m));
 		break;
 	}
 	return finished(&m, doc);

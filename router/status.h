@@ -9,7 +9,8 @@
 #include "base/buf.h"
 #include "router/router.h"
 
-#define STATUS_SCHEMA 1
+#define STATUS_SCHEMA  1
+#define STATUS_HOST_ID "weft:expose" /* the host itself among containers, as Weave Net shows it */
 
 enum status_part { STATUS_ALL, STATUS_CONNECTIONS, STATUS_PEERS, STATUS_TARGETS, STATUS_IPAM, STATUS_DNS, STATUS_PS };
 

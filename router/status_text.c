@@ -234,18 +234,26 @@ static void dns_text(const json_t *doc, struct wbuf *w)
 	}
 }
 
+static void container_text(const json_t *c, struct wbuf *w)
+{
+	const json_t *a;
+	size_t i;
+
+	line(w, "%s %s", str(c, "id"), str(c, "mac"));
+	json_array_foreach(json_object_get(c, "addresses"), i, a)
+		line(w, " %s", json_string_value(a));
+	line(w, "\n");
+}
+
 static void ps_text(const json_t *doc, struct wbuf *w)
 {
-	const json_t *c, *a;
-	size_t i, j;
+	const json_t *c, *host = json_object_get(doc, "host");
+	size_t i;
 
+	if (host != NULL)
+		container_text(host, w);
 	json_array_foreach(json_object_get(doc, "containers"), i, c)
-	{
-		line(w, "%s %s", str(c, "id"), str(c, "mac"));
-		json_array_foreach(json_object_get(c, "addresses"), j, a)
-			line(w, " %s", json_string_value(a));
-		line(w, "\n");
-	}
+		container_text(c, w);
 }
 
 void status_text(enum status_part part, const json_t *doc, struct wbuf *w)
