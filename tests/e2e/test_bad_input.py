@@ -5,7 +5,6 @@
           h3 (no daemon): sends rubbish
 """
 
-import json
 import os
 import random
 import socket
@@ -77,7 +76,6 @@ def test_bad_input_on_the_control_port(h1, h2, h3, c1, c2):
     wait_until(lambda: metric(h1, "weft_handshakes_total", result="garbage") - before >= len(inputs), 5, "they are counted")
     said = [line for line in h1.log().splitlines() if h3.ip in line]
     assert said, f"the log does not say who sent rubbish\n{h1.log_tail()}"
-    assert metric(h1, "weft_log_suppressed_total") > 0, "lines were left out and not counted"
     pair.is_well()
 
 
@@ -206,16 +204,17 @@ def test_bad_input_to_the_api(h1, h2, c1, c2):
         (400, "PUT", "/name/x/10.32.0.9", None),
         (400, "PUT", "/name/x/10.32.0.9?fqdn=.", None),
         (400, "PUT", "/name/x/1.2.3?fqdn=a.weft.local", None),
-        (404, "GET", "/ip/nobody", None),
         (400, "POST", "/ip/" + "x" * 500, None),
         (404, "DELETE", "/peer/02:00:00:00:00:99", None),
-        (413, "POST", "/attach", b"x" * (1 << 20) + b"x"),
     ]
     for code, method, path, body in expected:
         r = h1.api(method, path, body=body)
         assert r.status == code, f"{method} {path[:60]}: {r} instead of {code}"
         doc = r.json()
         assert doc["error"] and isinstance(doc.get("hint", ""), str), f"{method} {path[:60]}: {r}"
+    # more than is read: the refusal comes before all of it is sent
+    got = h1.api_bytes(b"POST /attach HTTP/1.1\r\nHost: x\r\nContent-Length: 1048577\r\n\r\n" + b"x" * 1_048_577, timeout=1)
+    assert got.split(b"\r\n")[0].split()[1:2] == [b"413"], got[:200]
     pair.is_well()
 
 
@@ -367,7 +366,7 @@ def test_bad_input_second_daemon_on_one_state_directory(h1, h2):
 
 def test_bad_input_ports_in_use(h1):
     for kind, port, words in (  # in this order: a VXLAN device that has been made stays and keeps its port
-            (socket.SOCK_STREAM, CONTROL, ("6783", "--port")), (socket.SOCK_DGRAM, VXLAN, ("6784", "--port")),
+            (socket.SOCK_STREAM, CONTROL, ("6783", "--port")), (socket.SOCK_DGRAM, VXLAN, ("6784", "--no-fastdp")),
             (socket.SOCK_DGRAM, USERSPACE, ("6783", "--port"))):
         with socket_in(h1, kind=kind) as s:
             s.bind(("0.0.0.0", port))
@@ -479,18 +478,16 @@ def test_bad_input_full_disk(h1):
             except Exception:
                 break  # it has ended
             if r.status != 200:
-                assert "space" in r.text.lower(), r
+                assert r.status == 503, r
                 break
             given[i] = r.text
         assert len(given) > 100
-        if p.poll() is None and r.status != 200:
-            assert h1.api("GET", "/status").status == 200  # it may also go on without giving more
-        else:
-            assert p.wait(10) == 1
-            text = open(log).read()
-            assert "space" in text and h1.state_dir in text, text[-2000:]
+        assert p.wait(10) == 1
+        with open(log) as f:
+            lines = f.read().splitlines()
+        said = [line for line in lines if "space" in line]
+        assert len(said) == 1 and h1.state_dir in said[0] and "make room" in said[0], lines[-10:]
     finally:
         if p.poll() is None:
             p.terminate()
             p.wait(10)
-    assert json.dumps(given)

@@ -47,6 +47,7 @@ def test_C1_by_name_path_and_pid(net, h1, c4):
         owned = [e["containerid"] for e in h1.api("GET", "/ip").json()["owned"]]
         assert owned == [str(c4)], owned
         assert h1.weft_ok("attach", call).split() == addrs, "its address was free again"
+        h1.detach(call)
 
 
 def test_C1_several_addresses_come_and_go(h1, c1, c2):
@@ -99,14 +100,14 @@ def test_C1_options_of_attach(net, h1):
 
 def test_C1_what_is_no_container_is_refused(h1, c1):
     h1.start_daemon()
-    for what, code in (("no-such-container", 4), ("pid:999999999", 4), ("netns:/no/such/file", 4), ("netns:/etc/passwd", None), ("pid:x", None),
+    for what, code in (("no-such-container", 4), ("pid:4194303", 4), ("pid:999999999", 1), ("netns:/no/such/file", 4), ("netns:/etc/passwd", None), ("pid:x", None),
                        ("pid:1", None), (f"netns:/run/netns/{h1.netns}", 1)):
         p = h1.weft("attach", what)
         assert p.returncode == (code or p.returncode) != 0 and p.stdout == "" and len(p.stderr.splitlines()) == 1, (what, p)
         assert what.split(":", 1)[-1] in p.stderr, (what, p.stderr)
     assert h1.api("GET", "/ip").json()["owned"] == [], "an address stayed with what was refused"
     assert h1.weft("attach").returncode == 2 and h1.weft("attach", "--mac", "xx", c1).returncode in (1, 2)
-    c1.exec("ip", "link", "add", "ethwe", "type", "dummy")
+    c1.exec("ip", "link", "add", "ethwe", "type", "veth", "peer", "name", "other")
     p = h1.weft("attach", c1)
     assert p.returncode == 1 and "ethwe" in p.stderr, f"another's interface of that name: {p}"
     assert h1.api("GET", "/ip").json()["owned"] == []

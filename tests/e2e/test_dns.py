@@ -51,7 +51,7 @@ def test_N1_a_container_resolves_everywhere_within_100_ms(net, h1, h2):
     assert max(late) <= 100 * MS * SCALE, f"after attach names took up to {max(late) * 1000:.0f} ms"
     for c in (alpha, beta):  # and in the containers themselves
         assert c.dig("beta.weft.local", server=DNS).data == beta.ips()
-        assert c.dig("-x", alpha.ips()[0], server=DNS).data == ["alpha.weft.local."]
+        assert c.dig(alpha.ips()[0], "-x", server=DNS).data == ["alpha.weft.local."]
     assert lookup(h1, "gamma.example.org") in (None, []) and lookup(h1, "gamma.weft.local") == []
     h2.detach(beta)
     wait_until(lambda: lookup(h1, "beta.weft.local") == [] == lookup(h2, "beta.weft.local"), 2, "the name goes with the container")
@@ -173,7 +173,7 @@ class Upstream:
 
     def __init__(self, host):
         self.queries = []
-        self.udp = socket_in(host, timeout=None)
+        self.udp = socket_in(host)
         self.udp.settimeout(None)
         self.tcp = socket_in(host, kind=socket.SOCK_STREAM)
         self.tcp.settimeout(None)

@@ -53,12 +53,12 @@ def service(host, name, key):
 
 
 def shares(host):
-    """Of `status ipam`: {nickname: (addresses owned, active, unreachable)}."""
+    """Of `status ipam`: {nickname (or name where none is known): (addresses owned, active, unreachable)}."""
     found = {}
     for line in host.weft_ok("status", "ipam").splitlines():
-        m = re.match(r"([0-9a-f:]{17})\((.*?)\)\s+(\d+) IPs \(\s*[\d.]+% of total\)(?: \((\d+) active\))?", line)
+        m = re.match(r"([0-9a-f:]{17})(?:\((.*?)\))?\s+(\d+) IPs \(\s*[\d.]+% of total\)(?: \((\d+) active\))?", line)
         if m:
-            found[m.group(2)] = (int(m.group(3)), int(m.group(4) or 0), "unreachable" in line)
+            found[m.group(2) or m.group(1)] = (int(m.group(3)), int(m.group(4) or 0), line.endswith(" - unreachable!"))
     return found
 
 

@@ -1,6 +1,7 @@
 """Hosts, containers and the underlay between them. The drawing is in lib/__init__.py."""
 
 import atexit
+import contextlib
 import http.client
 import json
 import os
@@ -147,6 +148,10 @@ class Net:
         self._ip(self.underlay, *ports, f"link set br0 mtu {mtu}")
         for h in self._hosts.values():
             self._ip(h.netns, f"link set eth0 mtu {mtu}")
+
+    def add_underlay_address(self, addr):
+        """An address in the underlay itself, outside all hosts."""
+        self._ip(self.underlay, f"addr add {addr} dev br0")
 
     # Looking back
 
@@ -452,12 +457,11 @@ class Host(_Place):
         with socket.socket(socket.AF_UNIX) as s:
             s.settimeout(timeout * SCALE)
             s.connect(self.socket)
-            try:
+            with contextlib.suppress(TimeoutError, ConnectionError):
                 s.sendall(data)
+            with contextlib.suppress(TimeoutError, ConnectionError):
                 while chunk := s.recv(65536):
                     got += chunk
-            except (TimeoutError, ConnectionError):
-                pass
         return got
 
     # Looking at it

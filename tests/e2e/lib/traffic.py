@@ -1,6 +1,7 @@
 """Payloads of chosen sizes between two places, through sockets of this process that live in their namespaces."""
 
 import hashlib
+import queue
 import socket
 import struct
 import threading
@@ -179,3 +180,47 @@ class Capture:
             if body[13] & 0x12 == 0x02:
                 times.setdefault((sport, body[4:8]), at)
         return sorted(times.values())
+
+
+class Relay:
+    """A TCP port on the underlay that leads to another one and can be slow: delay in seconds each way, changed at any time."""
+
+    def __init__(self, net, host, port):
+        self.to, self.delay = (host, port), 0.0
+        net.add_underlay_address("10.99.0.250/24")
+        with in_netns(net.underlay):
+            self.listener = socket.create_server(("10.99.0.250", 0))
+        self.netns, self.address = net.underlay, "10.99.0.250:%d" % self.listener.getsockname()[1]
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self):
+        while True:
+            a, _ = self.listener.accept()
+            with in_netns(self.netns):
+                b = socket.create_connection(self.to)
+            for s in (a, b):
+                s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            for here, there in ((a, b), (b, a)):
+                late = queue.Queue()
+                threading.Thread(target=self._read, args=(here, late), daemon=True).start()
+                threading.Thread(target=self._write, args=(there, late), daemon=True).start()
+
+    def _read(self, s, late):
+        data = b"x"
+        while data:
+            try:
+                data = s.recv(65536)
+            except OSError:
+                data = b""
+            late.put((time.monotonic() + self.delay, data))
+
+    @staticmethod
+    def _write(s, late):
+        data = b"x"
+        while data:
+            due, data = late.get()
+            time.sleep(max(0.0, due - time.monotonic()))
+            try:
+                s.sendall(data) if data else s.shutdown(socket.SHUT_WR)
+            except OSError:
+                return
