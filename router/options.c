@@ -254,16 +254,20 @@ static enum err set_password_file(const struct setting *s)
 {
 	char text[PASSWORD_MAX + 3], why[96];
 	int fd = open(s->value, O_RDONLY | O_CLOEXEC);
-	ssize_t got = fd >= 0 ? read(fd, text, sizeof(text)) : -1;
-	int error = errno;
+	ssize_t got = fd >= 0 ? 1 : -1;
+	size_t n = 0;
 
+	while (got > 0 && n < sizeof(text)) { /* a pipe gives what it has */
+		got = read(fd, text + n, sizeof(text) - n);
+		n += got > 0 ? (size_t)got : 0;
+	}
+	int error = errno;
 	if (fd >= 0)
 		(void)close(fd);
 	if (got < 0) {
 		(void)snprintf(why, sizeof(why), "cannot be read: %s", strerror(error));
 		return wrong(s, why);
 	}
-	size_t n = (size_t)got;
 	if (n > 0 && text[n - 1] == '\n')
 		n--;
 	if (n > 0 && text[n - 1] == '\r')
