@@ -16,7 +16,7 @@ size_t agree_quorum(const struct ipam *i)
 
 bool agree_wanted(const struct ipam *i)
 {
-	return !ring_exists(i) && (i->n_pending > 0 || i->elected) && !i->stopped;
+	return (i->n_pending > 0 || i->elected) && !i->stopped && !ring_exists(i);
 }
 
 enum err agree_store(struct ipam *i)

@@ -91,7 +91,7 @@ struct ipam {
 	struct ranges lost;        /* taken from us by a merge */
 	uint64_t lost_to;
 	struct ranges given, trusted; /* in this step: granted away by us; granted to us */
-	bool ring_dirty;
+	bool ring_dirty, ring_seen;
 	bool ring_whole;           /* no token is missing (or there is none at all) */
 	uint64_t learning_ms;      /* so long missing tokens are waited for before anybody is asked for space */
 	bool recovering;           /* disk lost: what gossip says is ours is in doubt */

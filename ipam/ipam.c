@@ -315,8 +315,12 @@ static enum err news(struct ipam *i, const struct ipam_event *ev)
 		e = ring_news(i, ev->changes);
 		break;
 	case IPAM_MAP_PAXOS:
-		break; /* agree() looks at all of it */
+		/* agree() looks at all of it. The first ring may be in its map already and be reported only after this: what it gives us has to
+		 * be known before it counts as a ring in which others are asked for space. */
+		i->ring_dirty = true;
+		break;
 	case IPAM_MAP_USAGE:
+		i->ring_dirty = i->ring_dirty || i->owned.n == 0;
 		e = usage_news(i, ev->changes);
 		if (e != ERR_OK)
 			i->rewrite = true; /* which includes reading all of it again */

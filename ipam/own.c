@@ -12,7 +12,8 @@
 
 bool ring_exists(const struct ipam *i)
 {
-	return !ring_empty(i->cfg.ring, i->cfg.universe);
+	/* Tokens are never removed. */
+	return i->ring_seen || !ring_empty(i->cfg.ring, i->cfg.universe);
 }
 
 bool ring_learning(const struct ipam *i)
@@ -169,6 +170,7 @@ enum err own_sync(struct ipam *i)
 		ranges_clear(&i->given);
 		ranges_clear(&i->trusted);
 		i->taking = i->ring_dirty = false;
+		i->ring_seen = ring_exists(i);
 		bool whole = ring_check(i->cfg.ring, i->cfg.universe, NULL) == ERR_OK;
 		if (i->ring_whole && !whole)
 			i->learning_ms = i->now + IPAM_ASK_MS;

@@ -45,6 +45,7 @@ struct host {
 	bool left;     /* has handed over */
 	int side;      /* of a partition */
 	struct ipam *ipam;
+	uint64_t deadline_ms;
 	struct crdt_map *maps[3];
 	struct record *disk;
 	size_t n_disk, cap_disk;
@@ -445,6 +446,7 @@ static inline void model_step(struct model *m, size_t at, const struct ipam_even
 				disk_write(h, out.v[k].u.persist.key, out.v[k].u.persist.value);
 	for (size_t k = 0; k + 1 < keep; k++)
 		do_action(m, at, &out.v[k]);
+	h->deadline_ms = ipam_deadline_ms(h->ipam);
 	if (crash) {
 		m->crashes++;
 		host_down(m, at);
@@ -500,7 +502,7 @@ static inline void model_run(struct model *m, uint64_t until)
 		if (m->next_copy_ms < at)
 			at = m->next_copy_ms;
 		for (size_t k = 0; k < m->n; k++) {
-			uint64_t d = m->h[k].up ? ipam_deadline_ms(m->h[k].ipam) : UINT64_MAX;
+			uint64_t d = m->h[k].up ? m->h[k].deadline_ms : UINT64_MAX;
 			if (d < at || (d == at && d < until)) {
 				at = d;
 				who = k;
