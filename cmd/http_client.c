@@ -31,7 +31,8 @@ static enum err connect_to(const char *path, unsigned timeout_ms, int *out, stru
 		int e = errno;
 		(void)close(fd);
 		if (e == ENOENT || e == ECONNREFUSED || e == ENOTDIR)
-			return err_note(note, ERR_UNREACHABLE, "the daemon is not running (nobody answers at %.107s); start it with 'weft launch'", path);
+			return err_note(
+				note, ERR_UNREACHABLE, "the daemon is not running (nobody answers at %.107s); start it with 'weft launch'", path);
 		if (e == EACCES || e == EPERM)
 			return err_note(note, ERR_PERMISSION, "no permission to use %.107s; be root or a member of the group weft", path);
 		return err_note(note, ERR_SYSTEM, "cannot connect to %.107s: %s", path, strerror(e));
@@ -60,7 +61,8 @@ static enum err send_request(int fd, const struct http_request *req, struct err_
 {
 	size_t body = req->body != NULL ? strlen(req->body) : 0;
 	char head[512];
-	int n = snprintf(head, sizeof(head), " HTTP/1.1\r\nHost: weft\r\nConnection: close\r\nAccept: %s\r\n", req->accept != NULL ? req->accept : "*/*");
+	int n = snprintf(head, sizeof(head), " HTTP/1.1\r\nHost: weft\r\nConnection: close\r\nAccept: %s\r\n",
+		req->accept != NULL ? req->accept : "*/*");
 	enum err err = send_all(fd, req->method, strlen(req->method), note);
 
 	if (err == ERR_OK)

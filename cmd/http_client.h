@@ -19,7 +19,8 @@ struct http_response {
 	size_t n;
 };
 /* ERR_UNREACHABLE: nobody listens there; ERR_PERMISSION; ERR_MALFORMED: not an answer of the daemon's; ERR_TIMEOUT, ERR_CLOSED, ERR_LIMIT, ERR_SYSTEM. */
-enum err http_request(const char *socket, const struct http_request *req, struct http_response *out, struct err_note *note) MUST_CHECK;
+enum err http_request(
+	const char *socket, const struct http_request *req, struct http_response *out, struct err_note *note) MUST_CHECK;
 void http_response_free(struct http_response *r);
 /* Escapes one part of a path or a value of a form. The caller frees it; NULL: out of memory. */
 char *http_escape(const char *text);

@@ -7,7 +7,8 @@
 #include <string.h>
 
 static const struct verb verbs[] = {
-	{ "launch", "[OPTION...] [PEER...]", verb_launch, "start the daemon and wait until it answers; weftd --help lists its options" },
+	{ "launch", "[OPTION...] [PEER...]", verb_launch,
+		"start the daemon and wait until it answers; weftd --help lists its options" },
 	{ "stop", "", verb_stop, "stop the daemon; containers keep their interfaces" },
 	{ "reset", "[--force] [--state-dir DIR]", verb_reset, "give the addresses to the other hosts, stop, remove everything" },
 	{ "connect", "[--replace] PEER...", verb_connect, "connect to these hosts; with --replace to no others" },
@@ -185,7 +186,8 @@ static void print_help(void)
 	(void)puts("weft [--socket PATH] [-o text|json] VERB ...\n\nVerbs:");
 	for (size_t i = 0; i < VERBS; i++)
 		(void)printf("  %s %s\n        %s\n", verbs[i].name, verbs[i].args, verbs[i].help);
-	(void)puts("\nCONTAINER is pid:N, netns:PATH or a name under /run/netns; ADDR is [ip:]CIDR, net:CIDR or net:default.\nweft(1) says more.");
+	(void)puts(
+		"\nCONTAINER is pid:N, netns:PATH or a name under /run/netns; ADDR is [ip:]CIDR, net:CIDR or net:default.\nweft(1) says more.");
 }
 
 static bool set_output(struct weft *w, const char *value)
@@ -214,8 +216,9 @@ static int global_options(struct weft *w, int argc, char **argv)
 			(void)puts("weft " WEFT_VERSION);
 			exit(DONE);
 		} else if (kind != WORD_PLAIN) {
-			(void)say(WRONG_USAGE, "'%s' is not understood; weft [--socket PATH] [-o text|json] VERB ..., weft --help lists the verbs",
-			          argv[p.at - 1]);
+			(void)say(WRONG_USAGE,
+				"'%s' is not understood; weft [--socket PATH] [-o text|json] VERB ..., weft --help lists the verbs",
+				argv[p.at - 1]);
 			return 0;
 		}
 	}

@@ -198,7 +198,7 @@ static bool under_systemd(const struct weft *w, const struct options *o)
 	static const char *const cat[] = { "systemctl", "cat", UNIT, NULL };
 
 	return !w->socket_given && strcmp(o->socket, WEFT_SOCKET_DEFAULT) == 0 && strcmp(o->state_dir, "/var/lib/weft") == 0 &&
-	       access("/run/systemd/system", F_OK) == 0 && run_quietly(cat) == 0;
+		access("/run/systemd/system", F_OK) == 0 && run_quietly(cat) == 0;
 }
 
 static int start_unit(int argc, char **argv)
@@ -385,7 +385,8 @@ int verb_reset(const struct weft *w, int argc, char **argv)
 	if (!nobody_listens(w))
 		return reset_running(w, force, dir);
 	if (!force)
-		return say(NOT_RUNNING, "the daemon is not running, so this host's addresses cannot be given to the others; start it, or use --force");
+		return say(NOT_RUNNING,
+			"the daemon is not running, so this host's addresses cannot be given to the others; start it, or use --force");
 	int code = reset_kernel();
 	return code == DONE ? remove_state(dir != NULL ? dir : "/var/lib/weft") : code;
 }

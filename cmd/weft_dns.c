@@ -59,7 +59,8 @@ static int parse_name_args(const struct weft *w, int argc, char **argv, struct n
 static int name_request(const struct weft *w, const char *method, const struct name_args *a, const char *ip)
 {
 	char *id = escaped(a->container != NULL ? a->container : NO_CONTAINER), *fqdn = escaped(a->fqdn != NULL ? a->fqdn : "");
-	char *path = format("/name/%s%s%s%s%s", id, ip != NULL ? "/" : "", ip != NULL ? ip : "", a->fqdn != NULL ? "?fqdn=" : "", fqdn);
+	char *path =
+		format("/name/%s%s%s%s%s", id, ip != NULL ? "/" : "", ip != NULL ? ip : "", a->fqdn != NULL ? "?fqdn=" : "", fqdn);
 	struct http_request req = { .method = method, .path = path };
 	int code = show(w, &req);
 
@@ -218,8 +219,8 @@ static bool make_query(struct query *q, uint16_t type)
 	if (getrandom(&q->id, sizeof(q->id), 0) != sizeof(q->id))
 		return false;
 	wbuf_fixed(&w, q->packet, sizeof(q->packet));
-	if (!dns_writer_init(&d, &w, sizeof(q->packet), q->id, DNS_RD) || !dns_write_question(&d, &ask) || !dns_write_opt(&d, &edns) ||
-	    dns_writer_finish(&d) != ERR_OK)
+	if (!dns_writer_init(&d, &w, sizeof(q->packet), q->id, DNS_RD) || !dns_write_question(&d, &ask) ||
+		!dns_write_opt(&d, &edns) || dns_writer_finish(&d) != ERR_OK)
 		return false;
 	q->packet_len = dns_writer_size(&d);
 	return true;
@@ -265,8 +266,9 @@ static ssize_t exchange_tcp(const struct query *q, uint8_t *answer, size_t size)
 	int fd = socket(q->to.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	ssize_t n = -1;
 
-	if (fd >= 0 && connect(fd, (const struct sockaddr *)&q->to, q->to_len) == 0 && send(fd, length, 2, MSG_NOSIGNAL | MSG_MORE) == 2 &&
-	    send(fd, q->packet, q->packet_len, MSG_NOSIGNAL) == (ssize_t)q->packet_len && read_exactly(fd, length, 2)) {
+	if (fd >= 0 && connect(fd, (const struct sockaddr *)&q->to, q->to_len) == 0 &&
+		send(fd, length, 2, MSG_NOSIGNAL | MSG_MORE) == 2 &&
+		send(fd, q->packet, q->packet_len, MSG_NOSIGNAL) == (ssize_t)q->packet_len && read_exactly(fd, length, 2)) {
 		size_t want = (size_t)length[0] << 8 | length[1];
 		if (want <= size && read_exactly(fd, answer, want))
 			n = (ssize_t)want;
@@ -306,8 +308,8 @@ static bool read_answer(const struct query *q, const uint8_t *bytes, size_t n, j
 
 static int look_up(struct query *q, uint16_t type, json_t *list)
 {
-	static const char *const failures[] = { "", "it could not read the question", "it could not find out", "", "it does not do that",
-		"it refuses to" };
+	static const char *const failures[] = { "", "it could not read the question", "it could not find out", "",
+		"it does not do that", "it refuses to" };
 	uint8_t *answer = malloc(DNS_MESSAGE_MAX);
 	unsigned rcode = 0;
 	bool truncated = false, ok;
@@ -326,7 +328,8 @@ static int look_up(struct query *q, uint16_t type, json_t *list)
 	if (!ok)
 		return say(FAILED, "the daemon's name service does not answer; 'weft status' says whether it is well");
 	if (rcode != DNS_NOERROR && rcode != DNS_NXDOMAIN)
-		return say(FAILED, "the name service failed: %s", rcode < sizeof(failures) / sizeof(failures[0]) ? failures[rcode] : "unknown code");
+		return say(FAILED, "the name service failed: %s",
+			rcode < sizeof(failures) / sizeof(failures[0]) ? failures[rcode] : "unknown code");
 	return DONE;
 }
 
@@ -349,8 +352,7 @@ static int print_addresses(const struct weft *w, const char *name, json_t *list)
 		return say(NOT_FOUND, "'%s' has no address", name);
 	if (w->json)
 		return print_json(json_pack("{s:i, s:s, s:O}", "schema", 1, "name", name, "addresses", list));
-	json_array_foreach(list, i, v)
-		(void)puts(json_string_value(v));
+	json_array_foreach(list, i, v)(void) puts(json_string_value(v));
 	return print_bytes("", 0);
 }
 

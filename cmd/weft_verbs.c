@@ -48,9 +48,11 @@ static int container_request(const struct weft *w, const char *path, const char 
 	json_decref(doc);
 	if (body == NULL)
 		return say(FAILED, "out of memory");
-	struct http_request req = {
-		.method = "POST", .path = path, .accept = w->json ? "application/json" : "text/plain", .type = "application/json", .body = body
-	};
+	struct http_request req = { .method = "POST",
+		.path = path,
+		.accept = w->json ? "application/json" : "text/plain",
+		.type = "application/json",
+		.body = body };
 	int code = show(w, &req);
 	free(body);
 	return code;
@@ -148,12 +150,14 @@ static int plan(const struct weft *w, const char *peer)
 	code = NOT_FOUND;
 	json_array_foreach(json_object_get(doc, "peers"), i, p)
 	{
-		const char *name = json_string_value(json_object_get(p, "name")), *nick = json_string_value(json_object_get(p, "nickname"));
+		const char *name = json_string_value(json_object_get(p, "name")),
+				   *nick = json_string_value(json_object_get(p, "nickname"));
 		if (name == NULL || nick == NULL || (strcmp(name, peer) != 0 && strcmp(nick, peer) != 0))
 			continue;
 		code = DONE;
-		(void)printf("%lld IPs would be taken over from %s(%s)%s\n", (long long)json_integer_value(json_object_get(p, "addresses")), name, nick,
-		             json_is_true(json_object_get(p, "reachable")) ? ", but it can be reached: that would be refused" : "");
+		(void)printf("%lld IPs would be taken over from %s(%s)%s\n",
+			(long long)json_integer_value(json_object_get(p, "addresses")), name, nick,
+			json_is_true(json_object_get(p, "reachable")) ? ", but it can be reached: that would be refused" : "");
 	}
 	json_decref(doc);
 	return code == DONE ? print_bytes("", 0) : say(code, "'%s' owns no addresses; 'weft status ipam' lists who does", peer);

@@ -25,7 +25,7 @@
 #include "router/api_request.h"
 #include "router/internal.h"
 
-enum { LISTENERS_MAX = 3, BACKLOG = 128, CONNECTION_MEMORY = 24 << 10 };
+enum { LISTENERS_MAX = 3, BACKLOG = 128, CONNECTION_MEMORY = 24 << 10, CONNECTIONS_SPARE = 64 };
 #define SOCKET_GROUP "weft"
 
 struct api_listener {
@@ -33,6 +33,7 @@ struct api_listener {
 	struct MHD_Daemon *daemon;
 	uv_poll_t poll;
 	uv_timer_t timer;
+	size_t connections;
 	bool status_only;
 	bool resumed; /* a request of ours was answered while it slept */
 };
@@ -277,7 +278,8 @@ static void route(struct api_request *q, const char *method)
 	if (err == ERR_OK && header_has(q->conn, MHD_HTTP_HEADER_CONTENT_TYPE, "application/x-www-form-urlencoded"))
 		err = api_split_form(q, wbuf_slice(&q->body));
 	if (err != ERR_OK) {
-		api_answer_err(q, err, err == ERR_MALFORMED ? "a '%' in the path, query or form that is no escape; write it as %25" : NULL);
+		api_answer_err(
+			q, err, err == ERR_MALFORMED ? "a '%' in the path, query or form that is no escape; write it as %25" : NULL);
 		return;
 	}
 	format = api_param(q, "format", 0);
@@ -312,8 +314,8 @@ static enum MHD_Result send_answer(struct api_request *q)
 	return ok;
 }
 
-static enum MHD_Result access_request(void *cls, struct MHD_Connection *conn, const char *url, const char *method, const char *version,
-                                      const char *data, size_t *n, void **state)
+static enum MHD_Result access_request(void *cls, struct MHD_Connection *conn, const char *url, const char *method,
+	const char *version, const char *data, size_t *n, void **state)
 {
 	struct api_request *q = *state;
 
@@ -359,6 +361,29 @@ static void completed(void *cls, struct MHD_Connection *conn, void **state, enum
 	mem_free(q);
 }
 
+/* One more than there may be is closed at once. MHD's own limit lies above and is never reached: there it would stop listening, and in
+ * the way we drive it not notice when it may listen again. */
+static enum MHD_Result may_connect(void *cls, const struct sockaddr *addr, socklen_t n)
+{
+	const struct api_listener *l = cls;
+
+	(void)addr;
+	(void)n;
+	return l->connections < API_CONNECTIONS_MAX ? MHD_YES : MHD_NO;
+}
+
+static void on_connection(void *cls, struct MHD_Connection *conn, void **state, enum MHD_ConnectionNotificationCode what)
+{
+	struct api_listener *l = cls;
+
+	(void)conn;
+	(void)state;
+	if (what == MHD_CONNECTION_NOTIFY_STARTED)
+		l->connections++;
+	else
+		l->connections--;
+}
+
 /* --- the loop ----------------------------------------------------------------------------------------------------------------------------- */
 
 static void pump(struct api_listener *l);
@@ -401,11 +426,11 @@ static enum err serve(struct api *a, int fd, bool status_only, struct err_note *
 
 	l->api = a;
 	l->status_only = status_only;
-	l->daemon = MHD_start_daemon(MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME, 0, NULL, NULL, access_request, l, MHD_OPTION_LISTEN_SOCKET, fd,
-	                             MHD_OPTION_CONNECTION_LIMIT, (unsigned)API_CONNECTIONS_MAX, MHD_OPTION_CONNECTION_TIMEOUT,
-	                             (unsigned)API_SILENCE_S, MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY,
-	                             MHD_OPTION_UNESCAPE_CALLBACK, leave_escaped, NULL, MHD_OPTION_NOTIFY_COMPLETED, completed, NULL,
-	                             MHD_OPTION_END);
+	l->daemon = MHD_start_daemon(MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME, 0, may_connect, l, access_request, l,
+		MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_CONNECTION_LIMIT, (unsigned)API_CONNECTIONS_MAX + CONNECTIONS_SPARE,
+		MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)API_SILENCE_S, MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY,
+		MHD_OPTION_UNESCAPE_CALLBACK, leave_escaped, NULL, MHD_OPTION_NOTIFY_COMPLETED, completed, NULL,
+		MHD_OPTION_NOTIFY_CONNECTION, on_connection, l, MHD_OPTION_END);
 	if (l->daemon == NULL) {
 		(void)close(fd);
 		return err_note(note, ERR_SYSTEM, "the HTTP server does not start: %s", strerror(errno));
@@ -457,7 +482,8 @@ static enum err clear_stale(const char *path, const struct sockaddr_un *addr, st
 	if (e == 0 || e == EAGAIN)
 		return err_note(note, ERR_BUSY, "another daemon answers at %.150s; stop it, or give this one another --socket", path);
 	if (e != ECONNREFUSED || unlink(path) != 0)
-		return err_note(note, ERR_SYSTEM, "cannot take over the socket %.150s: %s", path, strerror(e != ECONNREFUSED ? e : errno));
+		return err_note(
+			note, ERR_SYSTEM, "cannot take over the socket %.150s: %s", path, strerror(e != ECONNREFUSED ? e : errno));
 	return ERR_OK;
 }
 
@@ -477,7 +503,8 @@ static enum err listen_unix(struct api *a, const char *path, struct err_note *no
 	if (fd < 0)
 		return err_note(note, ERR_SYSTEM, "no socket: %s", strerror(errno));
 	if (bind(fd, (const struct sockaddr *)&addr, sizeof(addr)) != 0) {
-		err = err_note(note, errno == EACCES ? ERR_PERMISSION : ERR_SYSTEM, "cannot listen on %.150s: %s; see --socket", path, strerror(errno));
+		err = err_note(note, errno == EACCES ? ERR_PERMISSION : ERR_SYSTEM, "cannot listen on %.150s: %s; see --socket", path,
+			strerror(errno));
 		(void)close(fd);
 		return err;
 	}
@@ -525,7 +552,7 @@ static enum err listen_tcp(struct api *a, const char *option, struct hostport at
 	(void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
 	if (bind(fd, (const struct sockaddr *)&addr, n) != 0 || listen(fd, BACKLOG) != 0) {
 		enum err err = err_note(note, errno == EADDRINUSE ? ERR_BUSY : ERR_SYSTEM, "cannot listen on %s: %s; see --%s",
-		                        hostport_format(at, text), strerror(errno), option);
+			hostport_format(at, text), strerror(errno), option);
 		(void)close(fd);
 		return err;
 	}

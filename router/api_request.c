@@ -188,15 +188,12 @@ void api_answer_error(struct api_request *q, unsigned code, const char *line)
 unsigned api_code_of(enum err err)
 {
 	switch (err) {
-	case ERR_OK:
-		return MHD_HTTP_OK;
+	case ERR_OK: return MHD_HTTP_OK;
 	case ERR_USAGE:
 	case ERR_MALFORMED:
 	case ERR_RANGE:
-	case ERR_TRUNCATED:
-		return MHD_HTTP_BAD_REQUEST;
-	case ERR_NOT_FOUND:
-		return MHD_HTTP_NOT_FOUND;
+	case ERR_TRUNCATED: return MHD_HTTP_BAD_REQUEST;
+	case ERR_NOT_FOUND: return MHD_HTTP_NOT_FOUND;
 	case ERR_REFUSED:
 	case ERR_EXISTS:
 	case ERR_CONFLICT:
@@ -206,21 +203,18 @@ unsigned api_code_of(enum err err)
 	case ERR_BUSY:
 	case ERR_LIMIT:
 	case ERR_VERSION:
-	case ERR_AUTH:
-		return MHD_HTTP_CONFLICT;
+	case ERR_AUTH: return MHD_HTTP_CONFLICT;
 	case ERR_NOMEM:
 	case ERR_FULL:
 	case ERR_AGAIN:
 	case ERR_TIMEOUT:
 	case ERR_CANCELLED:
 	case ERR_CLOSED:
-	case ERR_UNREACHABLE:
-		return MHD_HTTP_SERVICE_UNAVAILABLE;
+	case ERR_UNREACHABLE: return MHD_HTTP_SERVICE_UNAVAILABLE;
 	case ERR_UNSUPPORTED:
 	case ERR_PERMISSION:
 	case ERR_IO:
-	case ERR_SYSTEM:
-		return MHD_HTTP_INTERNAL_SERVER_ERROR;
+	case ERR_SYSTEM: return MHD_HTTP_INTERNAL_SERVER_ERROR;
 	}
 	return MHD_HTTP_INTERNAL_SERVER_ERROR;
 }

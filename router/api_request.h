@@ -33,7 +33,7 @@ struct api_request {
 	struct api_listener *listener;
 	struct router *router;
 	struct MHD_Connection *conn;
-	struct api_request *prev, *next; /* among those that sleep */
+	struct api_request *prev, *next;         /* among those that sleep */
 	char *path, *segments[API_SEGMENTS_MAX]; /* /ip/a%2Fb → "ip", "a/b" */
 	size_t n_segments;
 	struct api_param *params; /* of the query and of a form */

@@ -31,8 +31,8 @@ static void get_status(struct api_request *q)
 	static const struct {
 		const char *name;
 		enum status_part part;
-	} parts[] = { { "connections", STATUS_CONNECTIONS }, { "peers", STATUS_PEERS }, { "targets", STATUS_TARGETS }, { "ipam", STATUS_IPAM },
-		{ "dns", STATUS_DNS } };
+	} parts[] = { { "connections", STATUS_CONNECTIONS }, { "peers", STATUS_PEERS }, { "targets", STATUS_TARGETS },
+		{ "ipam", STATUS_IPAM }, { "dns", STATUS_DNS } };
 	const struct core *core = router_core(q->router);
 
 	if (q->n_segments == 1) {
@@ -43,7 +43,8 @@ static void get_status(struct api_request *q)
 		if (strcmp(q->segments[1], parts[i].name) != 0)
 			continue;
 		if (parts[i].part == STATUS_IPAM && core_ipam(core) == NULL)
-			api_answer_error(q, MHD_HTTP_NOT_FOUND, "address management is off on this host; start it without --ipalloc-range \"\"");
+			api_answer_error(
+				q, MHD_HTTP_NOT_FOUND, "address management is off on this host; start it without --ipalloc-range \"\"");
 		else if (parts[i].part == STATUS_DNS && core_names(core) == NULL)
 			api_answer_error(q, MHD_HTTP_NOT_FOUND, "names are off on this host; start it without --no-dns");
 		else
@@ -203,12 +204,13 @@ static enum err find_peer(const struct core *core, const char *text, uint64_t *o
 		if (!gossip_peer(g, name, &info) || strcmp(info.nickname, text) != 0)
 			continue;
 		if (*out != PEER_NONE)
-			return err_note(note, ERR_CONFLICT, "two hosts are called '%.60s': %s and %s; give the name of the one that is meant", text,
-			                peer_format(*out, a), peer_format(name, b));
+			return err_note(note, ERR_CONFLICT, "two hosts are called '%.60s': %s and %s; give the name of the one that is meant",
+				text, peer_format(*out, a), peer_format(name, b));
 		*out = name;
 	}
 	if (*out == PEER_NONE && (peer_parse(text, out) != ERR_OK || *out == PEER_NONE))
-		return err_note(note, ERR_NOT_FOUND, "no host is called '%.60s'; 'weft status peers' and 'weft status ipam' list names and nicknames", text);
+		return err_note(note, ERR_NOT_FOUND,
+			"no host is called '%.60s'; 'weft status peers' and 'weft status ipam' list names and nicknames", text);
 	return ERR_OK;
 }
 
@@ -529,7 +531,8 @@ static enum err attach_args(json_t *doc, struct attach_request *req, const char 
 				addrs[req->n_addrs++] = json_string_value(a);
 			}
 		} else {
-			return err_note(note, ERR_MALFORMED, "'%.40s' is no field of this request, or of another type; weftd(8) lists them", key);
+			return err_note(
+				note, ERR_MALFORMED, "'%.40s' is no field of this request, or of another type; weftd(8) lists them", key);
 		}
 	}
 	if (req->container == NULL || req->container[0] == '\0')
@@ -551,7 +554,8 @@ static void with_container(struct api_request *q, bool attach)
 	} else {
 		if (router_options(q->router)->no_multicast_route)
 			req.multicast_route = false;
-		uint64_t number = attach ? router_attach(q->router, &req, on_attached, q) : router_detach(q->router, &req, on_attached, q);
+		uint64_t number =
+			attach ? router_attach(q->router, &req, on_attached, q) : router_detach(q->router, &req, on_attached, q);
 		if (!q->answered)
 			q->pending = number;
 	}

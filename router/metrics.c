@@ -114,7 +114,7 @@ static void connections(struct prom *p)
 			for (int e = 0; e < 2; e++)
 				if (n[s][path][e] > 0 || (s == LINK_ESTABLISHED && path != PATH_NONE))
 					labelled(p, n[s][path][e], "state=\"%s\",path=\"%s\",encryption=\"%s\"", link_state_name((enum link_state)s),
-					         path_name((enum path)path), e ? "yes" : "");
+						path_name((enum path)path), e ? "yes" : "");
 }
 
 static const struct {
@@ -137,7 +137,8 @@ static void gossip(struct prom *p)
 	family(p, "weft_gossip_bytes_total", "counter", "Bytes on control links.");
 	count(p, "direction=\"in\"", c->bytes_in);
 	count(p, "direction=\"out\"", c->bytes_out);
-	single(p, "weft_gossip_backlog_bytes", "gauge", "Bytes waiting for links to take them.", gossip_backlog_bytes(core_gossip(p->core)));
+	single(p, "weft_gossip_backlog_bytes", "gauge", "Bytes waiting for links to take them.",
+		gossip_backlog_bytes(core_gossip(p->core)));
 	single(p, "weft_reconciliations_total", "counter", "Reconciliations that found differences or began.", c->reconciliations);
 	single(p, "weft_gossip_malformed_total", "counter", "Messages of peers that were not well-formed.", c->malformed);
 	single(p, "weft_gossip_unknown_types_total", "counter", "Messages of unknown type that were passed over.", c->unknown_types);
@@ -224,8 +225,8 @@ static void queries(struct prom *p, const struct dns_server_stats *s)
 			for (int rcode = 0; rcode < DNS_STAT_RCODE_COUNT; rcode++)
 				if (s->queries->answers[src][type][rcode] > 0)
 					labelled(p, s->queries->answers[src][type][rcode], "rcode=\"%s\",type=\"%s\",source=\"%s\"",
-					         dns_stat_rcode_label((enum dns_stat_rcode)rcode), dns_stat_type_label((enum dns_stat_type)type),
-					         dns_stat_source_label((enum dns_stat_source)src));
+						dns_stat_rcode_label((enum dns_stat_rcode)rcode), dns_stat_type_label((enum dns_stat_type)type),
+						dns_stat_source_label((enum dns_stat_source)src));
 	family(p, "weft_dns_dropped_total", "counter", "Queries and upstreams' datagrams that got no answer, by reason.");
 	for (int d = 0; d < DNS_DROP_COUNT; d++)
 		labelled(p, s->queries->drops[d], "reason=\"%s\"", dns_stat_drop_label((enum dns_stat_drop)d));
@@ -299,7 +300,8 @@ static void data_path(struct prom *p)
 	userspace_stats(u, &s);
 	family(p, "weft_peer_bytes_total", "counter", "Bytes of frames exchanged with a host, by path.");
 	userspace_peers(u, one_peer, p);
-	family(p, "weft_frames_dropped_total", "counter", "Frames and datagrams of the userspace path that went no further, by reason.");
+	family(
+		p, "weft_frames_dropped_total", "counter", "Frames and datagrams of the userspace path that went no further, by reason.");
 	for (int d = FWD_PASSED + 1; d < FWD_DROPS; d++)
 		labelled(p, s.dropped[d], "reason=\"%s\"", fwd_drop_name((enum fwd_drop)d));
 	single(p, "weft_frames_flooded_total", "counter", "Frames that were sent to all hosts with containers.", s.flooded);
@@ -334,18 +336,21 @@ static uint64_t count_fds(void)
 static void process(struct prom *p)
 {
 	char stat[1024];
-	const char *at = read_file("/proc/self/stat", stat, sizeof(stat)) ? strrchr(stat, ')') : NULL; /* the name may hold anything */
+	const char *at =
+		read_file("/proc/self/stat", stat, sizeof(stat)) ? strrchr(stat, ')') : NULL; /* the name may hold anything */
 	unsigned long long user, system, vsize;
 	long long rss;
 	struct rlimit fds;
 
 	/* fields 14, 15, 23, 24 of proc(5); the text after the name begins with field 3 */
-	if (at != NULL && sscanf(at, ") %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %llu %llu %*d %*d %*d %*d %*d %*d %*u %llu %lld", &user, &system,
-	                         &vsize, &rss) == 4) {
+	if (at != NULL &&
+		sscanf(at, ") %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %llu %llu %*d %*d %*d %*d %*d %*d %*u %llu %lld", &user,
+			&system, &vsize, &rss) == 4) {
 		family(p, "process_cpu_seconds_total", "counter", "Processor time used, in seconds.");
 		real(p, (double)(user + system) / (double)sysconf(_SC_CLK_TCK));
 		single(p, "process_virtual_memory_bytes", "gauge", "Virtual memory size.", vsize);
-		single(p, "process_resident_memory_bytes", "gauge", "Resident memory size.", (uint64_t)rss * (uint64_t)sysconf(_SC_PAGESIZE));
+		single(p, "process_resident_memory_bytes", "gauge", "Resident memory size.",
+			(uint64_t)rss * (uint64_t)sysconf(_SC_PAGESIZE));
 	}
 	single(p, "process_open_fds", "gauge", "Open file descriptors.", count_fds());
 	if (getrlimit(RLIMIT_NOFILE, &fds) == 0)

@@ -22,40 +22,40 @@ enum log_level { LOG_LEVEL_DEBUG, LOG_LEVEL_INFO, LOG_LEVEL_WARNING, LOG_LEVEL_E
 
 struct options {
 	enum option_action action;
-	struct ip host;              /* --host: listen here and dial from here; family 0: all */
-	uint16_t port;               /* --port, 6783 */
-	char nickname[65];           /* --nickname, default the host name */
-	uint64_t name;               /* --name; PEER_NONE: from the identity key */
-	char *state_dir, *socket;    /* /var/lib/weft, /run/weft/weft.sock */
-	bool http, status;           /* --http-addr, --status-addr given */
+	struct ip host;           /* --host: listen here and dial from here; family 0: all */
+	uint16_t port;            /* --port, 6783 */
+	char nickname[65];        /* --nickname, default the host name */
+	uint64_t name;            /* --name; PEER_NONE: from the identity key */
+	char *state_dir, *socket; /* /var/lib/weft, /run/weft/weft.sock */
+	bool http, status;        /* --http-addr, --status-addr given */
 	struct hostport http_addr, status_addr;
 	char *password, *old_password; /* NULL: none. Locked memory, zeroed by options_free */
 	struct prefix trusted[OPTIONS_NETS_MAX];
 	size_t n_trusted;
 	bool require_encryption, no_fallback;
-	uint32_t conn_limit;         /* 0: none; default 200 */
+	uint32_t conn_limit; /* 0: none; default 200 */
 	bool no_discovery, resume, no_fastdp;
-	uint32_t mtu;                /* 0: found */
-	bool ipam;                   /* --ipalloc-range "" turns it off */
-	bool range_auto;             /* --ipalloc-range auto */
+	uint32_t mtu;                                /* 0: found */
+	bool ipam;                                   /* --ipalloc-range "" turns it off */
+	bool range_auto;                             /* --ipalloc-range auto */
 	struct prefix range, range6, default_subnet; /* family 0: not given */
 	bool range_given, init_given;
 	enum option_init init;
-	uint32_t consensus;          /* 0: not given */
-	char **seeds;                /* peer names or nicknames as given */
+	uint32_t consensus; /* 0: not given */
+	char **seeds;       /* peer names or nicknames as given */
 	size_t n_seeds;
 	bool no_dns;
-	char *dns_domain;            /* "weft.local." */
+	char *dns_domain;                               /* "weft.local." */
 	struct hostport dns_listen[OPTIONS_LISTEN_MAX]; /* none given: the bridge's own address, port 53 */
 	size_t n_dns_listen;
-	uint32_t dns_ttl;            /* s */
-	char *resolv_conf;           /* /etc/resolv.conf */
-	char *docker_host;           /* "" = off */
+	uint32_t dns_ttl;  /* s */
+	char *resolv_conf; /* /etc/resolv.conf */
+	char *docker_host; /* "" = off */
 	bool plugin;
 	bool no_multicast_route;
 	enum log_level log_level;
 	bool log_json;
-	char *config;                /* /etc/weft/weftd.conf */
+	char *config; /* /etc/weft/weftd.conf */
 	char **peers;
 	size_t n_peers;
 };

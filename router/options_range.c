@@ -75,8 +75,8 @@ static enum err pick(struct options *o, struct slice routes, struct err_note *no
 		}
 	}
 	return err_note(note, ERR_CONFLICT,
-	                "--ipalloc-range auto: routes of this host overlap each of 10.32.0.0/12, 10.96.0.0/12, 172.16.0.0/13 and 192.168.128.0/17; name "
-	                "a free range");
+		"--ipalloc-range auto: routes of this host overlap each of 10.32.0.0/12, 10.96.0.0/12, 172.16.0.0/13 and 192.168.128.0/17; name "
+		"a free range");
 }
 
 enum err options_settle_range_over(struct options *o, struct slice routes, struct err_note *note)
@@ -93,8 +93,8 @@ enum err options_settle_range_over(struct options *o, struct slice routes, struc
 	if (!overlapping(routes, o->range, &route))
 		return ERR_OK;
 	return err_note(note, ERR_CONFLICT,
-	                "the range %s overlaps this host's route %s by %s; choose another with --ipalloc-range (the same on all hosts), or --ipalloc-range auto",
-	                prefix_format(o->range, range), prefix_format(route.to, to), route.device);
+		"the range %s overlaps this host's route %s by %s; choose another with --ipalloc-range (the same on all hosts), or --ipalloc-range auto",
+		prefix_format(o->range, range), prefix_format(route.to, to), route.device);
 }
 
 enum err options_settle_range(struct options *o, struct err_note *note)

@@ -299,18 +299,14 @@ static const char *ipam_health(const struct ipam_view *v)
 	if (v->conflict[0] != '\0')
 		return "conflict";
 	switch (v->state) {
-	case IPAM_CONTESTED:
-		return "contested";
+	case IPAM_CONTESTED: return "contested";
 	case IPAM_WAITING_SPACE:
 	case IPAM_UNREACHABLE:
-	case IPAM_RECOVERING:
-		return "waiting";
-	case IPAM_AWAITING:
-		return v->pending_allocates + v->pending_claims > 0 ? "waiting" : "ok";
+	case IPAM_RECOVERING: return "waiting";
+	case IPAM_AWAITING: return v->pending_allocates + v->pending_claims > 0 ? "waiting" : "ok";
 	case IPAM_IDLE:
 	case IPAM_READY:
-	case IPAM_PRIMING:
-		break;
+	case IPAM_PRIMING: break;
 	}
 	return "ok";
 }
@@ -649,24 +645,12 @@ json_t *status_doc(const struct router *r, enum status_part part)
 	json_t *doc = NULL;
 
 	switch (part) {
-	case STATUS_ALL:
-		doc = all(&m);
-		break;
-	case STATUS_CONNECTIONS:
-		doc = list_doc(&m, "connections", connections(&m));
-		break;
-	case STATUS_PEERS:
-		doc = list_doc(&m, "peers", peers(&m));
-		break;
-	case STATUS_TARGETS:
-		doc = list_doc(&m, "targets", targets(&m));
-		break;
-	case STATUS_IPAM:
-		doc = ipam_doc(&m);
-		break;
-	case STATUS_DNS:
-		doc = dns_doc(&m);
-		break;
+	case STATUS_ALL: doc = all(&m); break;
+	case STATUS_CONNECTIONS: doc = list_doc(&m, "connections", connections(&m)); break;
+	case STATUS_PEERS: doc = list_doc(&m, "peers", peers(&m)); break;
+	case STATUS_TARGETS: doc = list_doc(&m, "targets", targets(&m)); break;
+	case STATUS_IPAM: doc = ipam_doc(&m); break;
+	case STATUS_DNS: doc = dns_doc(&m); break;
 	case STATUS_PS:
 		doc = list_doc(&m, "containers", local_endpoints(&m));
 		put(&m, doc, "host", host_endpoint(&m));
@@ -781,7 +765,8 @@ json_t *status_health(const struct router *r, bool *healthy)
 	if (fatal != NULL)
 		put_reason(&m, reasons, "router", fatal);
 	if (strcmp(mesh, "isolated") == 0)
-		put_reason(&m, reasons, "router", "isolated: no link to any other host is established; 'weft status connections' says why");
+		put_reason(
+			&m, reasons, "router", "isolated: no link to any other host is established; 'weft status connections' says why");
 	else if (strcmp(mesh, "contested") == 0)
 		put_reason(&m, reasons, "router", "another host uses this host's peer name; see 'weft status ipam'");
 	if (core_ipam(m.core) != NULL) {

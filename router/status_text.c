@@ -167,8 +167,8 @@ static void connection_text(const json_t *c, struct wbuf *w)
 	if (json_is_real(json_object_get(c, "rtt_ms")))
 		(void)snprintf(rtt, sizeof(rtt), "%.2fms", json_real_value(json_object_get(c, "rtt_ms")));
 	line(w, "%s %s %s %s %s mtu=%s reason=%s since=%s rtt=%s encrypted=%s\n", yes(c, "outbound") ? "->" : "<-",
-	     joined(str(c, "address"), address), str(c, "state"), path[0] != '\0' ? path : "-", who(c, "peer", peer), mtu,
-	     joined(str(c, "reason"), reason), since, rtt, yes(c, "encrypted") ? "yes" : "no");
+		joined(str(c, "address"), address), str(c, "state"), path[0] != '\0' ? path : "-", who(c, "peer", peer), mtu,
+		joined(str(c, "reason"), reason), since, rtt, yes(c, "encrypted") ? "yes" : "no");
 }
 
 static void peer_text(const json_t *p, struct wbuf *w)
@@ -182,7 +182,8 @@ static void peer_text(const json_t *p, struct wbuf *w)
 	{
 		const json_t *out = json_object_get(c, "outbound");
 		const char *dir = json_is_true(out) ? "->" : json_is_false(out) ? "<-" : "--";
-		line(w, "   %s %-21s %-37s %s\n", dir, str(c, "address"), who(c, "name", name), yes(c, "established") ? "established" : "pending");
+		line(w, "   %s %-21s %-37s %s\n", dir, str(c, "address"), who(c, "name", name),
+			yes(c, "established") ? "established" : "pending");
 	}
 }
 
@@ -200,7 +201,7 @@ static void ipam_text(const json_t *doc, struct wbuf *w)
 		if (json_is_integer(json_object_get(p, "active")))
 			(void)snprintf(active, sizeof(active), " (%lld active)", num(p, "active"));
 		line(w, "%-37s %8lld IPs (%04.1f%% of total)%s%s\n", who(p, "name", name), num(p, "addresses"),
-		     json_real_value(json_object_get(p, "percent")), active, yes(p, "reachable") ? "" : " - unreachable!");
+			json_real_value(json_object_get(p, "percent")), active, yes(p, "reachable") ? "" : " - unreachable!");
 	}
 	if (json_array_size(peers) > 0 && strcmp(str(doc, "status"), "ready") != 0)
 		line(w, "status: %s\n", str(doc, "status"));
@@ -230,7 +231,7 @@ static void dns_text(const json_t *doc, struct wbuf *w)
 	{
 		cut_domain(str(e, "hostname"), str(doc, "domain"), name);
 		line(w, "%-12s %-15s %12.12s %s%s\n", name, str(e, "address"), str(e, "container"), str(e, "origin"),
-		     yes(e, "reachable") ? "" : " - unreachable!");
+			yes(e, "reachable") ? "" : " - unreachable!");
 	}
 }
 
@@ -240,8 +241,7 @@ static void container_text(const json_t *c, struct wbuf *w)
 	size_t i;
 
 	line(w, "%s %s", str(c, "id"), str(c, "mac"));
-	json_array_foreach(json_object_get(c, "addresses"), i, a)
-		line(w, " %s", json_string_value(a));
+	json_array_foreach(json_object_get(c, "addresses"), i, a) line(w, " %s", json_string_value(a));
 	line(w, "\n");
 }
 
@@ -252,8 +252,7 @@ static void ps_text(const json_t *doc, struct wbuf *w)
 
 	if (host != NULL)
 		container_text(host, w);
-	json_array_foreach(json_object_get(doc, "containers"), i, c)
-		container_text(c, w);
+	json_array_foreach(json_object_get(doc, "containers"), i, c) container_text(c, w);
 }
 
 void status_text(enum status_part part, const json_t *doc, struct wbuf *w)
@@ -262,29 +261,12 @@ void status_text(enum status_part part, const json_t *doc, struct wbuf *w)
 	size_t i;
 
 	switch (part) {
-	case STATUS_ALL:
-		all_text(doc, w);
-		break;
-	case STATUS_CONNECTIONS:
-		json_array_foreach(json_object_get(doc, "connections"), i, v)
-			connection_text(v, w);
-		break;
-	case STATUS_PEERS:
-		json_array_foreach(json_object_get(doc, "peers"), i, v)
-			peer_text(v, w);
-		break;
-	case STATUS_TARGETS:
-		json_array_foreach(json_object_get(doc, "targets"), i, v)
-			line(w, "%s\n", json_string_value(v));
-		break;
-	case STATUS_IPAM:
-		ipam_text(doc, w);
-		break;
-	case STATUS_DNS:
-		dns_text(doc, w);
-		break;
-	case STATUS_PS:
-		ps_text(doc, w);
-		break;
+	case STATUS_ALL: all_text(doc, w); break;
+	case STATUS_CONNECTIONS: json_array_foreach(json_object_get(doc, "connections"), i, v) connection_text(v, w); break;
+	case STATUS_PEERS: json_array_foreach(json_object_get(doc, "peers"), i, v) peer_text(v, w); break;
+	case STATUS_TARGETS: json_array_foreach(json_object_get(doc, "targets"), i, v) line(w, "%s\n", json_string_value(v)); break;
+	case STATUS_IPAM: ipam_text(doc, w); break;
+	case STATUS_DNS: dns_text(doc, w); break;
+	case STATUS_PS: ps_text(doc, w); break;
 	}
 }

@@ -8,7 +8,8 @@
 
 #include "router/log.h"
 
-struct catch {
+struct catch
+{
 	int fd;
 	char text[65536];
 };

@@ -113,24 +113,55 @@ static void any_order_and_both_forms(void **state)
 static void wrong_ones_are_named(void **state)
 {
 	static const char *const bad[][2] = {
-		{ "--port 0", "--port '0'" }, { "--port 65535", "'65535'" }, { "--port 7x", "1 to 65534" }, { "--port -1", "--port" },
-		{ "--mtu 575", "--mtu" }, { "--mtu 65486", "--mtu" }, { "--conn-limit x", "--conn-limit" }, { "--dns-ttl 604801", "--dns-ttl" },
-		{ "--name 00:00:00:00:00:00", "--name" }, { "--name nobody", "--name" }, { "--host nowhere", "--host" },
-		{ "--http-addr 127.0.0.1", "--http-addr" }, { "--status-addr :6782", "--status-addr" }, { "--nickname a(b)", "--nickname" },
-		{ "--ipalloc-range 10.32.0.1/12", "bits after the prefix" }, { "--ipalloc-range 10.0.0.0/7", "--ipalloc-range" },
-		{ "--ipalloc-range 10.0.0.0/31", "8 to 30" }, { "--ipalloc-range fd00::/64", "IPv4" }, { "--ipalloc-range6 10.0.0.0/8", "IPv6" },
-		{ "--ipalloc-default-subnet 10.0.0.0/24", "lies outside" }, { "--ipalloc-default-subnet 10.32.0.0/31", "1 to 30" },
+		{ "--port 0", "--port '0'" },
+		{ "--port 65535", "'65535'" },
+		{ "--port 7x", "1 to 65534" },
+		{ "--port -1", "--port" },
+		{ "--mtu 575", "--mtu" },
+		{ "--mtu 65486", "--mtu" },
+		{ "--conn-limit x", "--conn-limit" },
+		{ "--dns-ttl 604801", "--dns-ttl" },
+		{ "--name 00:00:00:00:00:00", "--name" },
+		{ "--name nobody", "--name" },
+		{ "--host nowhere", "--host" },
+		{ "--http-addr 127.0.0.1", "--http-addr" },
+		{ "--status-addr :6782", "--status-addr" },
+		{ "--nickname a(b)", "--nickname" },
+		{ "--ipalloc-range 10.32.0.1/12", "bits after the prefix" },
+		{ "--ipalloc-range 10.0.0.0/7", "--ipalloc-range" },
+		{ "--ipalloc-range 10.0.0.0/31", "8 to 30" },
+		{ "--ipalloc-range fd00::/64", "IPv4" },
+		{ "--ipalloc-range6 10.0.0.0/8", "IPv6" },
+		{ "--ipalloc-default-subnet 10.0.0.0/24", "lies outside" },
+		{ "--ipalloc-default-subnet 10.32.0.0/31", "1 to 30" },
 		{ "--ipalloc-range EMPTY --ipalloc-default-subnet 10.0.0.0/24", "--ipalloc-default-subnet" },
-		{ "--ipalloc-range EMPTY --ipalloc-init observer", "--ipalloc-init" }, { "--ipalloc-init quorum", "consensus=N" },
-		{ "--ipalloc-init consensus=0", "--ipalloc-init" }, { "--ipalloc-init consensus=", "--ipalloc-init" },
-		{ "--ipalloc-init seed=", "--ipalloc-init" }, { "--ipalloc-init seed=a,,b", "empty place" },
-		{ "--ipalloc-init seed=02:00:00:00:00:01,02:00:00:00:00:01", "twice" }, { "--ipalloc-init observer=1", "--ipalloc-init" },
-		{ "--dns-domain EMPTY", "--dns-domain" }, { "--dns-domain a..b", "--dns-domain" }, { "--dns-listen-address 1.2.3", "--dns-listen-address" },
-		{ "--trusted-subnets 10.0.0.1/24", "--trusted-subnets" }, { "--docker-host tcp://1.2.3.4", "--docker-host" },
-		{ "--log-level loud", "--log-level" }, { "--log-format xml", "--log-format" }, { "--no-dns=perhaps", "true or false" },
-		{ "--bogus", "--bogus" }, { "-p", "-p" }, { "--port", "missing" }, { "EMPTY", "peer" }, { "bad/peer", "bad/peer" },
-		{ "h:99999", "h:99999" }, { "--require-encryption", "password" }, { "--password EMPTY", "empty" }, { "--version=1", "no value" },
-		{ "--password-file /nonexistent", "/nonexistent" }, { "--config /nonexistent", "/nonexistent" },
+		{ "--ipalloc-range EMPTY --ipalloc-init observer", "--ipalloc-init" },
+		{ "--ipalloc-init quorum", "consensus=N" },
+		{ "--ipalloc-init consensus=0", "--ipalloc-init" },
+		{ "--ipalloc-init consensus=", "--ipalloc-init" },
+		{ "--ipalloc-init seed=", "--ipalloc-init" },
+		{ "--ipalloc-init seed=a,,b", "empty place" },
+		{ "--ipalloc-init seed=02:00:00:00:00:01,02:00:00:00:00:01", "twice" },
+		{ "--ipalloc-init observer=1", "--ipalloc-init" },
+		{ "--dns-domain EMPTY", "--dns-domain" },
+		{ "--dns-domain a..b", "--dns-domain" },
+		{ "--dns-listen-address 1.2.3", "--dns-listen-address" },
+		{ "--trusted-subnets 10.0.0.1/24", "--trusted-subnets" },
+		{ "--docker-host tcp://1.2.3.4", "--docker-host" },
+		{ "--log-level loud", "--log-level" },
+		{ "--log-format xml", "--log-format" },
+		{ "--no-dns=perhaps", "true or false" },
+		{ "--bogus", "--bogus" },
+		{ "-p", "-p" },
+		{ "--port", "missing" },
+		{ "EMPTY", "peer" },
+		{ "bad/peer", "bad/peer" },
+		{ "h:99999", "h:99999" },
+		{ "--require-encryption", "password" },
+		{ "--password EMPTY", "empty" },
+		{ "--version=1", "no value" },
+		{ "--password-file /nonexistent", "/nonexistent" },
+		{ "--config /nonexistent", "/nonexistent" },
 		{ "--ipalloc-range 10.0.0.0/8 --ipalloc-range6 fd00::/112", "--ipalloc-range6" },
 	};
 
@@ -188,8 +219,9 @@ static void precedence(void **state)
 	struct options o;
 	struct err_note note;
 	char words[200];
-	const char *file = temp_file("# a comment\nport = 1111\n  nickname=\"from-file\"\r\npeer = f1\npeer = f2,f3\ntrusted-subnets = 10.1.0.0/16\n"
-								 "trusted-subnets = 10.2.0.0/16\nno-dns = true\ndns-ttl = 7\n\n");
+	const char *file =
+		temp_file("# a comment\nport = 1111\n  nickname=\"from-file\"\r\npeer = f1\npeer = f2,f3\ntrusted-subnets = 10.1.0.0/16\n"
+				  "trusted-subnets = 10.2.0.0/16\nno-dns = true\ndns-ttl = 7\n\n");
 
 	(void)state;
 	snprintf(words, sizeof(words), "--config %s", file);
@@ -304,8 +336,9 @@ static void routes_of_the_host(void **state)
 	static const char inside[] = HEAD "eth7\t0000280A\t00000000\t0001\t0\t0\t0\t0000FFFF\t0\t0\t0\n";
 	static const char ours[] = HEAD "weft\t0000280A\t00000000\t0001\t0\t0\t0\t0000FFFF\t0\t0\t0\n";
 	static const char all_of_10[] = HEAD "tun0\t0000000A\t00000000\t0001\t0\t0\t0\t000000FF\t0\t0\t0\n";
-	static const char everything[] = HEAD "a\t0000000A\t00000000\t0001\t0\t0\t0\t000000FF\t0\t0\t0\n"
-										  "b\t000010AC\t00000000\t0001\t0\t0\t0\t0000F0FF\t0\t0\t0\nc\t0000A8C0\t0\t0001\t0\t0\t0\t0000FFFF\t0\t0\t0\n";
+	static const char everything[] =
+		HEAD "a\t0000000A\t00000000\t0001\t0\t0\t0\t000000FF\t0\t0\t0\n"
+			 "b\t000010AC\t00000000\t0001\t0\t0\t0\t0000F0FF\t0\t0\t0\nc\t0000A8C0\t0\t0001\t0\t0\t0\t0000FFFF\t0\t0\t0\n";
 	struct options o;
 	struct err_note note;
 	char text[PREFIX_TEXT];
@@ -318,7 +351,8 @@ static void routes_of_the_host(void **state)
 	assert_int_equal(settle(&o, "", ours, &note), ERR_OK);
 	options_free(&o);
 	assert_int_equal(settle(&o, "", inside, &note), ERR_CONFLICT);
-	assert_true(strstr(note.text, "10.32.0.0/12") != NULL && strstr(note.text, "10.40.0.0/16") != NULL && strstr(note.text, "eth7") != NULL);
+	assert_true(strstr(note.text, "10.32.0.0/12") != NULL && strstr(note.text, "10.40.0.0/16") != NULL &&
+		strstr(note.text, "eth7") != NULL);
 	options_free(&o);
 	assert_int_equal(settle(&o, "--ipalloc-range EMPTY", inside, &note), ERR_OK);
 	options_free(&o);
