@@ -7,11 +7,13 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/time.h>
+#include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "base/bucket.h"
 #include "base/mem.h"
+#include "router/core/core.h"
 
 enum { REPEAT_SLOTS = 64 };
 
@@ -27,7 +29,7 @@ struct log {
 	bool json, journal;
 	struct bucket strangers;
 	bool strangers_ready;
-	uint64_t stranger_skipped, suppressed;
+	uint64_t suppressed;
 	struct repeat repeats[REPEAT_SLOTS];
 };
 
@@ -85,9 +87,12 @@ static void put_json(struct log *l, enum log_level level, const char *when, cons
 	char *line = doc != NULL ? json_dumps(doc, JSON_COMPACT) : NULL;
 
 	if (line != NULL) {
-		char out[2048];
-		int n = snprintf(out, sizeof(out), "%s\n", line);
-		put(l, out, n < (int)sizeof(out) ? (size_t)n : sizeof(out) - 1);
+		char end[] = "\n";
+		struct iovec parts[2] = { { line, strlen(line) }, { end, 1 } };
+		if (writev(l->fd, parts, 2) < 0)
+			l->suppressed++;
+	} else {
+		l->suppressed++;
 	}
 	free(line);
 	json_decref(doc);
@@ -132,55 +137,91 @@ static uint64_t hash_of(const char *text)
 	return h;
 }
 
-static bool repeats_too_much(struct log *l, const char *text, uint64_t now_ms, uint64_t *skipped)
+/* A bucket of lines, of which one comes back every `seconds`: the bucket's own second is stretched. */
+static void lines_init(struct bucket *b, unsigned burst, unsigned seconds, uint64_t now_ms)
 {
-	uint64_t h = hash_of(text);
+	bucket_init(b, burst, 1, now_ms / seconds);
+}
+
+/* *skipped: how many did not pass since the last that did. */
+static bool lines_take(struct bucket *b, unsigned seconds, uint64_t now_ms, uint64_t *skipped)
+{
+	if (!bucket_take(b, now_ms / seconds))
+		return false;
+	*skipped = b->refused;
+	b->refused = 0;
+	return true;
+}
+
+static struct repeat *slot_of(struct log *l, uint64_t hash, uint64_t now_ms)
+{
 	struct repeat *slot = &l->repeats[0];
 
 	for (size_t i = 0; i < REPEAT_SLOTS; i++) {
 		struct repeat *r = &l->repeats[i];
-		if (r->hash == h && r->used_ms != 0) {
-			slot = r;
-			break;
-		}
+		if (r->hash == hash && r->used_ms != 0)
+			return r;
 		if (r->used_ms < slot->used_ms)
 			slot = r;
 	}
-	if (slot->hash != h || slot->used_ms == 0) {
-		slot->hash = h;
-		/* one more a minute: 60 an hour beside the burst */
-		bucket_init(&slot->bucket, LOG_REPEAT_BURST * 60, 1, now_ms);
-		slot->bucket.refused = 0;
-	}
-	slot->used_ms = now_ms + 1;
-	/* a line costs 60 tokens, of which one comes back a second */
-	for (int i = 0; i < 60; i++) {
-		if (!bucket_take(&slot->bucket, now_ms)) {
-			l->suppressed++;
-			return true;
-		}
-	}
-	*skipped = slot->bucket.refused;
-	slot->bucket.refused = 0;
-	return false;
+	slot->hash = hash;
+	lines_init(&slot->bucket, LOG_REPEAT_BURST, LOG_REPEAT_S, now_ms);
+	return slot;
 }
 
-static void write_va(struct log *l, enum log_level level, const char *fmt, va_list args)
+static bool repeats_too_much(struct log *l, const char *text, uint64_t now_ms, uint64_t *skipped)
+{
+	struct repeat *slot = slot_of(l, hash_of(text), now_ms);
+
+	slot->used_ms = now_ms + 1; /* 0 is an empty slot */
+	if (lines_take(&slot->bucket, LOG_REPEAT_S, now_ms, skipped))
+		return false;
+	l->suppressed++;
+	return true;
+}
+
+/* One event, one line of valid UTF-8, whatever a name contains and wherever it was cut. */
+static void make_plain(char *text)
+{
+	for (size_t i = 0; text[i] != '\0'; i++) {
+		size_t len = 1;
+		while (len < 4 && ((unsigned char)text[i + len] & 0xc0) == 0x80)
+			len++;
+		while (len > 0 && !core_text_ok(slice_of(text + i, len)))
+			len--;
+		if (len == 0)
+			text[i] = '?';
+		else
+			i += len - 1;
+	}
+}
+
+/* A text that is too long for it is cut. */
+static void append_count(char *text, size_t size, uint64_t number, const char *what)
+{
+	char more[96];
+	size_t n = (size_t)snprintf(more, sizeof(more), " (left out %llu %s)", (unsigned long long)number, what), at = strlen(text);
+
+	if (at > size - 1 - n)
+		at = size - 1 - n;
+	memcpy(text + at, more, n + 1);
+	make_plain(text);
+}
+
+static void write_va(struct log *l, enum log_level level, uint64_t skipped, const char *fmt, va_list args)
 {
 	char text[1024];
-	uint64_t skipped = 0;
+	uint64_t repeated = 0;
 
 	(void)vsnprintf(text, sizeof(text), fmt, args);
-	for (char *p = text; *p != '\0'; p++)
-		if ((unsigned char)*p < 0x20 || *p == 0x7f)
-			*p = '?'; /* one event, one line, whatever a name contains */
-	if (level != LOG_LEVEL_DEBUG && repeats_too_much(l, text, clock_ms(), &skipped))
+	make_plain(text);
+	if (level != LOG_LEVEL_DEBUG && repeats_too_much(l, text, clock_ms(), &repeated))
 		return;
+	if (skipped > 0)
+		append_count(text, sizeof(text), skipped, "lines caused by strangers");
+	if (repeated > 0)
+		append_count(text, sizeof(text), repeated, "like it");
 	emit(l, level, text);
-	if (skipped > 0) {
-		(void)snprintf(text, sizeof(text), "the line before was left out %llu times", (unsigned long long)skipped);
-		emit(l, level, text);
-	}
 }
 
 void log_write(struct log *l, enum log_level level, const char *fmt, ...)
@@ -190,33 +231,27 @@ void log_write(struct log *l, enum log_level level, const char *fmt, ...)
 	if (level < l->least)
 		return;
 	va_start(args, fmt);
-	write_va(l, level, fmt, args);
+	write_va(l, level, 0, fmt, args);
 	va_end(args);
 }
 
 void log_stranger(struct log *l, enum log_level level, uint64_t now_ms, const char *fmt, ...)
 {
 	va_list args;
+	uint64_t skipped = 0;
 
 	if (level < l->least)
 		return;
 	if (!l->strangers_ready) {
-		bucket_init(&l->strangers, LOG_STRANGER_BURST * LOG_STRANGER_S, 1, now_ms);
+		lines_init(&l->strangers, LOG_STRANGER_BURST, LOG_STRANGER_S, now_ms);
 		l->strangers_ready = true;
 	}
-	for (int i = 0; i < LOG_STRANGER_S; i++) {
-		if (!bucket_take(&l->strangers, now_ms)) {
-			l->stranger_skipped++;
-			l->suppressed++;
-			return;
-		}
-	}
-	if (l->stranger_skipped > 0) {
-		log_write(l, level, "left out %llu lines caused by strangers", (unsigned long long)l->stranger_skipped);
-		l->stranger_skipped = 0;
+	if (!lines_take(&l->strangers, LOG_STRANGER_S, now_ms, &skipped)) {
+		l->suppressed++;
+		return;
 	}
 	va_start(args, fmt);
-	write_va(l, level, fmt, args);
+	write_va(l, level, skipped, fmt, args);
 	va_end(args);
 }
 

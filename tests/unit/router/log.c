@@ -87,10 +87,51 @@ static void strangers_are_kept_short(void **state)
 	assert_int_equal(log_suppressed(l), 1000 - LOG_STRANGER_BURST);
 	now += LOG_STRANGER_S * 1000;
 	log_stranger(l, LOG_LEVEL_INFO, now, "one more");
-	assert_non_null(strstr(caught(&c), "left out 990 lines caused by strangers"));
-	assert_non_null(strstr(c.text, "one more"));
+	assert_non_null(strstr(caught(&c), "one more (left out 990 lines caused by strangers)\n"));
 	log_stranger(l, LOG_LEVEL_INFO, now, "too soon");
 	assert_null(strstr(caught(&c), "too soon"));
+	log_free(l);
+	close(c.fd);
+}
+
+/* Whoever knocks all the time is heard once in a while: what is refused costs no token. */
+static void constant_strangers_are_heard_now_and_then(void **state)
+{
+	struct catch c;
+
+	(void)state;
+	open_catch(&c);
+	struct log *l = log_new(c.fd, LOG_LEVEL_INFO, false);
+	for (uint64_t ms = 0; ms <= 3600 * 1000; ms += 100)
+		log_stranger(l, LOG_LEVEL_INFO, 1000 + ms, "%c%c%c: a stranger", 'a' + (int)(ms / 100 % 26), 'a' + (int)(ms / 2600 % 26),
+		             'a' + (int)(ms / 67600 % 26));
+	assert_in_range(lines(&c), 60, 60 + LOG_STRANGER_BURST);
+	log_free(l);
+	close(c.fd);
+}
+
+static void lines_stay_plain_text(void **state)
+{
+	struct catch c;
+	char longest[3000];
+	json_error_t error;
+
+	(void)state;
+	open_catch(&c);
+	struct log *l = log_new(c.fd, LOG_LEVEL_INFO, true);
+	log_write(l, LOG_LEVEL_INFO, "caf\xc3\xa9 \xff\xfe\xc3 \xe2\x82 \xed\xa0\x80 \x7f.");
+	json_t *doc = json_loads(caught(&c), 0, &error);
+	assert_string_equal(json_string_value(json_object_get(doc, "message")), "caf\xc3\xa9 ??? ?? ??? ?.");
+	json_decref(doc);
+	assert_int_equal(ftruncate(c.fd, 0), 0);
+	assert_int_equal(lseek(c.fd, 0, SEEK_SET), 0);
+	memset(longest, '"', sizeof(longest) - 1);
+	longest[sizeof(longest) - 1] = '\0';
+	log_write(l, LOG_LEVEL_INFO, "%s", longest);
+	doc = json_loads(caught(&c), 0, &error);
+	assert_non_null(doc);
+	assert_int_equal(lines(&c), 1);
+	json_decref(doc);
 	log_free(l);
 	close(c.fd);
 }
@@ -128,6 +169,8 @@ int main(void)
 		cmocka_unit_test(levels_and_form),
 		cmocka_unit_test(json_lines),
 		cmocka_unit_test(strangers_are_kept_short),
+		cmocka_unit_test(constant_strangers_are_heard_now_and_then),
+		cmocka_unit_test(lines_stay_plain_text),
 		cmocka_unit_test(repeats_are_counted),
 		cmocka_unit_test(a_dead_sink_is_survived),
 	};
