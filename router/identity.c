@@ -11,7 +11,7 @@
 #include "base/addr.h"
 #include "base/mem.h"
 
-enum { PATH_BYTES = 4096, MACHINE_BYTES = 64, KEYS_MAX = 65536 };
+enum { PATH_BYTES = 4096, MACHINE_BYTES = 64 };
 
 uint64_t identity_name(const uint8_t public_key[32])
 {
@@ -25,6 +25,22 @@ uint64_t identity_name(const uint8_t public_key[32])
 	return name;
 }
 
+/* The directory of a file whose name is new. */
+static enum err sync_dir(const char *path, struct err_note *note)
+{
+	char dir[PATH_BYTES];
+	const char *slash = strrchr(path, '/');
+	enum err err = ERR_OK;
+
+	(void)snprintf(dir, sizeof(dir), "%.*s", (int)(slash - path), path);
+	int fd = open(dir[0] != '\0' ? dir : "/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0 || fsync(fd) != 0)
+		err = err_note(note, ERR_IO, "cannot write %.150s: %s", dir, strerror(errno));
+	if (fd >= 0)
+		(void)close(fd);
+	return err;
+}
+
 static enum err write_key(const char *path, const uint8_t secret[32], struct err_note *note)
 {
 	char tmp[PATH_BYTES + 8];
@@ -36,9 +52,11 @@ static enum err write_key(const char *path, const uint8_t secret[32], struct err
 		return err_note(note, ERR_IO, "cannot write %.150s: %s", tmp, strerror(errno));
 	bool ok = write(fd, secret, 32) == 32 && fsync(fd) == 0;
 	ok = close(fd) == 0 && ok;
-	if (!ok || rename(tmp, path) != 0)
-		return err_note(note, ERR_IO, "cannot write %.150s: %s", path, strerror(errno));
-	return ERR_OK;
+	if (ok && rename(tmp, path) == 0)
+		return sync_dir(path, note);
+	enum err err = err_note(note, ERR_IO, "cannot write %.150s: %s", path, strerror(errno));
+	(void)unlink(tmp);
+	return err;
 }
 
 static enum err read_key(const char *path, uint8_t secret[32], struct err_note *note)
@@ -51,7 +69,10 @@ static enum err read_key(const char *path, uint8_t secret[32], struct err_note *
 	if (fd < 0)
 		return err_note(note, ERR_IO, "cannot read %.150s: %s", path, strerror(errno));
 	ssize_t n = read(fd, bytes, sizeof(bytes));
+	int why = errno;
 	(void)close(fd);
+	if (n < 0)
+		return err_note(note, ERR_IO, "cannot read %.150s: %s", path, strerror(why));
 	if (n == 32)
 		memcpy(secret, bytes, 32);
 	sodium_memzero(bytes, sizeof(bytes));
@@ -61,7 +82,7 @@ static enum err read_key(const char *path, uint8_t secret[32], struct err_note *
 	return ERR_OK;
 }
 
-/* Empty when the machine has none, as in some containers: then cloning cannot be seen. */
+/* Empty when the machine has none, as in some containers, or not yet ("uninitialized", machine-id(5)): then cloning cannot be seen. */
 static size_t machine_id(char out[MACHINE_BYTES])
 {
 	static const char *const paths[] = { "/etc/machine-id", "/var/lib/dbus/machine-id" };
@@ -74,51 +95,22 @@ static size_t machine_id(char out[MACHINE_BYTES])
 		(void)close(fd);
 		while (n > 0 && (out[n - 1] == '\n' || out[n - 1] == ' '))
 			n--;
-		if (n > 0)
+		if (n > 0 && !(n == 13 && memcmp(out, "uninitialized", 13) == 0))
 			return (size_t)n;
 	}
 	return 0;
 }
 
-struct keys {
-	struct slice *v;
-	size_t n, cap;
-};
-
-static enum err collect(void *ctx, struct slice key, struct slice value)
-{
-	struct keys *k = ctx;
-
-	(void)value;
-	if (key.n >= 6 && memcmp(key.p, "aside/", 6) == 0)
-		return ERR_OK;
-	if (k->n >= KEYS_MAX || !mem_grow((void **)&k->v, &k->cap, k->n + 1, sizeof(*k->v)))
-		return ERR_NOMEM;
-	uint8_t *copy = mem_dup(key.p, key.n);
-	if (copy == NULL)
-		return ERR_NOMEM;
-	k->v[k->n++] = slice_of(copy, key.n);
-	return ERR_OK;
-}
-
+/* The key goes first: should we end in between, the next start finds the other machine's records and does the rest. */
 static enum err set_all_aside(const char *path, struct store *store, struct err_note *note)
 {
-	struct keys keys = { 0 };
 	char aside[PATH_BYTES + 32];
-	enum err err = store_each(store, "", collect, &keys, note);
 
-	for (size_t i = 0; i < keys.n; i++) {
-		if (err == ERR_OK)
-			err = store_set_aside(store, keys.v[i], note);
-		mem_free((void *)(uintptr_t)keys.v[i].p);
-	}
-	mem_free(keys.v);
-	if (err != ERR_OK)
-		return err;
 	(void)snprintf(aside, sizeof(aside), "%s.aside", path);
 	if (rename(path, aside) != 0 && errno != ENOENT)
 		return err_note(note, ERR_IO, "cannot rename %.150s: %s", path, strerror(errno));
-	return ERR_OK;
+	enum err err = sync_dir(path, note);
+	return err != ERR_OK ? err : store_set_all_aside(store, note);
 }
 
 static enum err check_machine(const char *path, struct store *store, struct identity *out, struct err_note *note)
@@ -176,6 +168,8 @@ enum err identity_incarnation(struct store *store, uint64_t *out, struct err_not
 		return err_note(note, err, "the stored incarnation cannot be read");
 	rbuf_init(&r, bytes, n);
 	uint64_t last = err == ERR_OK ? rbuf_u64(&r) : 0;
+	if (err == ERR_OK && (rbuf_end(&r) != ERR_OK || last == UINT64_MAX))
+		return err_note(note, ERR_MALFORMED, "the stored incarnation cannot be read; move weft.mdb away to start afresh");
 	if (inc <= last)
 		inc = last + 1;
 	wbuf_fixed(&w, bytes, sizeof(bytes));

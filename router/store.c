@@ -1,5 +1,6 @@
 #include "router/store.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <lmdb.h>
@@ -29,7 +30,7 @@ static enum err fail(const struct store *s, int rc, const char *doing, struct er
 {
 	const char *what = mdb_strerror(rc);
 
-	if (rc == MDB_INVALID || rc == MDB_VERSION_MISMATCH || rc == MDB_CORRUPTED || rc == MDB_PAGE_NOTFOUND || rc == MDB_PANIC)
+	if (rc == MDB_INVALID || rc == MDB_VERSION_MISMATCH || rc == MDB_CORRUPTED || rc == MDB_PAGE_NOTFOUND || rc == MDB_PANIC || rc == MDB_BAD_TXN)
 		return err_note(note, ERR_MALFORMED,
 		                "cannot %s %s/weft.mdb: %s; move the file away to start afresh (the other hosts know what this one owned)",
 		                doing, s->dir, what);
@@ -77,6 +78,37 @@ static enum err take_lock(struct store *s, struct err_note *note)
 	return err_note(note, ERR_SYSTEM, "cannot lock %.150s: %s", path, strerror(errno));
 }
 
+/* A file cut short would end the process by a signal when its missing pages are read. As holes they are empty pages, which LMDB recognises. */
+static int fill_up(struct store *s, const char *path)
+{
+	MDB_envinfo info;
+	MDB_stat page;
+	struct stat file;
+	int rc = mdb_env_info(s->env, &info);
+
+	if (rc == 0)
+		rc = mdb_env_stat(s->env, &page);
+	if (rc == 0 && stat(path, &file) != 0)
+		rc = errno;
+	if (rc != 0)
+		return rc;
+	s->map_bytes = info.me_mapsize; /* a store that has grown says so itself */
+	size_t least = (info.me_last_pgno + 1) * page.ms_psize;
+	return (size_t)file.st_size < least && truncate(path, (off_t)least) != 0 ? errno : 0;
+}
+
+/* A new file's name is on disk only when its directory is. */
+static int sync_dir(const char *dir)
+{
+	int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC), rc = 0;
+
+	if (fd < 0 || fsync(fd) != 0)
+		rc = errno;
+	if (fd >= 0)
+		(void)close(fd);
+	return rc;
+}
+
 static enum err open_env(struct store *s, struct err_note *note)
 {
 	char path[PATH_BYTES + 16];
@@ -91,6 +123,10 @@ static enum err open_env(struct store *s, struct err_note *note)
 	/* NOLOCK: we hold our own lock and have one thread; NOTLS likewise. */
 	if (rc == 0)
 		rc = mdb_env_open(s->env, path, MDB_NOSUBDIR | MDB_NOLOCK | MDB_NOTLS | MDB_NORDAHEAD, 0600);
+	if (rc == 0)
+		rc = fill_up(s, path);
+	if (rc == 0)
+		rc = sync_dir(s->dir);
 	if (rc == 0)
 		rc = mdb_txn_begin(s->env, NULL, 0, &txn);
 	if (rc == 0)
@@ -217,6 +253,7 @@ enum err store_get(struct store *s, const char *key, void *value, size_t size, s
 
 enum err store_begin(struct store *s, struct err_note *note)
 {
+	assert(s->txn == NULL);
 	int rc = mdb_txn_begin(s->env, NULL, 0, &s->txn);
 
 	return rc == 0 ? ERR_OK : fail(s, rc, "write", note);
@@ -279,30 +316,80 @@ enum err store_put_one(struct store *s, const char *key, struct slice value, str
 	return store_commit(s, note);
 }
 
+static const char aside[] = "aside/";
+enum { ASIDE_LEN = sizeof(aside) - 1 };
+
+/* Within the transaction. k and v point into its pages, which a put may move. */
+static enum err move_aside(struct store *s, MDB_val k, MDB_val v, struct err_note *note)
+{
+	uint8_t to[ASIDE_LEN + STORE_KEY_MAX];
+	size_t kept = k.mv_size < STORE_KEY_MAX - ASIDE_LEN ? k.mv_size : STORE_KEY_MAX - ASIDE_LEN;
+	uint8_t *copy = mem_alloc(k.mv_size + v.mv_size + 1);
+	enum err err = ERR_OK;
+
+	if (copy == NULL)
+		return err_note(note, ERR_NOMEM, "out of memory");
+	memcpy(copy, k.mv_data, k.mv_size);
+	if (v.mv_size > 0)
+		memcpy(copy + k.mv_size, v.mv_data, v.mv_size);
+	memcpy(to, aside, ASIDE_LEN);
+	memcpy(to + ASIDE_LEN, copy, kept);
+	err = store_put(s, slice_of(to, ASIDE_LEN + kept), slice_of(copy + k.mv_size, v.mv_size), note);
+	if (err == ERR_OK)
+		err = store_put(s, slice_of(copy, k.mv_size), (struct slice){ NULL, 0 }, note);
+	mem_free(copy);
+	return err;
+}
+
 enum err store_set_aside(struct store *s, struct slice key, struct err_note *note)
 {
-	static const char aside[] = "aside/";
-	uint8_t to[sizeof(aside) - 1 + STORE_KEY_MAX];
 	MDB_val k = val(key), v;
-	enum err err;
+	enum err err = store_begin(s, note);
 
-	if (key.n > STORE_KEY_MAX - (sizeof(aside) - 1))
-		key.n = STORE_KEY_MAX - (sizeof(aside) - 1);
-	err = store_begin(s, note);
 	if (err != ERR_OK)
 		return err;
 	int rc = mdb_get(s->txn, s->dbi, &k, &v);
-	if (rc == 0) {
-		memcpy(to, aside, sizeof(aside) - 1);
-		memcpy(to + sizeof(aside) - 1, key.p, key.n);
-		void *copy = mem_dup(v.mv_size > 0 ? v.mv_data : "", v.mv_size > 0 ? v.mv_size : 1); /* the page may move under the put */
-		err = copy == NULL ? ERR_NOMEM : store_put(s, slice_of(to, sizeof(aside) - 1 + key.n), slice_of(copy, v.mv_size), note);
-		mem_free(copy);
-		if (err == ERR_OK)
-			err = store_put(s, slice_of(k.mv_data, k.mv_size), (struct slice){ NULL, 0 }, note);
-	} else if (rc != MDB_NOTFOUND) {
+	if (rc == 0)
+		err = move_aside(s, k, v, note);
+	else if (rc != MDB_NOTFOUND)
 		err = fail(s, rc, "read", note);
+	if (err != ERR_OK) {
+		store_abort(s);
+		return err;
 	}
+	return store_commit(s, note);
+}
+
+/* The first record that is not aside already. */
+static int first_here(struct store *s, MDB_val *k, MDB_val *v)
+{
+	static const char behind[] = "aside0"; /* sorts behind all that begins with "aside/" */
+	MDB_cursor *cursor = NULL;
+	int rc = mdb_cursor_open(s->txn, s->dbi, &cursor);
+
+	if (rc != 0)
+		return rc;
+	rc = mdb_cursor_get(cursor, k, v, MDB_FIRST);
+	if (rc == 0 && begins_with(*k, aside)) {
+		*k = val(slice_str(behind));
+		rc = mdb_cursor_get(cursor, k, v, MDB_SET_RANGE);
+	}
+	mdb_cursor_close(cursor);
+	return rc;
+}
+
+enum err store_set_all_aside(struct store *s, struct err_note *note)
+{
+	MDB_val k, v;
+	enum err err = store_begin(s, note);
+	int rc = 0;
+
+	if (err != ERR_OK)
+		return err;
+	while (err == ERR_OK && (rc = first_here(s, &k, &v)) == 0)
+		err = move_aside(s, k, v, note);
+	if (err == ERR_OK && rc != MDB_NOTFOUND)
+		err = fail(s, rc, "read", note);
 	if (err != ERR_OK) {
 		store_abort(s);
 		return err;

@@ -22,7 +22,8 @@ enum err store_each(struct store *s, const char *prefix, store_each_fn fn, void 
 /* Copies the value (at most size bytes) and gives its length. ERR_NOT_FOUND, ERR_LIMIT. */
 enum err store_get(struct store *s, const char *key, void *value, size_t size, size_t *n) MUST_CHECK;
 
-/* One transaction: begin, any puts and deletes, commit. After any error but begin's the caller calls store_abort. */
+/* One transaction: begin, any puts and deletes, commit. After an error of a put the caller calls store_abort; after one of begin or commit
+ * there is no transaction. */
 enum err store_begin(struct store *s, struct err_note *note) MUST_CHECK;
 enum err store_put(struct store *s, struct slice key, struct slice value, struct err_note *note) MUST_CHECK; /* value.p NULL: delete */
 enum err store_commit(struct store *s, struct err_note *note) MUST_CHECK;
@@ -31,6 +32,8 @@ void store_abort(struct store *s);
 enum err store_put_one(struct store *s, const char *key, struct slice value, struct err_note *note) MUST_CHECK;
 /* Moves a record to aside/KEY, so that it is out of the way and not lost. */
 enum err store_set_aside(struct store *s, struct slice key, struct err_note *note) MUST_CHECK;
+/* The same with all records there are, in one transaction. */
+enum err store_set_all_aside(struct store *s, struct err_note *note) MUST_CHECK;
 /* Removes every record (weft reset). */
 enum err store_erase(struct store *s, struct err_note *note) MUST_CHECK;
 size_t store_bytes(const struct store *s);
