@@ -179,6 +179,7 @@ static enum err prepare(struct options *o, struct err_note *note)
 
 	(void)sigaction(SIGPIPE, &ignore, NULL);
 	(void)umask(0077);
+	router_limits();
 	(void)setenv("UV_THREADPOOL_SIZE", "1", 1); /* it resolves host names, nothing else */
 	if (getenv("WEFT_DEBUG_DUMPABLE") == NULL)
 		(void)prctl(PR_SET_DUMPABLE, 0); /* keys belong into no core file */

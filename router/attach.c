@@ -1,11 +1,18 @@
 /* Attaching and detaching containers: addresses from the core, the interface from the kernel, the endpoint back to the core.
  *
  * An attach goes through its addresses one by one (each may wait for space or for the first agreement), then plumbs, then publishes.
- * What goes wrong half-way gives back the addresses that this very request obtained. Cancelling does the same. */
-#include <assert.h>
+ * What goes wrong half-way gives back the addresses that this very request obtained. Cancelling does the same.
+ *
+ * A container may also go without a detach: its namespace ends, and the kernel removes the interface. The kernel's word of that (or else a
+ * look every ATTACH_CHECK_MS) brings attach_check, which compares the interfaces with the core's endpoints. Names of what is missing go
+ * at once; its addresses stay its own for ATTACH_GONE_MS, since it may be restarting. */
+#include <errno.h>
+#include <linux/netlink.h>
+#include <linux/rtnetlink.h>
 #include <sodium.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/mem.h"
@@ -27,6 +34,9 @@ struct attach {
 	int nsfd;
 	struct wanted want[CORE_ADDRS_MAX];
 	size_t n_want, n_got; /* want[0 … n_got) hold addresses by now */
+	bool asking, answered, cancelled; /* asking: inside advance(), which frees what was cancelled meanwhile */
+	enum err err;
+	char why[256];
 	bool multicast_route, with_dns;
 	struct mac mac;
 	char network[CORE_NETWORK_MAX + 1];
@@ -34,14 +44,12 @@ struct attach {
 	void *ctx;
 };
 
-static void attach_free(struct attach *a)
+static void free_one(struct attach *a)
 {
 	if (a->nsfd >= 0)
 		(void)close(a->nsfd);
 	mem_free(a);
 }
-
-static void submit_quietly(struct router *r, struct core_event *ev);
 
 static void ignore(void *ctx, const struct router_result *res)
 {
@@ -54,10 +62,28 @@ static void submit_quietly(struct router *r, struct core_event *ev)
 	(void)router_submit(r, ev, ignore, NULL);
 }
 
+static void keep_result(void *ctx, const struct router_result *res)
+{
+	struct router_result *out = ctx;
+
+	out->err = res->err;
+}
+
+static bool attached_with(const struct router *r, const char *ident, struct ip addr)
+{
+	const struct core_endpoint *e = core_local(r->core, ident);
+
+	for (size_t i = 0; e != NULL && i < e->n_addrs; i++)
+		if (ip_eq(e->addrs[i].addr, addr))
+			return true;
+	return false;
+}
+
+/* Another request for the same container may have got the same address and made use of it. */
 static void give_back(struct attach *a)
 {
 	for (size_t i = 0; i < a->n_got; i++) {
-		if (a->want[i].had)
+		if (a->want[i].had || attached_with(a->r, a->target.ident, a->want[i].prefix.addr))
 			continue;
 		struct ipam_event free_it = { .kind = IPAM_FREE, .ident = a->target.ident, .addr = a->want[i].prefix.addr };
 		struct core_event ev = { .kind = CORE_IPAM, .ipam = &free_it };
@@ -81,7 +107,7 @@ static void finish(struct attach *a, enum err err, const char *text)
 		res.n_addrs = a->n_want;
 	}
 	a->done(a->ctx, &res);
-	attach_free(a);
+	free_one(a);
 }
 
 /* --- names ------------------------------------------------------------------------------------------------------------------------ */
@@ -142,14 +168,22 @@ static void plumb(struct attach *a)
 	}
 	endpoint_of(r, &rec, a->network, &e);
 	struct core_event ev = { .kind = CORE_ATTACHED, .endpoint = &e };
-	submit_quietly(r, &ev);
+	struct router_result told = { .err = ERR_CLOSED };
+	(void)router_submit(r, &ev, keep_result, &told);
+	if (told.err != ERR_OK) {
+		if (core_local(r->core, rec.ident) == NULL && /* a new one: nobody would know of its interface */
+		    container_detach(plane_kernel(r->plane), rec.ident, -1, NULL, 0, &rec, &note) != ERR_OK)
+			log_write(r->log, LOG_LEVEL_WARNING, "%s", note.text);
+		finish(a, told.err, "the container cannot be made known; try again");
+		return;
+	}
 	put_own_name(a);
 	finish(a, ERR_OK, NULL);
 }
 
 /* --- the addresses -------------------------------------------------------------------------------------------------------------------- */
 
-static void next_address(struct attach *a);
+static void advance(struct attach *a);
 
 static bool held_by(const struct router *r, const char *ident, struct ip addr)
 {
@@ -159,55 +193,68 @@ static bool held_by(const struct router *r, const char *ident, struct ip addr)
 }
 
 /* An allocation may give what the ident has already: then it has a lease in that subnet now. */
-static bool has_lease_in(const struct router *r, const char *ident, struct prefix subnet)
+static bool has_lease_in(struct router *r, const char *ident, struct prefix subnet)
 {
-	const char *who;
-	struct prefix addr;
+	struct ipam_event ask = { .kind = IPAM_LOOKUP, .ident = ident, .subnet = subnet };
+	struct core_event ev = { .kind = CORE_IPAM, .ipam = &ask };
+	struct router_result found = { .err = ERR_NOT_FOUND };
 
-	for (size_t at = 0; ipam_next_lease(core_ipam(r->core), &at, &who, &addr);)
-		if (strcmp(who, ident) == 0 && prefix_contains(subnet, addr.addr))
-			return true;
-	return false;
+	(void)router_submit(r, &ev, keep_result, &found);
+	return found.err == ERR_OK;
 }
 
 static void on_address(void *ctx, const struct router_result *res)
 {
 	struct attach *a = ctx;
-	struct wanted *w = &a->want[a->n_got];
 
 	a->inner = 0;
-	if (res->err != ERR_OK) {
-		finish(a, res->err, res->text);
-		return;
-	}
-	w->prefix = res->addr;
-	a->n_got++;
-	next_address(a);
+	a->answered = true;
+	a->err = res->err;
+	if (res->err == ERR_OK)
+		a->want[a->n_got++].prefix = res->addr;
+	else
+		(void)snprintf(a->why, sizeof(a->why), "%s", res->text);
+	if (!a->asking)
+		advance(a);
 }
 
-static void next_address(struct attach *a)
+/* Asks for the next address. true: answered already. */
+static bool ask(struct attach *a)
 {
-	if (a->n_got == a->n_want) {
-		plumb(a);
-		return;
-	}
 	struct wanted *w = &a->want[a->n_got];
-	const struct ipam *ipam = core_ipam(a->r->core);
-	if (ipam == NULL) { /* without address management a given address is taken as it is */
-		a->n_got++;
-		next_address(a);
-		return;
-	}
-	struct ipam_event ask = { .kind = w->claim ? IPAM_CLAIM : IPAM_ALLOCATE, .ident = a->target.ident, .subnet = w->prefix, .wait = true };
-	struct core_event ev = { .kind = CORE_IPAM, .ipam = &ask };
+	struct ipam_event want = { .kind = w->claim ? IPAM_CLAIM : IPAM_ALLOCATE, .ident = a->target.ident, .subnet = w->prefix, .wait = true };
+	struct core_event ev = { .kind = CORE_IPAM, .ipam = &want };
+
 	w->had = w->claim ? held_by(a->r, a->target.ident, w->prefix.addr) : has_lease_in(a->r, a->target.ident, w->prefix);
-	uint64_t number = a->number; /* a may be gone when submit returns */
-	struct router *r = a->r;
-	uint64_t inner = router_submit(r, &ev, on_address, a);
-	if (inner != 0) {
-		struct attach *still = map_get64(r->attaches, number);
-		assert(still == a);
-		still->inner = inner;
+	a->answered = false;
+	uint64_t inner = router_submit(a->r, &ev, on_address, a);
+	if (!a->answered)
+		a->inner = inner;
+	return a->answered;
+}
+
+/* One address after the other, in a loop: mostly the answer comes before the question's call returns, and a step within a step within a step
+ * for each address would have no end. */
+static void advance(struct attach *a)
+{
+	bool waiting = false;
+
+	a->asking = true;
+	while (!waiting && !a->cancelled && a->err == ERR_OK && a->n_got < a->n_want) {
+		if (core_ipam(a->r->core) == NULL)
+			a->n_got++; /* without address management a given address is taken as it is */
+		else
+			waiting = !ask(a);
+	}
+	a->asking = false;
+	if (a->cancelled) {
+		router_cancel(a->r, a->inner);
+		give_back(a);
+		free_one(a);
+	} else if (a->err != ERR_OK) {
+		finish(a, a->err, a->why);
+	} else if (!waiting) {
+		plumb(a);
 	}
 }
 
@@ -234,11 +281,24 @@ static enum err parse_addrs(struct attach *a, const struct attach_request *req, 
 	return ERR_OK;
 }
 
+static enum err check_mac(const struct attach *a, struct err_note *note)
+{
+	const struct core_endpoint *holder = core_mac_holder(a->r->core, a->mac, a->network);
+	char mac[MAC_TEXT], peer[PEER_TEXT];
+
+	if (holder == NULL || (holder->peer == a->r->id.name && strcmp(holder->ident, a->target.ident) == 0))
+		return ERR_OK;
+	return err_note(note, ERR_CONFLICT, "the MAC %s is that of %.100s on host %s; choose another", mac_format(a->mac, mac), holder->ident,
+	                peer_format(holder->peer, peer));
+}
+
 static enum err prepare(struct attach *a, const struct attach_request *req, struct err_note *note)
 {
 	uint8_t random[6];
 	enum err err = netns_parse(req->container, &a->target, note);
 
+	if (err == ERR_OK && !core_text_ok(slice_str(a->target.ident)))
+		err = err_note(note, ERR_USAGE, "the container's name is not plain text (UTF-8 without control characters)");
 	if (err == ERR_OK)
 		err = parse_addrs(a, req, note);
 	if (err != ERR_OK)
@@ -252,7 +312,8 @@ static enum err prepare(struct attach *a, const struct attach_request *req, stru
 		return err_note(note, ERR_USAGE, "'%.40s' is no MAC address for a container; give one like 02:11:22:33:44:55", req->mac);
 	a->multicast_route = req->multicast_route;
 	a->with_dns = req->with_dns;
-	return netns_open(&a->target, &a->nsfd, note);
+	err = check_mac(a, note);
+	return err != ERR_OK ? err : netns_open(&a->target, &a->nsfd, note);
 }
 
 static uint64_t refuse(router_done done, void *ctx, enum err err, const char *text)
@@ -266,8 +327,10 @@ static uint64_t refuse(router_done done, void *ctx, enum err err, const char *te
 uint64_t router_attach(struct router *r, const struct attach_request *req, router_done done, void *ctx)
 {
 	struct err_note note = { "out of memory" };
-	struct attach *a = mem_zalloc(1, sizeof(*a));
 
+	if (r->stopping || r->erased || r->fatal[0] != '\0')
+		return refuse(done, ctx, ERR_CLOSED, "the daemon is stopping");
+	struct attach *a = mem_zalloc(1, sizeof(*a));
 	if (a == NULL)
 		return refuse(done, ctx, ERR_NOMEM, note.text);
 	a->r = r;
@@ -279,11 +342,11 @@ uint64_t router_attach(struct router *r, const struct attach_request *req, route
 	if (err == ERR_OK)
 		err = map_put64(r->attaches, a->number, a, NULL);
 	if (err != ERR_OK) {
-		attach_free(a);
+		free_one(a);
 		return refuse(done, ctx, err, note.text);
 	}
 	uint64_t number = a->number;
-	next_address(a);
+	advance(a);
 	return map_get64(r->attaches, number) != NULL ? number : 0;
 }
 
@@ -293,22 +356,26 @@ bool attach_cancel(struct router *r, uint64_t request)
 
 	if (a == NULL)
 		return false;
-	if (a->inner != 0)
-		router_cancel(r, a->inner);
+	if (a->asking) {
+		a->cancelled = true;
+		return true;
+	}
+	router_cancel(r, a->inner);
 	give_back(a);
-	attach_free(a);
+	free_one(a);
 	return true;
 }
 
-void attach_free_all(struct router *r)
+void attach_end_all(struct router *r, enum err err, const char *text)
 {
 	struct slice key;
 	void *value;
 
-	if (r->attaches == NULL)
-		return;
-	for (size_t at = 0; map_next(r->attaches, &at, &key, &value);)
-		attach_free(value);
+	for (size_t at = 0; map_next(r->attaches, &at, &key, &value); at = 0) {
+		struct attach *a = value;
+		router_cancel(r, a->inner);
+		finish(a, err, text);
+	}
 }
 
 /* --- detach ----------------------------------------------------------------------------------------------------------------------------- */
@@ -391,7 +458,7 @@ uint64_t router_detach(struct router *r, const struct attach_request *req, route
 	return 0;
 }
 
-/* --- start -------------------------------------------------------------------------------------------------------------------------------- */
+/* --- what the kernel has ------------------------------------------------------------------------------------------------------------------- */
 
 struct found {
 	struct router *r;
@@ -399,17 +466,36 @@ struct found {
 	bool nomem;
 };
 
-/* One that the kernel has and the store does not (it was lost): it is attached, and its addresses are claimed. */
-static void adopt(const struct container_record *rec, const char *host_ifname, void *arg)
+static void note_present(const struct container_record *rec, const char *host_ifname, void *arg)
 {
 	struct found *f = arg;
-	struct core_endpoint e;
 
 	(void)host_ifname;
 	if (map_put(f->idents, slice_str(rec->ident), f, NULL) != ERR_OK)
 		f->nomem = true;
-	if (core_local(f->r->core, rec->ident) == NULL) {
-		endpoint_of(f->r, rec, CORE_NETWORK_DEFAULT, &e);
+}
+
+static bool as_recorded(const struct core_endpoint *have, const struct core_endpoint *e)
+{
+	if (have == NULL || !mac_eq(have->mac, e->mac) || have->n_addrs != e->n_addrs)
+		return false;
+	for (size_t i = 0; i < e->n_addrs; i++)
+		if (!prefix_eq(have->addrs[i], e->addrs[i]))
+			return false;
+	return true;
+}
+
+/* At the start. What the store does not know, or knows otherwise (it was lost, or the daemon ended between the kernel's part and its own), is
+ * as the kernel says, and its addresses are claimed. */
+static void adopt(const struct container_record *rec, const char *host_ifname, void *arg)
+{
+	struct found *f = arg;
+	const struct core_endpoint *have = core_local(f->r->core, rec->ident);
+	struct core_endpoint e;
+
+	note_present(rec, host_ifname, arg);
+	endpoint_of(f->r, rec, have != NULL ? have->network : CORE_NETWORK_DEFAULT, &e);
+	if (!as_recorded(have, &e)) {
 		struct core_event ev = { .kind = CORE_ATTACHED, .endpoint = &e };
 		submit_quietly(f->r, &ev);
 		log_write(f->r->log, LOG_LEVEL_INFO, "found %s attached with %zu addresses", rec->ident, rec->n_addrs);
@@ -417,46 +503,191 @@ static void adopt(const struct container_record *rec, const char *host_ifname, v
 	for (size_t i = 0; i < rec->n_addrs; i++) {
 		if (core_ipam(f->r->core) == NULL || held_by(f->r, rec->ident, rec->addrs[i].addr))
 			continue;
-		struct ipam_event claim = { .kind = IPAM_CLAIM, .ident = rec->ident, .subnet = rec->addrs[i], .wait = true };
+		struct ipam_event claim = { .kind = IPAM_CLAIM, .ident = rec->ident, .subnet = rec->addrs[i], .wait = true, .on = true };
 		struct core_event ev = { .kind = CORE_IPAM, .ipam = &claim };
 		submit_quietly(f->r, &ev);
 	}
 }
 
-static enum err drop_gone(struct router *r, const struct map *present)
+struct gone {
+	uint64_t since_ms;
+	bool due;
+	char ident[CORE_IDENT_MAX + 1];
+};
+
+static void forget_gone(struct router *r, struct slice key)
+{
+	mem_free(map_del(r->gone, key));
+}
+
+/* Remembers which of ours are missing, and forgets those that are back or were detached. */
+static void compare(struct router *r, const struct map *present)
 {
 	const struct core_endpoint *e;
-	char ident[CORE_IDENT_MAX + 1];
-	bool again = true;
+	struct slice key;
+	void *value;
 
-	while (again) { /* detaching changes what is walked: start over after each */
-		again = false;
-		for (size_t at = 0; !again && core_next_local(r->core, &at, &e);) {
-			if (map_get(present, slice_str(e->ident)) != NULL)
-				continue;
-			(void)snprintf(ident, sizeof(ident), "%s", e->ident);
-			struct core_event ev = { .kind = CORE_DETACHED, .ident = ident };
-			log_write(r->log, LOG_LEVEL_INFO, "%s is gone: its names and addresses are free", ident);
-			submit_quietly(r, &ev);
-			again = core_local(r->core, ident) == NULL; /* it went: look for more */
-			if (!again)
-				return ERR_STATE;
+	for (size_t at = 0; map_next(r->gone, &at, &key, &value);) {
+		const struct gone *g = value;
+		if (map_get(present, key) != NULL || core_local(r->core, g->ident) == NULL)
+			forget_gone(r, key);
+	}
+	for (size_t at = 0; core_next_local(r->core, &at, &e);) {
+		key = slice_str(e->ident);
+		if (map_get(present, key) != NULL || map_get(r->gone, key) != NULL)
+			continue;
+		struct gone *g = mem_zalloc(1, sizeof(*g));
+		if (g == NULL)
+			return; /* the next look finds it again */
+		g->since_ms = router_now_ms(r);
+		g->due = true;
+		(void)snprintf(g->ident, sizeof(g->ident), "%s", e->ident);
+		if (map_put(r->gone, key, g, NULL) != ERR_OK)
+			mem_free(g);
+	}
+}
+
+static void end_gone(struct router *r)
+{
+	uint64_t now = router_now_ms(r);
+	struct slice key;
+	void *value;
+
+	for (size_t at = 0; map_next(r->gone, &at, &key, &value);) {
+		struct gone *g = value;
+		if (g->due) { /* just found */
+			struct core_event names = { .kind = CORE_NAME_DELETE, .ident = g->ident };
+			log_write(r->log, LOG_LEVEL_INFO, "%s is gone: its names are removed, its addresses are kept for %d s", g->ident,
+			          ATTACH_GONE_MS / 1000);
+			submit_quietly(r, &names);
+			g->due = false;
+		} else if (now - g->since_ms >= ATTACH_GONE_MS) {
+			struct core_event detached = { .kind = CORE_DETACHED, .ident = g->ident };
+			log_write(r->log, LOG_LEVEL_INFO, "%s has not come back: its addresses are free", g->ident);
+			submit_quietly(r, &detached);
+			if (core_local(r->core, g->ident) == NULL)
+				forget_gone(r, key);
 		}
 	}
-	return ERR_OK;
+}
+
+static enum err look(struct router *r, container_each each, struct err_note *note)
+{
+	struct found f = { .r = r, .idents = map_new(r->next_request) };
+
+	if (f.idents == NULL)
+		return err_note(note, ERR_NOMEM, "out of memory");
+	enum err err = container_list(plane_kernel(r->plane), each, &f, note);
+	if (err == ERR_OK && f.nomem)
+		err = err_note(note, ERR_NOMEM, "out of memory");
+	if (err == ERR_OK) {
+		compare(r, f.idents);
+		end_gone(r);
+	}
+	map_free(f.idents);
+	return err;
 }
 
 enum err attach_reconcile(struct router *r, struct err_note *note)
 {
-	struct found f = { .r = r, .idents = map_new(3) };
+	return look(r, adopt, note);
+}
 
-	if (f.idents == NULL)
-		return err_note(note, ERR_NOMEM, "out of memory");
-	enum err err = container_list(plane_kernel(r->plane), adopt, &f, note);
-	if (err == ERR_OK && f.nomem)
-		err = err_note(note, ERR_NOMEM, "out of memory");
-	if (err == ERR_OK)
-		err = drop_gone(r, f.idents);
-	map_free(f.idents);
-	return err;
+void attach_check(struct router *r)
+{
+	struct err_note note = { "" };
+
+	if (look(r, note_present, &note) != ERR_OK)
+		log_write(r->log, LOG_LEVEL_WARNING, "whether containers went cannot be seen: %s", note.text);
+}
+
+static void on_check(uv_timer_t *timer)
+{
+	struct router *r = timer->data;
+	size_t failures = plane_failures(r->plane);
+
+	if (r->stopping || r->erased || r->fatal[0] != '\0')
+		return;
+	r->check_soon = false;
+	(void)uv_timer_start(timer, on_check, ATTACH_CHECK_MS, 0);
+	attach_check(r);
+	if (failures != r->plane_failures) /* what the kernel refused is tried again */
+		router_forwarding(r);
+	r->plane_failures = failures;
+}
+
+/* Whether one of the messages tells of an interface that went. Their lengths and types stand in the host's order. */
+static bool tells_of_end(const uint8_t *p, size_t n)
+{
+	struct nlmsghdr h;
+
+	while (n >= sizeof(h)) {
+		memcpy(&h, p, sizeof(h));
+		if (h.nlmsg_type == RTM_DELLINK)
+			return true;
+		size_t step = ((size_t)h.nlmsg_len + NLMSG_ALIGNTO - 1) / NLMSG_ALIGNTO * NLMSG_ALIGNTO;
+		if (step < sizeof(h) || step >= n)
+			return false;
+		p += step;
+		n -= step;
+	}
+	return false;
+}
+
+static void on_links(uv_poll_t *poll, int status, int events)
+{
+	struct router *r = poll->data;
+	uint8_t bytes[16384];
+	bool ended = status != 0;
+
+	(void)events;
+	for (;;) {
+		ssize_t n = recv(r->links_fd, bytes, sizeof(bytes), 0);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0 && errno == ENOBUFS) /* some were lost: look */
+			ended = true;
+		else if (n <= 0)
+			break;
+		else
+			ended = ended || tells_of_end(bytes, (size_t)n);
+	}
+	if (!ended || r->check_soon || r->stopping)
+		return;
+	r->check_soon = true;
+	(void)uv_timer_start(&r->check, on_check, ATTACH_NOTICE_MS, 0);
+}
+
+static bool watch_links(struct router *r)
+{
+	struct sockaddr_nl at = { .nl_family = AF_NETLINK, .nl_groups = RTMGRP_LINK };
+
+	r->links_fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, NETLINK_ROUTE);
+	if (r->links_fd < 0 || bind(r->links_fd, (const struct sockaddr *)&at, sizeof(at)) != 0 ||
+	    uv_poll_init(r->loop, &r->links, r->links_fd) != 0)
+		return false;
+	r->links.data = r;
+	r->links_open = true;
+	return uv_poll_start(&r->links, UV_READABLE, on_links) == 0;
+}
+
+void attach_watch(struct router *r)
+{
+	if (!watch_links(r))
+		log_write(r->log, LOG_LEVEL_WARNING, "the kernel does not say when interfaces go: containers that vanish are noticed after %d s",
+		          ATTACH_CHECK_MS / 1000);
+	(void)uv_timer_start(&r->check, on_check, ATTACH_CHECK_MS, 0);
+}
+
+void attach_free(struct router *r)
+{
+	struct slice key;
+	void *value;
+
+	if (r->gone != NULL)
+		for (size_t at = 0; map_next(r->gone, &at, &key, &value);)
+			mem_free(value);
+	map_free(r->gone);
+	if (r->links_fd >= 0)
+		(void)close(r->links_fd);
 }

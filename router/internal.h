@@ -38,8 +38,14 @@ struct router {
 	struct map *requests; /* number -> struct request */
 	struct map *attaches; /* number -> struct attach: its outer request */
 	uint64_t next_request;
-	uv_timer_t timer, forwarding;
-	bool timer_open, stopping, plane_dirty;
+	uv_timer_t timer, forwarding, check;
+	uv_poll_t links; /* the kernel's word that interfaces went */
+	int links_fd;
+	bool timer_open, links_open, stopping, plane_dirty, check_soon;
+	bool erased; /* reset: nothing is stored any more */
+	uint64_t plane_rest_ms;  /* not before: applying may take a fifth of the time, whatever it costs */
+	size_t plane_failures;   /* seen so far */
+	struct map *gone;     /* ident -> struct gone: ours whose interface is not there */
 	int closing; /* parts whose handles are still closing */
 	void (*stopped)(void *ctx);
 	void *stopped_ctx;
@@ -47,10 +53,22 @@ struct router {
 	uint64_t started_ms, steps, wall_base_ms; /* wall clock minus monotonic, ms */
 };
 
+/* router.c: forwarding is to be applied */
+void router_forwarding(struct router *r);
+
 /* attach.c */
-void attach_free_all(struct router *r);
+/* Ends all that wait, with an answer. */
+void attach_end_all(struct router *r, enum err err, const char *text);
 bool attach_cancel(struct router *r, uint64_t request);
-/* At start: what the kernel says is attached against what the core was told. */
+/* At start: what the kernel says is attached against what the core was told; from then on attach_check. */
 enum err attach_reconcile(struct router *r, struct err_note *note) MUST_CHECK;
+#define ATTACH_CHECK_MS  5000
+#define ATTACH_NOTICE_MS 250   /* after the kernel said that an interface went */
+#define ATTACH_GONE_MS   30000 /* without its interface a container keeps its addresses for so long: it may be restarting */
+/* A container whose namespace went without a detach: its names go at once, its addresses after ATTACH_GONE_MS. */
+void attach_check(struct router *r);
+/* Asks to be told when interfaces go. Without it attach_check finds out later. */
+void attach_watch(struct router *r);
+void attach_free(struct router *r); /* what attach_check remembers */
 
 #endif

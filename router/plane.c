@@ -8,6 +8,7 @@
 #include <net/if.h>
 #include <netinet/in.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
@@ -263,6 +264,7 @@ static void set(struct plane *p, struct mac mac, enum link_uplink uplink, struct
 		have = mem_zalloc(1, sizeof(*have));
 		if (have == NULL || map_put(p->fdb, key, have, NULL) != ERR_OK) {
 			mem_free(have);
+			p->failures++;
 			return; /* set again next time: harmless */
 		}
 	}
@@ -300,42 +302,54 @@ static void remove_unwanted(struct plane *p)
 	}
 }
 
+/* Whose containers' frames are ours to send by the uplinks: a MAC has one holder, and our own containers' are the bridge's business. */
+static bool holds_mac(const struct core *core, const struct core_endpoint *e)
+{
+	return core_mac_holder(core, e->mac, e->network) == e;
+}
+
 static void apply_fdb(struct plane *p, const struct core *core)
 {
 	const struct core_endpoint *e;
 
 	for (size_t it = 0; core_next_remote(core, &it, &e);) {
-		struct path_view path;
-		if (!core_path(core, e->peer, &path) || path.path == PATH_NONE)
+		struct path_hop hop;
+		if (!core_hop(core, e->peer, &hop) || hop.path == PATH_NONE || !holds_mac(core, e))
 			continue;
-		set(p, e->mac, path.path == PATH_FAST ? LINK_FAST : LINK_USERSPACE, path.underlay);
+		set(p, e->mac, hop.path == PATH_FAST ? LINK_FAST : LINK_USERSPACE, hop.underlay);
 	}
 	remove_unwanted(p);
-}
-
-static bool is_member(const struct core *core, uint64_t peer)
-{
-	const struct core_endpoint *e;
-
-	for (size_t it = 0; core_next_remote(core, &it, &e);)
-		if (e->peer == peer)
-			return true;
-	return false;
 }
 
 /* A peer may send from the address we reach it at and from those it publishes. */
 static void fill_peer(const struct core *core, uint64_t name, struct fwd_peer *out)
 {
-	struct path_view path;
+	struct path_hop hop;
 	struct peer_info info;
 
 	*out = (struct fwd_peer){ .name = name };
-	if (core_path(core, name, &path) && path.path != PATH_NONE && path.userspace_port != 0)
-		out->to = (struct hostport){ .ip = path.underlay, .port = path.userspace_port };
+	if (core_hop(core, name, &hop) && hop.path != PATH_NONE && hop.userspace_port != 0)
+		out->to = (struct hostport){ .ip = hop.underlay, .port = hop.userspace_port };
 	if (gossip_peer(core_gossip(core), name, &info))
 		for (size_t i = 0; i < info.n_addresses && out->n_from < FWD_FROM_MAX; i++)
 			out->from[out->n_from++] = info.addresses[i].ip;
-	out->member = is_member(core, name);
+}
+
+static int compare_peers(const void *a, const void *b)
+{
+	const struct fwd_peer *x = a, *y = b;
+
+	return x->name < y->name ? -1 : x->name > y->name;
+}
+
+/* Who has containers gets what is flooded. peers is in order of names. */
+static void mark_member(struct fwd_peer *peers, size_t n, uint64_t name)
+{
+	struct fwd_peer key = { .name = name };
+	struct fwd_peer *found = n > 0 ? bsearch(&key, peers, n, sizeof(*peers), compare_peers) : NULL;
+
+	if (found != NULL)
+		found->member = true;
 }
 
 static size_t count_peers(const struct core *core)
@@ -360,41 +374,48 @@ static size_t count_endpoints(const struct core *core)
 	return n;
 }
 
-static struct fwd_table *make_table(struct plane *p, const struct core *core)
+static enum err make_table(const struct plane *p, const struct core *core, struct fwd_table **out)
 {
 	size_t n_peers = 0, n_macs = 0;
 	struct fwd_peer *peers = mem_zalloc(count_peers(core) + 1, sizeof(*peers));
 	struct fwd_mac *macs = mem_zalloc(count_endpoints(core) + 1, sizeof(*macs));
 	const struct core_endpoint *e;
-	struct fwd_table *t = NULL;
+	enum err err = ERR_NOMEM;
 	uint64_t at = 0, name;
 
 	if (peers != NULL && macs != NULL) {
 		while (gossip_next_peer(core_gossip(core), &at, &name))
 			if (name != p->cfg.self)
 				fill_peer(core, name, &peers[n_peers++]);
-		for (size_t it = 0; core_next_remote(core, &it, &e);)
-			macs[n_macs++] = (struct fwd_mac){ .mac = e->mac, .peer = e->peer };
+		qsort(peers, n_peers, sizeof(*peers), compare_peers);
+		for (size_t it = 0; core_next_remote(core, &it, &e);) {
+			mark_member(peers, n_peers, e->peer);
+			if (holds_mac(core, e))
+				macs[n_macs++] = (struct fwd_mac){ .mac = e->mac, .peer = e->peer };
+		}
 		for (size_t it = 0; core_next_local(core, &it, &e);)
 			macs[n_macs++] = (struct fwd_mac){ .mac = e->mac, .peer = p->cfg.self };
-		if (fwd_table_new(p->cfg.self, peers, n_peers, macs, n_macs, &t) != ERR_OK)
-			t = NULL;
+		err = fwd_table_new(p->cfg.self, peers, n_peers, macs, n_macs, out);
 	}
 	mem_free(peers);
 	mem_free(macs);
-	return t;
+	return err;
 }
 
 void plane_apply(struct plane *p, const struct core *core)
 {
+	struct fwd_table *t = NULL;
+
 	if (p->userspace == NULL)
 		return; /* reset */
-	struct fwd_table *t = make_table(p, core);
+	enum err err = make_table(p, core, &t);
 	/* the userspace path first: a MAC that moves there must find it ready */
-	if (t == NULL || userspace_set_table(p->userspace, t) != ERR_OK) {
+	if (err == ERR_OK)
+		err = userspace_set_table(p->userspace, t);
+	if (err != ERR_OK) {
 		fwd_table_free(t);
 		p->failures++;
-		log_write(p->cfg.log, LOG_LEVEL_WARNING, "the userspace path keeps its old table: out of memory");
+		log_write(p->cfg.log, LOG_LEVEL_WARNING, "the userspace path keeps its old table: %s", err_text(err));
 	}
 	apply_fdb(p, core);
 }

@@ -5,14 +5,15 @@
  * its own (r->arenas by depth), and since everything else of the outer step is done by then, bytes on a connection keep their order.
  * Should the transaction fail, nothing else of the step is done and the daemon ends (r->fatal): what it holds in memory is then ahead of
  * the disk, and nobody outside has seen it.
- * Changes in forwarding are applied once per turn of the loop, from a zero timer. */
+ * Changes in forwarding are applied from a timer, once per turn of the loop at most; when applying takes long (many containers), so seldom
+ * that it costs a fifth of the time. */
 #include "router/router.h"
 
 #include <assert.h>
 #include <sodium.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/mman.h>
+#include <sys/resource.h>
 #include <time.h>
 
 #include "base/mem.h"
@@ -21,7 +22,7 @@
 #include "router/internal.h"
 #include "router/userspace.h"
 
-enum { DNS_PORT = 53 };
+enum { DNS_PORT = 53, OPEN_FILES = 65536, REST_FACTOR = 4 };
 
 static const char password_salt[crypto_pwhash_SALTBYTES + 1] = "weft control psk"; /* fixed: all hosts derive the same key */
 
@@ -31,7 +32,7 @@ uint64_t router_now_ms(const struct router *r)
 	return uv_hrtime() / 1000000;
 }
 
-static void run(struct router *r, const struct core_event *ev);
+static enum err run(struct router *r, const struct core_event *ev);
 
 /* --- carrying out ----------------------------------------------------------------------------------------------------------------- */
 
@@ -50,6 +51,8 @@ static bool persist(struct router *r, const struct core_actions *acts)
 	enum err err = ERR_OK;
 	bool begun = false;
 
+	if (r->erased)
+		return true;
 	for (size_t i = 0; err == ERR_OK && i < acts->n; i++) {
 		if (acts->v[i].kind != CORE_PERSIST)
 			continue;
@@ -82,13 +85,28 @@ static void say(struct router *r, const struct core_action *a)
 static void on_forwarding(uv_timer_t *timer)
 {
 	struct router *r = timer->data;
+	uint64_t start = router_now_ms(r);
 
 	r->plane_dirty = false;
 	plane_apply(r->plane, r->core);
+	uint64_t end = router_now_ms(r);
+	r->plane_rest_ms = end + (end - start) * REST_FACTOR;
+}
+
+void router_forwarding(struct router *r)
+{
+	uint64_t now = router_now_ms(r);
+
+	if (r->plane_dirty || r->plane == NULL || r->stopping)
+		return;
+	r->plane_dirty = true;
+	(void)uv_timer_start(&r->forwarding, on_forwarding, r->plane_rest_ms > now ? r->plane_rest_ms - now : 0, 0);
 }
 
 static void act(struct router *r, const struct core_action *a)
 {
+	if (r->conns == NULL && (a->kind == CORE_DIAL || a->kind == CORE_SEND || a->kind == CORE_CLOSE))
+		return; /* stopping */
 	switch (a->kind) {
 	case CORE_DIAL:
 		conns_dial(r->conns, a->u.dial.conn, a->u.dial.host, a->u.dial.port);
@@ -102,9 +120,7 @@ static void act(struct router *r, const struct core_action *a)
 		conns_close(r->conns, a->u.close.conn);
 		break;
 	case CORE_FORWARDING:
-		if (!r->plane_dirty && r->plane != NULL && !r->stopping)
-			(void)uv_timer_start(&r->forwarding, on_forwarding, 0, 0);
-		r->plane_dirty = true;
+		router_forwarding(r);
 		break;
 	case CORE_NOTE:
 		say(r, a);
@@ -172,23 +188,28 @@ static struct arena *step_arena(struct router *r)
 	return a;
 }
 
-static void run(struct router *r, const struct core_event *ev)
+/* The step's error; ERR_CLOSED: none is made any more. */
+static enum err run(struct router *r, const struct core_event *ev)
 {
 	struct core_event now = *ev;
 	struct core_actions acts;
 
 	if (r->fatal[0] != '\0')
-		return;
+		return ERR_CLOSED;
 	core_actions_init(&acts, step_arena(r));
 	now.now_ms = router_now_ms(r);
 	enum err err = core_step(r->core, &now, &acts);
 	r->steps++;
-	if (err != ERR_OK)
+	if (err == ERR_STATE)
+		die(r, "out of memory for a record that has to be stored: stopping before anything follows from it");
+	else if (err != ERR_OK)
 		log_write(r->log, LOG_LEVEL_ERROR, "a step of the core failed: %s", err_text(err));
-	carry_out(r, &acts);
+	if (err != ERR_STATE)
+		carry_out(r, &acts);
 	r->depth--;
-	if (r->depth == 0)
+	if (r->depth == 0 && r->fatal[0] == '\0')
 		arm(r);
+	return err;
 }
 
 /* --- connections ------------------------------------------------------------------------------------------------------------------- */
@@ -245,17 +266,33 @@ static void on_conn_closed(void *ctx, uint64_t conn, const char *why)
 
 /* --- requests ---------------------------------------------------------------------------------------------------------------------- */
 
+static uint64_t refuse(router_done done, void *ctx, enum err err, const char *text)
+{
+	struct router_result res = { .err = err, .text = text };
+
+	done(ctx, &res);
+	return 0;
+}
+
+static void answer_request(struct router *r, uint64_t number, enum err err, const char *text)
+{
+	struct core_action a = { .kind = CORE_REPLY, .u.reply = { .request = number, .err = err, .text = text } };
+
+	answer(r, &a);
+}
+
 uint64_t router_submit(struct router *r, struct core_event *ev, router_done done, void *ctx)
 {
-	struct request *q = mem_zalloc(1, sizeof(*q));
+	struct request *q;
 	struct ipam_event copy;
 	uint64_t number = r->next_request++;
 
+	if (r->stopping || r->fatal[0] != '\0')
+		return refuse(done, ctx, ERR_CLOSED, "the daemon is stopping");
+	q = mem_zalloc(1, sizeof(*q));
 	if (q == NULL || map_put64(r->requests, number, q, NULL) != ERR_OK) {
-		struct router_result res = { .err = ERR_NOMEM, .text = "out of memory" };
 		mem_free(q);
-		done(ctx, &res);
-		return 0;
+		return refuse(done, ctx, ERR_NOMEM, "out of memory");
 	}
 	*q = (struct request){ .number = number, .done = done, .ctx = ctx, .ipam = ev->kind == CORE_IPAM };
 	ev->request = number;
@@ -264,9 +301,13 @@ uint64_t router_submit(struct router *r, struct core_event *ev, router_done done
 		copy.request = number;
 		ev->ipam = &copy;
 	}
-	run(r, ev);
+	enum err err = run(r, ev);
 	if (ev->kind == CORE_IPAM)
 		ev->ipam = NULL;
+	/* Only addresses are waited for. Everything else has been answered, unless there was no memory for the answer. */
+	if (ev->kind != CORE_IPAM || err == ERR_NOMEM)
+		if (r->fatal[0] == '\0')
+			answer_request(r, number, err, NULL);
 	return map_get64(r->requests, number) != NULL ? number : 0;
 }
 
@@ -304,6 +345,7 @@ static void on_handed_over(void *ctx, const struct router_result *res)
 
 	if (err == ERR_OK)
 		err = store_erase(r->store, &note);
+	r->erased = err == ERR_OK; /* what other hosts say until the end must not be written into the empty store */
 	if (err != ERR_OK) {
 		out.err = err;
 		out.text = note.text;
@@ -460,8 +502,8 @@ static enum err open_core(struct router *r, struct err_note *note)
 
 struct restore_ctx {
 	struct router *r;
-	struct slice bad[64];
-	size_t n_bad;
+	struct slice *bad;
+	size_t n_bad, cap_bad;
 };
 
 static enum err restore_one(void *ctx, struct slice key, struct slice value)
@@ -469,33 +511,36 @@ static enum err restore_one(void *ctx, struct slice key, struct slice value)
 	struct restore_ctx *x = ctx;
 	struct err_note note = { "" };
 
-	if (key.n >= 5 && (memcmp(key.p, "meta/", 5) == 0 || (key.n >= 6 && memcmp(key.p, "aside/", 6) == 0)))
+	if ((key.n >= 5 && memcmp(key.p, "meta/", 5) == 0) || (key.n >= 6 && memcmp(key.p, "aside/", 6) == 0))
 		return ERR_OK;
 	enum err err = core_restore(x->r->core, key, value, &note);
 	if (err == ERR_OK || err == ERR_NOMEM)
 		return err;
 	log_write(x->r->log, LOG_LEVEL_WARNING, "setting a stored record aside: %s", note.text[0] != '\0' ? note.text : err_text(err));
-	if (x->n_bad < sizeof(x->bad) / sizeof(x->bad[0])) {
-		const uint8_t *copy = mem_dup(key.p, key.n);
-		if (copy == NULL)
-			return ERR_NOMEM;
-		x->bad[x->n_bad++] = slice_of(copy, key.n);
+	const uint8_t *copy = mem_dup(key.p, key.n);
+	if (copy == NULL || !mem_grow((void **)&x->bad, &x->cap_bad, x->n_bad + 1, sizeof(*x->bad))) {
+		mem_free((void *)(uintptr_t)copy);
+		return ERR_NOMEM;
 	}
+	x->bad[x->n_bad++] = slice_of(copy, key.n);
 	return ERR_OK;
 }
 
-/* Records that cannot be used move to aside/, a batch a round: a store full of them takes several. */
+/* Records that cannot be used move to aside/. */
 static enum err restore(struct router *r, struct err_note *note)
 {
 	struct restore_ctx x = { .r = r };
 	enum err err = store_each(r->store, "", restore_one, &x, note);
 
+	if (err == ERR_NOMEM)
+		err = err_note(note, err, "out of memory while reading the state in %.150s", r->opt->state_dir);
 	for (size_t i = 0; i < x.n_bad; i++) {
 		enum err e = store_set_aside(r->store, x.bad[i], note);
 		if (err == ERR_OK)
 			err = e;
 		mem_free((void *)(uintptr_t)x.bad[i].p);
 	}
+	mem_free(x.bad);
 	return err;
 }
 
@@ -544,7 +589,7 @@ static enum err open_conns(struct router *r, struct err_note *note)
 	return conns_new(&r->conns, r->loop, r->opt->host, r->opt->port, &handlers, r, note);
 }
 
-static enum err start_core(struct router *r)
+static enum err start_core(struct router *r, struct err_note *note)
 {
 	struct core_actions acts;
 	struct core_event connect = { .kind = CORE_CONNECT };
@@ -555,13 +600,13 @@ static enum err start_core(struct router *r)
 		carry_out(r, &acts);
 	r->depth--;
 	if (err != ERR_OK)
-		return err;
+		return err_note(note, err, "the node does not start: %s", err_text(err));
 	/* Without --resume the command line wins, and is then what is remembered. */
 	connect.targets = (const char *const *)r->opt->peers;
 	connect.n_targets = r->opt->n_peers;
 	connect.replace = !r->opt->resume;
 	run(r, &connect);
-	return ERR_OK;
+	return r->fatal[0] == '\0' ? ERR_OK : err_note(note, ERR_IO, "%.250s", r->fatal);
 }
 
 static enum err make_parts(struct router *r, struct err_note *note)
@@ -571,14 +616,18 @@ static enum err make_parts(struct router *r, struct err_note *note)
 		if (r->arenas[i] == NULL)
 			return err_note(note, ERR_NOMEM, "out of memory");
 	}
-	r->requests = map_new(1);
-	r->attaches = map_new(2);
+	uint64_t seed;
+	randombytes_buf(&seed, sizeof(seed));
+	r->requests = map_new(seed);
+	r->attaches = map_new(seed);
+	r->gone = map_new(seed);
 	r->log = log_new(2, r->opt->log_level, r->opt->log_json);
-	if (r->requests == NULL || r->attaches == NULL || r->log == NULL)
+	if (r->requests == NULL || r->attaches == NULL || r->gone == NULL || r->log == NULL)
 		return err_note(note, ERR_NOMEM, "out of memory");
 	(void)uv_timer_init(r->loop, &r->timer);
 	(void)uv_timer_init(r->loop, &r->forwarding);
-	r->timer.data = r->forwarding.data = r;
+	(void)uv_timer_init(r->loop, &r->check);
+	r->timer.data = r->forwarding.data = r->check.data = r;
 	r->timer_open = true;
 	return ERR_OK;
 }
@@ -588,6 +637,16 @@ static void warn_of_clear_data(struct router *r)
 	if (r->opt->password != NULL && !r->opt->require_encryption)
 		log_write(r->log, LOG_LEVEL_WARNING,
 		          "the password protects the control links only: containers' traffic goes unencrypted (--require-encryption refuses it)");
+}
+
+void router_limits(void)
+{
+	struct rlimit files;
+
+	if (getrlimit(RLIMIT_NOFILE, &files) != 0 || files.rlim_cur >= OPEN_FILES)
+		return;
+	files.rlim_cur = files.rlim_max < OPEN_FILES ? files.rlim_max : OPEN_FILES;
+	(void)setrlimit(RLIMIT_NOFILE, &files); /* without it fewer links and clients are possible: each is refused with its reason */
 }
 
 enum err router_start(struct router **out, uv_loop_t *loop, const struct options *opt, struct err_note *note)
@@ -601,6 +660,7 @@ enum err router_start(struct router **out, uv_loop_t *loop, const struct options
 	r->loop = loop;
 	r->opt = opt;
 	r->next_request = 1;
+	r->links_fd = -1;
 	r->started_ms = router_now_ms(r);
 	(void)clock_gettime(CLOCK_REALTIME, &wall);
 	r->wall_base_ms = (uint64_t)wall.tv_sec * 1000 + (uint64_t)wall.tv_nsec / 1000000 - r->started_ms;
@@ -616,7 +676,7 @@ enum err router_start(struct router **out, uv_loop_t *loop, const struct options
 	if (err == ERR_OK)
 		err = open_plane(r, note);
 	if (err == ERR_OK)
-		err = start_core(r);
+		err = start_core(r, note);
 	if (err == ERR_OK)
 		err = attach_reconcile(r, note);
 	if (err == ERR_OK)
@@ -626,7 +686,8 @@ enum err router_start(struct router **out, uv_loop_t *loop, const struct options
 	if (err != ERR_OK)
 		return err;
 	warn_of_clear_data(r);
-	plane_apply(r->plane, r->core);
+	attach_watch(r);
+	router_forwarding(r);
 	char name[PEER_TEXT];
 	log_write(r->log, LOG_LEVEL_INFO, "weft %s runs as %s(%s) on port %u, %zu peers to connect to", WEFT_VERSION, peer_format(r->id.name, name),
 	          opt->nickname, opt->port, opt->n_peers);
@@ -643,9 +704,31 @@ static void part_closed(void *ctx)
 		r->stopped(r->stopped_ctx);
 }
 
-static void on_timer_closed(uv_handle_t *h)
+static void on_handle_closed(uv_handle_t *h)
 {
 	part_closed(h->data);
+}
+
+static void close_part(struct router *r, uv_handle_t *h)
+{
+	r->closing++;
+	uv_close(h, on_handle_closed);
+}
+
+/* What still waits gets its answer while there is someone to give it to. An answer may make its asker cancel or ask more, so each round
+ * starts anew; what it asks is refused. */
+static void end_requests(struct router *r)
+{
+	const char *text = r->fatal[0] != '\0' ? r->fatal : "the daemon is stopping";
+	struct slice key;
+	void *value;
+
+	if (r->attaches != NULL)
+		attach_end_all(r, ERR_CLOSED, text);
+	for (size_t at = 0; r->requests != NULL && map_next(r->requests, &at, &key, &value); at = 0) {
+		const struct request *q = value;
+		answer_request(r, q->number, ERR_CLOSED, text);
+	}
 }
 
 void router_stop(struct router *r, void (*done)(void *ctx), void *ctx)
@@ -654,15 +737,19 @@ void router_stop(struct router *r, void (*done)(void *ctx), void *ctx)
 
 	r->stopped = done;
 	r->stopped_ctx = ctx;
-	if (r->core != NULL && r->fatal[0] == '\0' && r->api != NULL)
+	end_requests(r);
+	if (r->core != NULL && r->api != NULL)
 		run(r, &bye);
 	r->stopping = true;
+	end_requests(r); /* those that answers of the first round have made */
 	r->closing = 1;
 	if (r->timer_open) {
-		r->closing += 2;
-		uv_close((uv_handle_t *)&r->timer, on_timer_closed);
-		uv_close((uv_handle_t *)&r->forwarding, on_timer_closed);
+		close_part(r, (uv_handle_t *)&r->timer);
+		close_part(r, (uv_handle_t *)&r->forwarding);
+		close_part(r, (uv_handle_t *)&r->check);
 	}
+	if (r->links_open)
+		close_part(r, (uv_handle_t *)&r->links);
 	if (r->api != NULL) {
 		r->closing++;
 		api_stop(r->api, part_closed, r);
@@ -675,8 +762,9 @@ void router_stop(struct router *r, void (*done)(void *ctx), void *ctx)
 	}
 	if (r->conns != NULL) {
 		r->closing++;
-		conns_free(r->conns, part_closed, r);
+		struct conns *conns = r->conns;
 		r->conns = NULL;
+		conns_free(conns, part_closed, r);
 	}
 	part_closed(r);
 }
@@ -688,7 +776,7 @@ void router_free(struct router *r)
 
 	if (r == NULL)
 		return;
-	attach_free_all(r);
+	attach_free(r);
 	if (r->requests != NULL)
 		for (size_t at = 0; map_next(r->requests, &at, &key, &value);)
 			mem_free(value);
@@ -733,9 +821,10 @@ double router_wall_s(const struct router *r, uint64_t ms)
 
 void router_stats(const struct router *r, struct router_stats *out)
 {
-	struct conns_stats conns;
+	struct conns_stats conns = { 0 };
 
-	conns_stats(r->conns, &conns);
+	if (r->conns != NULL)
+		conns_stats(r->conns, &conns);
 	*out = (struct router_stats){
 		.log_suppressed = log_suppressed(r->log),
 		.accepts = conns.accepts,

@@ -16,11 +16,14 @@
 
 struct router;
 
-/* Opens everything that options ask for, in an order that leaves nothing behind when a later step fails: store (lock), identity, core,
- * kernel devices, control listener, DNS, API. On error the note is the one line for the operator. The loop is the caller's. */
+/* Raises this process's limit of open files as far as it may go, 65536 at most: each link, client and container costs some. */
+void router_limits(void);
+/* Opens everything that options ask for, in an order that leaves nothing behind when a later step fails: store (lock), identity, control
+ * listener, core, kernel devices, DNS, API. On error the note is the one line for the operator, and *out (unless NULL) is to be stopped and
+ * freed all the same. The loop is the caller's. */
 enum err router_start(struct router **out, uv_loop_t *loop, const struct options *opt, struct err_note *note) MUST_CHECK;
-/* Says goodbye to peers, closes servers and store; what the kernel holds (bridge, containers' interfaces, FDB) stays. Handles close
- * while the loop runs on: `done` is called when it may be freed. */
+/* Answers what still waits (ERR_CLOSED), says goodbye to peers, closes servers and store; what the kernel holds (bridge, containers'
+ * interfaces, FDB) stays. Handles close while the loop runs on: `done` is called when it may be freed. */
 void router_stop(struct router *r, void (*done)(void *ctx), void *ctx);
 void router_free(struct router *r);
 /* Has something happened after which the daemon must not go on (store cannot be written)? The text says what. NULL: no. */

@@ -855,7 +855,6 @@ static enum err repair(struct core *c, struct core_actions *out)
 		err = core_emit(out, (struct core_action){ .kind = CORE_FORWARDING });
 	if (err == ERR_OK)
 		err = take_topology(c, out);
-	c->repair = err != ERR_OK;
 	return err;
 }
 
@@ -870,13 +869,12 @@ static bool has_reply(const struct core_actions *out, uint64_t request)
 enum err core_step(struct core *c, const struct core_event *ev, struct core_actions *out)
 {
 	uint64_t request = ev->kind == CORE_IPAM ? ev->ipam->request : ev->request;
-	enum err err = ERR_OK;
 
 	assert(c->started && !c->lost);
 	if (ev->now_ms > c->now_ms)
 		c->now_ms = ev->now_ms;
 	if (c->repair)
-		err = repair(c, out);
+		c->repair = repair(c, out) != ERR_OK; /* not this event's failure */
 	enum err e = dispatch(c, ev, out);
 	if (e != ERR_OK && request != 0 && !has_reply(out, request)) {
 		struct ipam_event cancel = { .kind = IPAM_CANCEL, .request = request }; /* should it have been taken in before it failed */
@@ -891,7 +889,7 @@ enum err core_step(struct core *c, const struct core_event *ev, struct core_acti
 		out->n = 0;
 		return ERR_STATE;
 	}
-	return e != ERR_OK ? e : err;
+	return e;
 }
 
 uint64_t core_deadline_ms(const struct core *c)

@@ -57,6 +57,9 @@ struct core_cfg {
 	void *ctx;
 };
 
+/* Text that may be shown to people: UTF-8 without control characters. What containers and networks are called has to be. */
+bool core_text_ok(struct slice text);
+
 struct core_endpoint { /* an attached container, here or elsewhere */
 	uint64_t peer;
 	char ident[CORE_IDENT_MAX + 1];

@@ -56,8 +56,6 @@ struct core {
 	bool lost;   /* a record that had to be durable found no room: the node has to stop */
 };
 
-/* Text that may be shown to people: UTF-8 without control characters. */
-bool core_text_ok(struct slice text);
 /* core.c: one action more; ERR_NOMEM. */
 enum err core_emit(struct core_actions *out, struct core_action a) MUST_CHECK;
 enum err core_note(struct core_actions *out, enum note_level level, const char *fmt, ...) PRINTF_LIKE(3, 4) MUST_CHECK;
