@@ -255,6 +255,10 @@ static void precedence(void **state)
 	assert_int_equal(o.port, 1111);
 	options_free(&o);
 
+	assert_int_equal(parse(&o, "--trusted-subnets 10.4.0.0/16", "WEFT_TRUSTED_SUBNETS=10.3.0.0/16,10.5.0.0/16", &note), ERR_OK);
+	assert_int_equal(o.n_trusted, 1);
+	options_free(&o);
+
 	assert_int_equal(parse(&o, "", "WEFT_MTU=12", &note), ERR_USAGE);
 	assert_non_null(strstr(note.text, "WEFT_MTU"));
 	unlink(file);

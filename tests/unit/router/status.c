@@ -36,6 +36,9 @@ static void connections(void **state)
 		"encrypted=no\n"
 		"<- 10.99.0.3:40000 failed - - mtu=- reason=wrong-password since=1970-01-02T00:00:00Z rtt=- encrypted=yes\n");
 	expect_text(STATUS_CONNECTIONS, "{\"connections\": []}", "");
+	expect_text(STATUS_CONNECTIONS,
+		"{\"connections\": [{\"outbound\": true, \"address\": \"h\", \"state\": \"connecting\", \"reason\": \"\"}]}",
+		"-> h connecting - - mtu=- reason=- since=1970-01-01T00:00:00Z rtt=- encrypted=no\n");
 }
 
 static void peers_and_targets(void **state)
