@@ -194,9 +194,6 @@ enum err gossip_bye(struct gossip *g, uint64_t now_ms, struct gossip_actions *ou
 /* Is our name in use by another host, as far as is known now? */
 bool gossip_is_contested(const struct gossip *g);
 
-/* Says goodbye on every link and closes it, so that the others notice at once. For the end of the program. */
-enum err gossip_bye(struct gossip *g, uint64_t now_ms, struct gossip_actions *out) MUST_CHECK;
-
 /* What a peer is: published by itself under subkey "i". TLV on the wire, unknown types skipped. */
 struct peer_info {
 	uint64_t name;

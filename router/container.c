@@ -159,7 +159,7 @@ static enum err host_find(struct kernel *k, const char *ident, struct host_end *
 		int result = netlink_link_named(kernel_netlink(k), h->name, &h->link);
 		if (result == -ENODEV) {
 			if (!vacant[0])
-				strcpy(vacant, h->name);
+				(void)snprintf(vacant, sizeof(vacant), "%s", h->name);
 			continue;
 		}
 		if (result)
@@ -174,7 +174,7 @@ static enum err host_find(struct kernel *k, const char *ident, struct host_end *
 		return err_note(note, ERR_CONFLICT, "all names for the interface of container %s are taken; remove what is called %s",
 			ident, h->name);
 	*h = (struct host_end){ 0 };
-	strcpy(h->name, vacant);
+	memcpy(h->name, vacant, sizeof(h->name));
 	return ERR_OK;
 }
 
@@ -472,7 +472,7 @@ static enum err survey(struct attaching *a, struct err_note *note)
 		if (a->host.there && (result = netlink_link_del(kernel_netlink(a->k), a->host.link.index)) && result != -ENODEV)
 			return netlink_error(kernel_netlink(a->k), result, note, "remove the old interface %s", a->host.name);
 		a->host.there = false;
-		strcpy(a->record.ident, want->ident);
+		(void)snprintf(a->record.ident, sizeof(a->record.ident), "%s", want->ident);
 		a->record.mac = want->mac;
 	}
 	for (size_t i = 0; i < want->n_addrs; i++) {
@@ -704,7 +704,7 @@ static int on_link(struct nl_msg *msg, void *arg)
 	if (container_record_parse(l.alias, &e->record) != ERR_OK)
 		return 0;
 	e->index = l.index;
-	strcpy(e->name, l.name);
+	(void)snprintf(e->name, sizeof(e->name), "%s", l.name);
 	list->n++;
 	return 0;
 }

@@ -45,7 +45,7 @@ enum err kernel_open(const struct kernel_names *names, struct kernel **out, stru
 		if (strlen(name) > NETLINK_NAME_MAX)
 			e = err_note(note, ERR_USAGE, "interface name '%s' is longer than %d characters", name, NETLINK_NAME_MAX);
 		else
-			strcpy(k->name[i], name);
+			(void)snprintf(k->name[i], sizeof(k->name[i]), "%s", name);
 	}
 	if (e == ERR_OK)
 		e = netlink_open(&k->nl, note);

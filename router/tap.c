@@ -43,7 +43,7 @@ enum err tap_open(const char *name, int *fd, struct err_note *note)
 		close(f);
 		return err_note(note, ERR_USAGE, "interface name '%s' is too long", name);
 	}
-	strcpy(want.ifr_name, name);
+	(void)snprintf(want.ifr_name, sizeof(want.ifr_name), "%s", name);
 	/* Superframes (IFF_VNET_HDR, then TUNSETVNETHDRSZ and TUNSETOFFLOAD) would be asked for here. Without them the kernel cuts segments and
 	 * completes checksums before a frame can be read. */
 	want.ifr_flags = IFF_TAP | IFF_NO_PI;

@@ -23,9 +23,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		assert(out[i].ip.family == 6 || out[i].ip.b[0] != 127);
 		for (size_t k = 0; k < i; k++)
 			assert(!hostport_eq(out[i], out[k]));
-		strcat(text, "nameserver ");
-		strcat(text, ip_format(out[i].ip, ip));
-		strcat(text, "\n");
+		size_t at = strlen(text);
+		(void)snprintf(text + at, sizeof(text) - at, "nameserver %s\n", ip_format(out[i].ip, ip));
 	}
 	assert(dns_resolvconf_parse(slice_str(text), own, 2, again, SERVERS) == n);
 	for (size_t i = 0; i < n; i++)

@@ -291,7 +291,7 @@ static inline struct stream *net_stream(struct net *t, int i, uint64_t conn, int
 
 static inline void net_send(struct net *t, int i, uint64_t conn, struct slice bytes)
 {
-	int e;
+	int e = 0;
 	struct stream *s = net_stream(t, i, conn, &e);
 	assert_non_null(s);
 	if (!s->open[e])
@@ -311,7 +311,7 @@ static inline void net_send(struct net *t, int i, uint64_t conn, struct slice by
 static inline void net_actions(struct net *t, int i, struct gossip_actions *out)
 {
 	struct node *n = &t->n[i];
-	int e;
+	int e = 0;
 	for (size_t k = 0; k < out->n; k++) {
 		const struct gossip_action *a = &out->v[k];
 		net_fold(t, &t->now, sizeof t->now);
