@@ -5,6 +5,8 @@
 
 #include "dns/resolvconf.h"
 
+#include <stdio.h>
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 enum { SERVERS = 8 };
