@@ -611,7 +611,7 @@ static void on_check(uv_timer_t *timer)
 	r->check_soon = false;
 	(void)uv_timer_start(timer, on_check, ATTACH_CHECK_MS, 0);
 	attach_check(r);
-	if (failures != r->plane_failures) /* what the kernel refused is tried again */
+	if (failures != r->plane_failures || plane_unsettled(r->plane)) /* what the kernel refused is tried again */
 		router_forwarding(r);
 	r->plane_failures = failures;
 }

@@ -1,7 +1,7 @@
 /* Theory of operation. What the kernel's bridge should know of other hosts' containers follows from the core alone: for each remote endpoint
  * the uplink of its host's path. plane_apply makes that list, compares it with what was programmed last (c->fdb; at start: what the kernel
- * still has from a former daemon, which is kept where it is right), and sends only the differences. The userspace path gets a whole new
- * table each time: it needs more (who is a member, who may send), and swapping it costs it nothing. */
+ * still has from a former daemon, which is kept where it is right), and sends only the differences. What a former daemon left and we do not
+ * know yet stays for INHERITED_MS: so long the other hosts may need to tell us. The userspace path gets a whole new table each time: it needs more (who is a member, who may send), and swapping it costs it nothing. */
 #include "router/plane.h"
 
 #include <ifaddrs.h>
@@ -23,11 +23,13 @@
 
 /* What the dearest path costs: sealed userspace over IPv6 (DESIGN section 5). */
 enum { MTU_OVERHEAD = 94, MTU_FALLBACK = 1500 };
+enum { INHERITED_MS = 10000 };
 
 struct fdb_entry {
 	enum link_uplink uplink;
 	struct ip underlay;
 	bool wanted; /* during plane_apply */
+	bool inherited; /* of a former daemon, and nobody has said yet that it is right */
 };
 
 struct plane {
@@ -35,6 +37,8 @@ struct plane {
 	struct kernel *kernel;
 	struct userspace *userspace;
 	struct map *fdb; /* mac -> struct fdb_entry, as the kernel has it */
+	size_t inherited;         /* how many entries of a former daemon are left */
+	uint64_t inherited_until;
 	uint32_t mtu;
 	size_t failures;
 	int tap;
@@ -176,8 +180,12 @@ static void remember(const struct link_fdb *e, void *arg)
 		return;
 	have->uplink = e->uplink;
 	have->underlay = e->underlay;
-	if (map_put(p->fdb, slice_of(e->mac.b, 6), have, NULL) != ERR_OK)
+	have->inherited = true;
+	p->inherited++;
+	if (map_put(p->fdb, slice_of(e->mac.b, 6), have, NULL) != ERR_OK) {
+		p->inherited--;
 		mem_free(have);
+	}
 }
 
 static enum err open_devices(struct plane *p, struct err_note *note)
@@ -228,6 +236,7 @@ static void fdb_clear(struct plane *p)
 
 	for (size_t it = 0; map_next(p->fdb, &it, &key, &value);)
 		mem_free(map_del(p->fdb, key));
+	p->inherited = 0;
 }
 
 void plane_close(struct plane *p)
@@ -246,6 +255,12 @@ void plane_close(struct plane *p)
 
 /* --- forwarding ----------------------------------------------------------------------------------------------------------------------- */
 
+static void own(struct plane *p, struct fdb_entry *e)
+{
+	p->inherited -= e->inherited;
+	e->inherited = false;
+}
+
 static void set(struct plane *p, struct mac mac, enum link_uplink uplink, struct ip underlay)
 {
 	struct slice key = slice_of(mac.b, 6);
@@ -255,8 +270,10 @@ static void set(struct plane *p, struct mac mac, enum link_uplink uplink, struct
 
 	if (uplink != LINK_FAST)
 		underlay = (struct ip){ 0 };
-	if (have != NULL)
+	if (have != NULL) {
 		have->wanted = true;
+		own(p, have);
+	}
 	if (have != NULL && have->uplink == uplink && ip_eq(have->underlay, underlay))
 		return;
 	enum err err = link_fdb_set(p->kernel, mac, uplink, underlay, &note);
@@ -278,7 +295,7 @@ static void set(struct plane *p, struct mac mac, enum link_uplink uplink, struct
 	have->wanted = true;
 }
 
-static void remove_unwanted(struct plane *p)
+static void remove_unwanted(struct plane *p, uint64_t now_ms)
 {
 	struct slice key;
 	void *value;
@@ -287,7 +304,7 @@ static void remove_unwanted(struct plane *p)
 		struct fdb_entry *e = value;
 		struct err_note note = { "" };
 		struct rbuf r;
-		if (e->wanted) {
+		if (e->wanted || (e->inherited && now_ms < p->inherited_until)) {
 			e->wanted = false;
 			continue;
 		}
@@ -298,6 +315,7 @@ static void remove_unwanted(struct plane *p)
 			log_write(p->cfg.log, LOG_LEVEL_WARNING, "a forwarding entry is not removed: %s", note.text);
 			continue;
 		}
+		own(p, e);
 		mem_free(map_del(p->fdb, key));
 	}
 }
@@ -308,7 +326,7 @@ static bool holds_mac(const struct core *core, const struct core_endpoint *e)
 	return core_mac_holder(core, e->mac, e->network) == e;
 }
 
-static void apply_fdb(struct plane *p, const struct core *core)
+static void apply_fdb(struct plane *p, const struct core *core, uint64_t now_ms)
 {
 	const struct core_endpoint *e;
 
@@ -318,7 +336,7 @@ static void apply_fdb(struct plane *p, const struct core *core)
 			continue;
 		set(p, e->mac, hop.path == PATH_FAST ? LINK_FAST : LINK_USERSPACE, hop.underlay);
 	}
-	remove_unwanted(p);
+	remove_unwanted(p, now_ms);
 }
 
 /* A peer may send from the address we reach it at and from those it publishes. */
@@ -402,12 +420,14 @@ static enum err make_table(const struct plane *p, const struct core *core, struc
 	return err;
 }
 
-void plane_apply(struct plane *p, const struct core *core)
+void plane_apply(struct plane *p, const struct core *core, uint64_t now_ms)
 {
 	struct fwd_table *t = NULL;
 
 	if (p->userspace == NULL)
 		return; /* reset */
+	if (p->inherited_until == 0)
+		p->inherited_until = now_ms + INHERITED_MS;
 	enum err err = make_table(p, core, &t);
 	/* the userspace path first: a MAC that moves there must find it ready */
 	if (err == ERR_OK)
@@ -417,7 +437,7 @@ void plane_apply(struct plane *p, const struct core *core)
 		p->failures++;
 		log_write(p->cfg.log, LOG_LEVEL_WARNING, "the userspace path keeps its old table: %s", err_text(err));
 	}
-	apply_fdb(p, core);
+	apply_fdb(p, core, now_ms);
 }
 
 enum err plane_reset(struct plane *p, struct err_note *note)
@@ -449,4 +469,9 @@ uint32_t plane_container_mtu(const struct plane *p)
 size_t plane_failures(const struct plane *p)
 {
 	return p->failures;
+}
+
+bool plane_unsettled(const struct plane *p)
+{
+	return p->inherited > 0;
 }

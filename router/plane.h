@@ -27,7 +27,8 @@ struct plane;
 enum err plane_open(struct plane **out, const struct plane_cfg *cfg, struct err_note *note) MUST_CHECK;
 void plane_close(struct plane *p); /* takes NULL; the kernel's state stays */
 /* Brings FDB and the userspace path's table in line with what the core knows. Failures are logged, counted, and tried again at the next call. */
-void plane_apply(struct plane *p, const struct core *core);
+void plane_apply(struct plane *p, const struct core *core, uint64_t now_ms);
+bool plane_unsettled(const struct plane *p); /* has entries of a former daemon that the next call may remove */
 /* Everything of ours out of the kernel. */
 enum err plane_reset(struct plane *p, struct err_note *note) MUST_CHECK;
 struct kernel *plane_kernel(struct plane *p);

@@ -88,7 +88,7 @@ static void on_forwarding(uv_timer_t *timer)
 	uint64_t start = router_now_ms(r);
 
 	r->plane_dirty = false;
-	plane_apply(r->plane, r->core);
+	plane_apply(r->plane, r->core, start);
 	uint64_t end = router_now_ms(r);
 	r->plane_rest_ms = end + (end - start) * REST_FACTOR;
 }

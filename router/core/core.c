@@ -490,6 +490,7 @@ enum err core_new(struct core **out, const struct core_cfg *cfg, uint64_t now_ms
 	if (c == NULL)
 		return ERR_NOMEM;
 	c->now_ms = now_ms;
+	c->hold_until = UINT64_MAX;
 	enum err err = copy_cfg(c, cfg);
 	if (err == ERR_OK && cfg->names)
 		err = dns_domain_check(c->domain, &domain, note);
@@ -806,6 +807,8 @@ static enum err do_tick(struct core *c, struct core_actions *out)
 		err = run_gossip(c, &tick, out);
 	if (err == ERR_OK && c->ipam != NULL && ipam_deadline_ms(c->ipam) <= c->now_ms)
 		err = core_run_ipam(c, &beat, out);
+	if (err == ERR_OK && c->hold_until <= c->now_ms)
+		err = take_topology(c, out);
 	return err;
 }
 
@@ -899,6 +902,8 @@ uint64_t core_deadline_ms(const struct core *c)
 
 	if (b < a)
 		a = b;
+	if (c->hold_until < a)
+		a = c->hold_until;
 	return c->repair && c->now_ms + REPAIR_MS < a ? c->now_ms + REPAIR_MS : a;
 }
 

@@ -7,10 +7,14 @@
 #include "router/core/core.h"
 
 #define CHANNELS 8 /* CHANNEL_… are 1 … 7 */
+/* How long frames still go to a peer that the mesh has lost sight of: what the kernel forwards does not need the daemons, and one that is
+ * started anew is back in less. */
+#define PATH_HOLD_MS 2000
 
 struct peer_state { /* what forwarding and names know of one peer */
-	uint64_t name, uid; /* uid: of its present run */
+	uint64_t name, uid;  /* uid: of its present run */
 	bool reachable;
+	uint64_t hold_until; /* out of sight, but its path stays until then; 0: not so */
 	struct path_offer offer;
 	struct path_view path;
 };
@@ -50,6 +54,7 @@ struct core {
 	struct map *peers;     /* name -> struct peer_state, without ourselves */
 	struct map *targets;   /* text -> itself: the stored list */
 	uint64_t now_ms;
+	uint64_t hold_until; /* the first end of a peer's hold; UINT64_MAX: none */
 	char nickname_answer[GOSSIP_NICKNAME_MAX + 1]; /* what ask_nickname last gave; valid until it is asked again */
 	bool started;
 	bool repair; /* memory ran out: what is decoded is to be brought in line with the channels once more */

@@ -1,6 +1,7 @@
 /* Which way frames take to each peer, and why.
  *
- * Here the choice follows from what both ends offer and whether the mesh can see the peer; every change carries a reason and a time.
+ * Here the choice follows from what both ends offer and whether the mesh can see the peer; every change carries a reason and a time. A
+ * path that is in use outlives its peer's reachability by PATH_HOLD_MS.
  * The offer is TLV in peer_info.extra: u8 type, lv value; unknown types are skipped. */
 #include <assert.h>
 #include <stdio.h>
@@ -134,6 +135,19 @@ static struct peer_state *state_of(struct core *c, uint64_t name)
 	return p;
 }
 
+/* Its frames go on for a while where they went; that it cannot be reached counts at once for all else. */
+static bool hold(struct core *c, struct peer_state *p)
+{
+	if (p->reachable || p->path.path == PATH_NONE || p->hold_until <= c->now_ms) {
+		p->hold_until = 0;
+		return false;
+	}
+	if (p->hold_until < c->hold_until)
+		c->hold_until = p->hold_until;
+	(void)snprintf(p->path.reason, sizeof(p->path.reason), "%s", "peer-just-lost");
+	return true;
+}
+
 static enum err refresh(struct core *c, struct peer_state *p, const struct peer_info *info, struct core_actions *out, bool *moved)
 {
 	struct path_view v = p->path;
@@ -141,6 +155,8 @@ static enum err refresh(struct core *c, struct peer_state *p, const struct peer_
 	enum err err = ERR_OK;
 
 	path_offer_decode(info->extra, &p->offer);
+	if (p->reachable && !reachable)
+		p->hold_until = c->now_ms + PATH_HOLD_MS;
 	if (reachable != p->reachable || info->uid != p->uid) { /* a new run may have other addresses */
 		p->reachable = reachable;
 		p->uid = info->uid;
@@ -150,6 +166,9 @@ static enum err refresh(struct core *c, struct peer_state *p, const struct peer_
 		err = dns_table_set_reachable(c->table, p->name, reachable);
 	if (err != ERR_OK)
 		return err;
+	if (hold(c, p))
+		return ERR_OK;
+	v = p->path;
 	bool located = gossip_underlay(c->gossip, p->name, &v.underlay, &v.local);
 	decide(c, p, located, &v);
 	v.userspace_port = p->offer.userspace_port;
@@ -199,6 +218,7 @@ enum err paths_refresh(struct core *c, struct core_actions *out, bool *moved)
 {
 	uint64_t it = 0, name;
 
+	c->hold_until = UINT64_MAX;
 	while (gossip_next_peer(c->gossip, &it, &name)) {
 		struct peer_info info;
 		if (name == c->cfg.gossip.self || !gossip_peer(c->gossip, name, &info))
