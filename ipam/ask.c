@@ -234,7 +234,7 @@ enum err ask_denied(struct ipam *i, uint64_t from, const struct ipam_message *m)
 		return ERR_OK;
 	switch (m->reason) {
 	case DENY_IN_USE:
-		line_format(a->text, sizeof a->text, "address %s is in use on %s%s%.*s", range_format(a->r, ip), who(i, from, name), m->text.n > 0 ? " by " : "",
+		line_format(a->text, sizeof a->text, "address %s is in use on %s%s%.*s", range_format(a->r, ip), ipam_who(i, from, name), m->text.n > 0 ? " by " : "",
 		               (int)m->text.n, m->text.n > 0 ? (const char *)m->text.p : "");
 		a->refused = is_single(a);
 		break;

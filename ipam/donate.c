@@ -103,7 +103,7 @@ static enum err request_single(struct ipam *i, uint64_t from, const struct ipam_
 	if (l)
 		line_format(text, sizeof text, "%s", l->ident);
 	else if ((holder != PEER_NONE && holder != from) || (i->cfg.in_use_elsewhere(i->cfg.ctx, addr, &holder) && holder != from))
-		line_format(text, sizeof text, "a container of %s", who(i, holder, name));
+		line_format(text, sizeof text, "a container of %s", ipam_who(i, holder, name));
 	if (text[0]) {
 		printable(text);
 		return deny(i, from, m, DENY_IN_USE, text);
@@ -257,7 +257,7 @@ enum err donate_leaving(struct ipam *i)
 	if (i->heir == PEER_NONE)
 		return handover_answer(i, i->space.mine.n == 0 ? "" : "no other host can be reached: the addresses stay with this host's name");
 	if (i->now >= i->handover_ms) {
-		line_format(text, sizeof text, "%s did not acknowledge within %d s; it learns of the handover from the other hosts", who(i, i->heir, name),
+		line_format(text, sizeof text, "%s did not acknowledge within %d s; it learns of the handover from the other hosts", ipam_who(i, i->heir, name),
 		               HANDOVER_MS / 1000);
 		return handover_answer(i, text);
 	}

@@ -95,7 +95,7 @@ struct ipam {
 	bool ring_whole;           /* no token is missing (or there is none at all) */
 	uint64_t learning_ms;      /* so long missing tokens are waited for before anybody is asked for space */
 	bool recovering;           /* disk lost: what gossip says is ours is in doubt */
-	bool strict;               /* something in doubt comes from a takeover: everybody known must be heard */
+	bool took_over;            /* something in doubt comes from a takeover */
 	bool taking;               /* in this step: what we gain is by takeover */
 	struct census census;
 	uint64_t *taken;           /* peers taken over in this run */
@@ -150,7 +150,7 @@ struct slice record_key(const struct ipam *i, const char *tag, const void *rest,
 void line_format(char *out, size_t size, const char *fmt, ...) PRINTF_LIKE(3, 4);
 /* Names for people: "nick(aa:bb:…)" or the bare name. */
 #define WHO_TEXT 96
-const char *who(const struct ipam *i, uint64_t peer, char out[WHO_TEXT]);
+const char *ipam_who(const struct ipam *i, uint64_t peer, char out[WHO_TEXT]);
 const char *range_format(struct range4 r, char out[2 * IP_TEXT]);
 
 /* --- own.c --- */

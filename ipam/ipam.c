@@ -285,7 +285,7 @@ static void report_foreign(struct ipam *i, struct universe u, uint64_t peer)
 	prefix_format((struct prefix){ ip_v4(u.first), u.len }, theirs);
 	prefix_format((struct prefix){ ip_v4(i->cfg.universe.first), i->cfg.universe.len }, ours);
 	out_note(i, 2, "%s gives out addresses of %s, and we of %s: it and we share no addresses until both are launched with the same --ipalloc-range",
-	         who(i, peer, name), theirs, ours);
+	         ipam_who(i, peer, name), theirs, ours);
 }
 
 static enum err ring_news(struct ipam *i, const struct crdt_changes *ch)
@@ -348,7 +348,7 @@ static enum err message(struct ipam *i, uint64_t from, struct slice payload)
 	char name[WHO_TEXT];
 	enum err e = ipam_message_decode(payload, &m);
 	if (e != ERR_OK) {
-		out_note(i, 1, "a message from %s about addresses cannot be read: %s", who(i, from, name), err_text(e));
+		out_note(i, 1, "a message from %s about addresses cannot be read: %s", ipam_who(i, from, name), err_text(e));
 		return ERR_OK;
 	}
 	if (m.u.first != i->cfg.universe.first || m.u.len != i->cfg.universe.len) {

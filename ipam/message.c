@@ -19,7 +19,7 @@ static const struct {
 	[MSG_SPACE_REQUEST] = { "space-request", RANGE | SERIAL },
 	[MSG_SPACE_GRANT] = { "space-grant", RANGE | SERIAL | ITEMS },
 	[MSG_SPACE_DENIED] = { "space-denied", RANGE | SERIAL | REASON | TEXT },
-	[MSG_RING_REQUEST] = { "ring-request", RANGE | SERIAL | ITEMS },
+	[MSG_RING_REQUEST] = { "ring-request", RANGE | SERIAL | PRINT | ITEMS },
 	[MSG_RING_STATE] = { "ring-state", RANGE | SERIAL | PRINT | ITEMS | HELD },
 	[MSG_HANDOVER] = { "handover", SERIAL | ITEMS },
 	[MSG_HANDOVER_ACK] = { "handover-ack", SERIAL },

@@ -5,7 +5,7 @@
  *   SERIAL  u64                               of the question, echoed in the answer
  *   REASON  u8                                enum deny_reason
  *   TEXT    lv, at most IPAM_TEXT_MAX         printable: the holder, for people
- *   PRINT   u64 a, u64 b, varint count        fingerprint of the sender's tokens in the range
+ *   PRINT   u64 a, u64 b, varint count        fingerprint of the sender's tokens in the range (in the answer: with the asker's merged)
  *   ITEMS   varint n, n ring items            (crdt_item_encode), of this universe, well-formed tokens
  *   HELD    varint n, n x u32                 addresses, ascending
  *

@@ -198,7 +198,7 @@ void line_format(char *out, size_t size, const char *fmt, ...)
 	va_end(args);
 }
 
-const char *who(const struct ipam *i, uint64_t peer, char out[WHO_TEXT])
+const char *ipam_who(const struct ipam *i, uint64_t peer, char out[WHO_TEXT])
 {
 	char name[PEER_TEXT];
 	const char *nick = i->cfg.nickname ? i->cfg.nickname(i->cfg.ctx, peer) : "";

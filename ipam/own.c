@@ -40,7 +40,7 @@ enum err own_store_doubt(struct ipam *i)
 		return out_persist(i, k, slice_of(NULL, 0));
 	struct wbuf w;
 	wbuf_grow(&w, 16 + 8 * (size_t)RING_TOKENS_MAX);
-	wbuf_u8(&w, (uint8_t)((i->recovering ? 1 : 0) | (i->strict ? 2 : 0)));
+	wbuf_u8(&w, (uint8_t)((i->recovering ? 1 : 0) | (i->took_over ? 2 : 0)));
 	wbuf_varint(&w, i->doubt.n);
 	for (size_t n = 0; n < i->doubt.n; n++) {
 		wbuf_u32(&w, (uint32_t)i->doubt.v[n].start);
@@ -74,7 +74,7 @@ enum err own_load_doubt(struct ipam *i, struct slice value)
 	if (rbuf_end(&r) != ERR_OK || flags > 3)
 		return ERR_MALFORMED;
 	i->recovering = flags & 1;
-	i->strict = flags & 2;
+	i->took_over = flags & 2;
 	return ERR_OK;
 }
 
@@ -86,7 +86,7 @@ static void report_lost(struct ipam *i, const struct ranges *lost)
 	for (size_t n = 0; n < i->space.n_leases; n++)
 		leases += ranges_has(lost, i->space.leases[n]->addr);
 	out_note(i, 2, "addresses %s%s (%llu in all) are no longer ours: %s has them by its ring; %zu in use here are kept", range_format(lost->v[0], r),
-	         lost->n > 1 ? " and more" : "", (unsigned long long)ranges_size(lost), who(i, i->lost_to, by), leases);
+	         lost->n > 1 ? " and more" : "", (unsigned long long)ranges_size(lost), ipam_who(i, i->lost_to, by), leases);
 }
 
 static void report_gained(struct ipam *i, const struct ranges *gained)
@@ -116,8 +116,9 @@ static enum err sync_compute(const struct ipam *i, struct sync *s)
 		e = ranges_minus(&s->t, &s->owned, &i->owned);
 	if (e == ERR_OK)
 		e = ranges_minus(&s->gained, &s->t, &i->trusted);
+	/* What was in doubt is not lost: we never had it. */
 	if (e == ERR_OK)
-		e = ranges_minus(&s->t, &i->owned, &s->owned);
+		e = ranges_minus(&s->t, &i->space.mine, &s->owned);
 	if (e == ERR_OK)
 		e = ranges_minus(&s->lost, &s->t, &i->given);
 	/* doubt = (old and owned) + gained, the first as: old - (old - owned). */
@@ -164,7 +165,7 @@ enum err own_sync(struct ipam *i)
 		if (i->started && s.gained.n > 0)
 			report_gained(i, &s.gained);
 		if (s.gained.n > 0 && (i->taking || i->recovering)) {
-			i->strict = i->strict || i->taking;
+			i->took_over = i->took_over || i->taking;
 			i->census.active = false; /* what was heard so far was heard before this */
 		}
 		ranges_clear(&i->given);
@@ -194,7 +195,7 @@ enum err own_certain(struct ipam *i)
 	if (!i->recovering)
 		return ERR_OK;
 	i->recovering = false;
-	if (!i->strict)
+	if (!i->took_over)
 		ranges_clear(&i->doubt);
 	i->ring_dirty = true;
 	enum err e = own_store_doubt(i);

@@ -5,8 +5,12 @@
  * count as heard: then he has our claim on disk and has nothing against it. Two hosts that take over the same peer at once both
  * ask; the tokens of one win in the merge, the same at both, and the other's doubt goes away with its claim before either has used it.
  *
- * Whom to hear: all owners in the ring and all reachable hosts; after a takeover every host known at all, since any of them may have
- * done the same behind a partition. Peers that were taken over count as heard, and so do those that have left by `reset`. */
+ * About what: the ranges in doubt; the whole ring when the disk was lost, since a token that says of a part of it that we gave it away
+ * may lie anywhere, and more that once was ours may turn up. About equal rings the answers are short.
+ *
+ * Whom to hear: every host known, reachable or not, and all owners in the ring. Any of them may have done the same takeover behind a
+ * partition, or have got from our former self what nobody else has heard of. Peers that were taken over count as heard, and so do
+ * those that have left by `reset`. */
 #include <assert.h>
 #include <stdio.h>
 #include <string.h>
@@ -36,10 +40,15 @@ static struct answer *answer_of(struct census *c, uint64_t peer)
 	return NULL;
 }
 
+static bool still_needed(const struct ipam *i, uint64_t peer)
+{
+	return peer != i->cfg.self && !recover_taken(i, peer) && (reachable(i, peer) || !usage_is_gone(i, peer));
+}
+
 static enum err must_hear(struct ipam *i, uint64_t peer)
 {
 	struct census *c = &i->census;
-	if (peer == i->cfg.self || recover_taken(i, peer) || answer_of(c, peer) || (usage_is_gone(i, peer) && !reachable(i, peer)))
+	if (!still_needed(i, peer) || answer_of(c, peer))
 		return ERR_OK;
 	void *mem = c->v;
 	bool ok = mem_grow(&mem, &c->cap, c->n + 1, sizeof *c->v);
@@ -50,13 +59,6 @@ static enum err must_hear(struct ipam *i, uint64_t peer)
 	return ERR_OK;
 }
 
-static bool still_needed(const struct ipam *i, uint64_t peer)
-{
-	if (recover_taken(i, peer) || (usage_is_gone(i, peer) && !reachable(i, peer)))
-		return false;
-	return i->strict || reachable(i, peer) || ring_owned_by(i->cfg.ring, i->cfg.universe, peer) > 0;
-}
-
 static enum err whom_to_hear(struct ipam *i)
 {
 	uint64_t it = i->cfg.universe.first, peer;
@@ -65,8 +67,7 @@ static enum err whom_to_hear(struct ipam *i)
 	while (e == ERR_OK && ring_each(i->cfg.ring, i->cfg.universe, &it, &s))
 		e = must_hear(i, s.owner);
 	for (it = 0; e == ERR_OK && i->cfg.next_peer(i->cfg.ctx, &it, &peer);)
-		if (i->strict || reachable(i, peer))
-			e = must_hear(i, peer);
+		e = must_hear(i, peer);
 	return e;
 }
 
@@ -83,7 +84,7 @@ void recover_waiting_for(const struct ipam *i, char *out, size_t size)
 			more++;
 			continue;
 		}
-		int len = snprintf(out + at, size - at, "%s%s%s", named > 0 ? ", " : "", who(i, a->peer, name),
+		int len = snprintf(out + at, size - at, "%s%s%s", named > 0 ? ", " : "", ipam_who(i, a->peer, name),
 		                   reachable(i, a->peer) ? "" : ", unreachable");
 		at = len < 0 || (size_t)len >= size - at ? size - 1 : at + (size_t)len;
 		named++;
@@ -118,7 +119,7 @@ static struct fingerprint print_of(const struct ipam *i, struct range4 r)
 	return crdt_map_fingerprint(i->cfg.ring, lo, hi);
 }
 
-/* Tokens in the range, as many as a message takes. What does not fit gossip brings, and the fingerprints will be equal next time. */
+/* Adds the tokens in the range, as many as a message takes. What does not fit gossip brings, and the fingerprints will be equal next time. */
 static void tokens_in(const struct ipam *i, struct range4 r, struct wbuf *w, size_t *n)
 {
 	uint8_t a[10], b[10];
@@ -126,7 +127,6 @@ static void tokens_in(const struct ipam *i, struct range4 r, struct wbuf *w, siz
 	struct crdt_item it;
 	ring_key(i, r.start, a, &lo);
 	ring_key(i, r.end, b, &hi);
-	*n = 0;
 	for (bool there = crdt_map_seek(i->cfg.ring, lo, &it); there && slice_cmp(it.key, hi) < 0 && *n < IPAM_ITEMS_MAX;
 	     there = crdt_map_next(i->cfg.ring, it.key, &it)) {
 		if (!ring_item_valid(&it))
@@ -141,10 +141,16 @@ static enum err send_tokens(struct ipam *i, uint64_t to, struct ipam_message *m)
 	struct wbuf items, held;
 	wbuf_grow(&items, IPAM_PAYLOAD_MAX);
 	wbuf_grow(&held, 4 * IPAM_HELD_MAX);
-	tokens_in(i, m->range, &items, &m->n_items);
+	struct fingerprint ours = print_of(i, m->range);
+	/* The asker shows what it says is its own; the answer all that there is, unless the asker has the same. */
+	if (m->type == MSG_RING_REQUEST)
+		for (size_t n = 0; n < i->doubt.n; n++)
+			tokens_in(i, i->doubt.v[n], &items, &m->n_items);
+	else if (!fingerprint_eq(ours, m->print))
+		tokens_in(i, m->range, &items, &m->n_items);
+	m->print = ours;
 	m->items = wbuf_slice(&items);
 	if (m->type == MSG_RING_STATE) {
-		m->print = print_of(i, m->range);
 		/* What is in use here in ranges of others; the rest of very many is in the usage map. */
 		size_t at = 0;
 		while (at < i->space.n_used && i->space.used[at] < m->range.start)
@@ -178,7 +184,7 @@ enum err recover_request(struct ipam *i, uint64_t from, const struct ipam_messag
 	struct range4 r = range4_and(m->range, universe_range(i->cfg.universe));
 	if (r.start >= r.end)
 		return ERR_OK;
-	struct ipam_message a = { .type = MSG_RING_STATE, .u = i->cfg.universe, .range = r, .serial = m->serial };
+	struct ipam_message a = { .type = MSG_RING_STATE, .u = i->cfg.universe, .range = r, .serial = m->serial, .print = m->print };
 	return send_tokens(i, from, &a);
 }
 
@@ -209,6 +215,8 @@ enum err recover_state(struct ipam *i, uint64_t from, const struct ipam_message 
 
 static struct range4 doubt_hull(const struct ipam *i)
 {
+	if (i->recovering)
+		return universe_range(i->cfg.universe);
 	return (struct range4){ i->doubt.v[0].start, i->doubt.v[i->doubt.n - 1].end };
 }
 
@@ -239,7 +247,7 @@ static enum err census_end(struct ipam *i)
 		ranges_swap(&i->space.mine, &mine);
 		out_note(i, 1, "%llu addresses are usable again: all who may know better were heard", (unsigned long long)ranges_size(&i->doubt));
 		ranges_clear(&i->doubt);
-		i->recovering = i->strict = i->census.active = false;
+		i->recovering = i->took_over = i->census.active = false;
 		i->holds_dirty = i->usage_dirty = i->freed = true;
 		e = own_store_doubt(i);
 		if (e != ERR_OK)
@@ -332,12 +340,25 @@ static bool peer_known(const struct ipam *i, uint64_t peer)
 	return false;
 }
 
+/* The addresses that the dead peer used in ranges of others are free again, everywhere. */
+static enum err forget_holds(struct ipam *i, uint64_t peer)
+{
+	struct crdt_changes ch;
+	crdt_changes_init(&ch, i->out->arena);
+	enum err e = crdt_map_forget(i->cfg.usage, peer, &ch);
+	if (e == ERR_OK)
+		e = out_changed(i, IPAM_MAP_USAGE, &ch);
+	if (e == ERR_OK)
+		e = usage_news(i, &ch);
+	return e;
+}
+
 enum err recover_takeover(struct ipam *i, const struct ipam_event *ev)
 {
 	char text[256], name[WHO_TEXT];
 	struct prefix none = { 0 };
 	uint64_t moved = 0;
-	who(i, ev->peer, name);
+	ipam_who(i, ev->peer, name);
 	if (ev->peer == i->cfg.self) {
 		line_format(text, sizeof text, "%s is this host: to give its addresses away use `weft reset` here", name);
 		return out_reply(i, ev->request, ERR_SELF, none, 0, text);
@@ -354,8 +375,10 @@ enum err recover_takeover(struct ipam *i, const struct ipam_event *ev)
 		line_format(text, sizeof text, "not taken over: %s", i->stopped ? "this host has handed over its own addresses" : "another host uses our name");
 		return out_reply(i, ev->request, ERR_STATE, none, 0, text);
 	}
-	/* The answer cannot fail once the ring has changed: its room is part of what take() puts aside. */
 	enum err e = remember_taken(i, ev->peer);
+	if (e == ERR_OK)
+		e = forget_holds(i, ev->peer);
+	/* The answer cannot fail once the ring has changed: its room is part of what take() puts aside. */
 	if (e == ERR_OK)
 		e = take(i, ev->peer, &moved);
 	if (e != ERR_OK && moved == 0)

@@ -271,7 +271,7 @@ static void waiting_text(const struct ipam *i, const struct ask *a, char reason[
 		recover_waiting_for(i, name, sizeof name);
 		line_format(reason, REASON_MAX, "waiting for space: recovering what is ours, waiting to hear from %s", name);
 	} else if (a->unreachable > 0) {
-		line_format(reason, REASON_MAX, "waiting for space: none is free here; %s%s cannot be reached", who(i, a->unreachable_name, name),
+		line_format(reason, REASON_MAX, "waiting for space: none is free here; %s%s cannot be reached", ipam_who(i, a->unreachable_name, name),
 		               a->unreachable > 1 ? " and others" : "");
 	} else {
 		line_format(reason, REASON_MAX, "waiting for space: every host is full in this subnet");
@@ -330,7 +330,7 @@ static enum err claim_here(struct ipam *i, size_t n)
 	if (has >= IPAM_PER_IDENT_MAX || i->space.n_leases >= IPAM_LEASES_MAX)
 		return answer(i, n, ERR_LIMIT, no_prefix, "too many addresses");
 	if (in_universe(i, addr) && (holder != PEER_NONE || i->cfg.in_use_elsewhere(i->cfg.ctx, addr, &holder))) {
-		line_format(text, sizeof text, "address %s is in use on %s", ip_format(p->subnet.addr, ip), who(i, holder, name));
+		line_format(text, sizeof text, "address %s is in use on %s", ip_format(p->subnet.addr, ip), ipam_who(i, holder, name));
 		return answer(i, n, ERR_BUSY, no_prefix, text);
 	}
 	enum err e = lease_take(i, p->ident, addr, p->subnet.len);
@@ -354,7 +354,7 @@ static enum err claim_elsewhere(struct ipam *i, size_t n, uint64_t owner, bool *
 	uint64_t addr = ip_to_v4(p->subnet.addr);
 	char reason[REASON_MAX], name[WHO_TEXT], ip[IP_TEXT];
 	struct ask *a;
-	who(i, owner, name);
+	ipam_who(i, owner, name);
 	ip_format(p->subnet.addr, ip);
 	if (owner == PEER_NONE || owner == i->cfg.self) {
 		if (owner == PEER_NONE)

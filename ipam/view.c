@@ -71,7 +71,7 @@ static void conflict(const struct ipam *i, struct ipam_view *v)
 		for (size_t n = 0; n < i->space.n_leases; n++)
 			kept += ranges_has(&i->lost, i->space.leases[n]->addr);
 		line_format(v->conflict, sizeof v->conflict, "%s%s is %s's by its ring (%zu addresses in use here are kept): run `weft reset` here, then launch again",
-		               range_format(i->lost.v[0], r), i->lost.n > 1 ? " and more" : "", who(i, i->lost_to, name), kept);
+		               range_format(i->lost.v[0], r), i->lost.n > 1 ? " and more" : "", ipam_who(i, i->lost_to, name), kept);
 		return;
 	}
 	uint64_t holder = PEER_NONE;
@@ -90,7 +90,7 @@ static void conflict(const struct ipam *i, struct ipam_view *v)
 		return;
 	ip_format(ip_v4(first), r);
 	line_format(v->conflict, sizeof v->conflict, "%s uses %s%s in our range: run `weft reset` there, then launch it again; if it is gone, `weft rmpeer`",
-	               who(i, holder, name), r, held > 1 ? " and more" : "");
+	               ipam_who(i, holder, name), r, held > 1 ? " and more" : "");
 }
 
 void ipam_view(const struct ipam *i, struct ipam_view *out)

@@ -58,7 +58,7 @@ static const struct {
 	{ MSG_SPACE_REQUEST, "space-request", "01 0a2000000c 0a200000 0a2000ff 0102030405060708" },
 	{ MSG_SPACE_GRANT, "space-grant", "02 0a2000000c 0a280000 0a2fffff 0102030405060708 01" TOKEN },
 	{ MSG_SPACE_DENIED, "space-denied", "03 0a2000000c 0a200005 0a200005 0102030405060708 02 03 776562" },
-	{ MSG_RING_REQUEST, "ring-request", "04 0a2000000c 0a200000 0a2fffff 0102030405060708 01" TOKEN },
+	{ MSG_RING_REQUEST, "ring-request", "04 0a2000000c 0a200000 0a2fffff 0102030405060708 1112131415161718 2122232425262728 09 01" TOKEN },
 	{ MSG_RING_STATE, "ring-state",
 	  "05 0a2000000c 0a200000 0a2fffff 0102030405060708 1112131415161718 2122232425262728 09 01" TOKEN "02 0a200001 0a200007" },
 	{ MSG_HANDOVER, "handover", "06 0a2000000c 0102030405060708 01" TOKEN },
@@ -84,8 +84,9 @@ static struct ipam_message sample(enum ipam_message_type t, struct wbuf *items, 
 		m.reason = DENY_IN_USE;
 		m.text = slice_str("web");
 	}
-	if (t == MSG_RING_STATE) {
+	if (t == MSG_RING_STATE || t == MSG_RING_REQUEST)
 		m.print = (struct fingerprint){ 0x1112131415161718, 0x2122232425262728, 9 };
+	if (t == MSG_RING_STATE) {
 		m.n_held = 2;
 		m.held = wbuf_slice(held);
 	}

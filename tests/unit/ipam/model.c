@@ -43,11 +43,12 @@ static void restart(struct model *m, size_t at, bool disk_lost)
 	struct host *h = &m->h[at];
 	if (disk_lost)
 		disk_wipe(h);
+	for (size_t n = 0; n < IDENTS_MAX; n++)
+		h->c[n].lost |= h->c[n].want == HAS && disk_lost;
 	host_up(m, at);
 	/* What is in use first, before anybody gets something new. */
 	for (size_t n = 0; n < IDENTS_MAX && h->up; n++) {
 		struct container *c = &h->c[n];
-		c->lost |= c->want == HAS && disk_lost;
 		if (!c->lost)
 			continue;
 		c->request = ++m->next_request;
@@ -197,7 +198,7 @@ static void settle_down(struct model *m, struct plan *p)
 				while (ipam_next_pending(h->ipam, &it, &pv))
 					printf("host %zu: %s %s %s: %s\n", k, pv.kind, pv.ident, prefix_format(pv.subnet, text), pv.reason);
 				printf("host %zu: %s\n", k, v.text);
-				MODEL_CHECK(m, !"somebody waits for ever");
+				MODEL_FAIL(m, "somebody waits for ever");
 			}
 		}
 		MODEL_CHECK(m, h->notes_error == 0);
@@ -210,7 +211,7 @@ static void settle_down(struct model *m, struct plan *p)
 		struct err_note note;
 		if (ring_check(h->maps[0], m->u, &note) != ERR_OK) {
 			printf("%s\n", note.text);
-			MODEL_CHECK(m, !"the ring is not whole");
+			MODEL_FAIL(m, "the ring is not whole");
 		}
 		MODEL_CHECK(m, p->dead == m->n || ring_owned_by(h->maps[0], m->u, m->h[p->dead].name) == 0);
 	}

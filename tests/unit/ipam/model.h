@@ -17,6 +17,7 @@
 #include "base/heap.h"
 #include "base/rng.h"
 #include "ipam/ipam.h"
+#include "ipam/message.h"
 
 #define HOSTS_MAX 8
 #define IDENTS_MAX 64 /* containers a host */
@@ -89,14 +90,17 @@ struct model {
 	int verbose;
 };
 
-#define MODEL_CHECK(m, cond)                                                                                \
-	do {                                                                                                    \
-		if (!(cond)) {                                                                                      \
-			printf("model: %s failed at %s:%d, seed %llu, t=%llu ms\n", #cond, __FILE__, __LINE__,          \
-			       (unsigned long long)(m)->seed, (unsigned long long)(m)->now);                            \
-			fflush(stdout);                                                                                 \
-			abort();                                                                                        \
-		}                                                                                                   \
+#define MODEL_FAIL(m, what)                                                                                      \
+	do {                                                                                                         \
+		printf("model: %s at %s:%d, seed %llu, t=%llu ms\n", what, __FILE__, __LINE__, (unsigned long long)(m)->seed, \
+		       (unsigned long long)(m)->now);                                                                    \
+		fflush(stdout);                                                                                          \
+		abort();                                                                                                 \
+	} while (0)
+#define MODEL_CHECK(m, cond)         \
+	do {                             \
+		if (!(cond))                 \
+			MODEL_FAIL(m, "not: " #cond); \
 	} while (0)
 
 static inline void model_step(struct model *m, size_t at, const struct ipam_event *ev);
@@ -265,7 +269,7 @@ static inline void check_addresses(struct model *m)
 				continue;
 			if (seen[a - m->u.first].used) {
 				printf("address %u of host %zu container %zu is also with host %zu\n", a & 0xff, k, n, seen[a - m->u.first].host);
-				MODEL_CHECK(m, !"two live containers with one address");
+				MODEL_FAIL(m, "two live containers with one address");
 			}
 			seen[a - m->u.first].used = true;
 			seen[a - m->u.first].host = k;
@@ -279,7 +283,7 @@ static inline void check_addresses(struct model *m)
 				continue;
 			if (seen[a - m->u.first].used && seen[a - m->u.first].host != k) {
 				printf("address %u is leased by hosts %zu and %zu\n", a & 0xff, k, seen[a - m->u.first].host);
-				MODEL_CHECK(m, !"an address leased by two hosts");
+				MODEL_FAIL(m, "an address leased by two hosts");
 			}
 			seen[a - m->u.first].used = true;
 			seen[a - m->u.first].host = k;
@@ -356,7 +360,7 @@ static inline void host_reply(struct model *m, struct host *h, const struct ipam
 		}
 		return;
 	}
-	MODEL_CHECK(m, !"a request is answered that was not asked, or twice");
+	MODEL_FAIL(m, "a request is answered that was not asked, or twice");
 }
 
 static inline void model_topology(struct model *m)
@@ -394,6 +398,14 @@ static inline void host_up(struct model *m, size_t at)
 
 /* --- a step, perhaps with a crash in it --- */
 
+static inline void trace_message(struct model *m, size_t at, size_t to, struct slice payload)
+{
+	struct ipam_message d;
+	assert_int_equal(ipam_message_decode(payload, &d), ERR_OK);
+	printf("%8llu host %zu to %zu: %s %u-%u, %zu items, %zu held, reason %d\n", (unsigned long long)m->now, at, to, ipam_message_name(d.type),
+	       (unsigned)(d.range.start & 0xff), (unsigned)((d.range.end - 1) & 0xff), d.n_items, d.n_held, (int)d.reason);
+}
+
 static inline void do_action(struct model *m, size_t at, const struct ipam_action *a)
 {
 	struct host *h = &m->h[at];
@@ -406,6 +418,8 @@ static inline void do_action(struct model *m, size_t at, const struct ipam_actio
 	case IPAM_SEND: {
 		size_t to = model_at(m, a->u.send.to);
 		m->messages++;
+		if (m->verbose)
+			trace_message(m, at, to, a->u.send.payload);
 		if (to < m->n && model_connected(m, at, to))
 			net_put(m, to, h->name, -1, a->u.send.payload.p, a->u.send.payload.n);
 		break;
@@ -476,7 +490,8 @@ static inline void model_deliver(struct model *m, struct packet *p)
 			crdt_changes_init(&ch, m->arena);
 			assert_int_equal(crdt_map_merge(h->maps[p->map], &it, &what, &ch), ERR_OK);
 			if (ch.n > 0)
-				model_step(m, p->to, &(struct ipam_event){ .kind = IPAM_NEWS, .map = p->map, .changes = &ch });
+				model_step(m, p->to, &(struct ipam_event){ .kind = IPAM_NEWS, .map = p->map == 0 ? IPAM_MAP_RING : p->map == 1 ? IPAM_MAP_PAXOS : IPAM_MAP_USAGE,
+				                                                  .changes = &ch });
 		}
 	}
 	free(p);
