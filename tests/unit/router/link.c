@@ -229,9 +229,9 @@ static void forwarding(void **s)
 	const struct ip none = { 0 };
 	OK(link_fdb_set(t->k, a, LINK_FAST, ip_of("192.0.2.1"), &note));
 	OK(link_fdb_set(t->k, b, LINK_USERSPACE, none, &note));
-	assert_int_equal(lines("02:00:00:00:00:0a dev weft-vx master weft static"), 1);
+	assert_int_equal(lines("02:00:00:00:00:0a dev weft-vx sticky master weft static"), 1);
 	assert_int_equal(lines("02:00:00:00:00:0a dev weft-vx dst 192.0.2.1 self permanent"), 1);
-	assert_int_equal(lines("02:00:00:00:00:0b dev weft-tap master weft static"), 1);
+	assert_int_equal(lines("02:00:00:00:00:0b dev weft-tap sticky master weft static"), 1);
 	struct collected c = { .n = 0 };
 	OK(link_fdb_list(t->k, collect, &c, &note));
 	assert_int_equal(c.n, 2);
@@ -243,7 +243,7 @@ static void forwarding(void **s)
 	assert_int_equal(lines("02:00:00:00:00:0a dev weft-vx dst 192.0.2.9 self"), 1);
 	OK(link_fdb_set(t->k, a, LINK_USERSPACE, none, &note));
 	assert_int_equal(lines("02:00:00:00:00:0a"), 1);
-	assert_int_equal(lines("02:00:00:00:00:0a dev weft-tap master weft static"), 1);
+	assert_int_equal(lines("02:00:00:00:00:0a dev weft-tap sticky master weft static"), 1);
 	OK(link_fdb_set(t->k, b, LINK_FAST, ip_of("192.0.2.2"), &note));
 	assert_int_equal(lines("02:00:00:00:00:0b"), 2);
 	/* Removal, twice. */
