@@ -288,6 +288,10 @@ def test_bad_input_in_environment_and_file(h1):
     one_line(with_conf(b"port = 7\0\n"), 2, "weftd.conf")
     one_line(with_conf(b"nickname = " + b"x" * 10_000 + b"\n"), 2, "weftd.conf:1")
     one_line(with_conf(os.urandom(3000)), 2, "weftd.conf")
+    for text in (b"port = \x1b[2J\xff\n", b"\x1b]0;x\x07 = 1\n"):
+        p = with_conf(text)
+        one_line(p, 2, "weftd.conf:1")
+        assert p.stderr.strip().isprintable() and "\ufffd" not in p.stderr, f"what is in the file reaches the terminal: {p.stderr!r}"
     one_line(h1.run_daemon("--config", "/no/such/file"), 2, "/no/such/file")
     # the command line before the environment before the file
     assert with_conf(b"port = 7001\n", "--check-config").returncode == 0

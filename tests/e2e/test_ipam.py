@@ -205,6 +205,18 @@ def test_I4_the_first_allocation_triggers_the_agreement(h1, h2, h3):
         assert sum(parts) == 1 << 20 and max(parts) <= 2 * min(parts), parts
 
 
+def test_I4_two_hosts_get_half_each(h1, h2, c1):
+    h1.start_daemon()
+    h2.start_daemon(peers=[h1])
+    wait_linked(h1, h2)
+    h2.attach(c1)
+    for h in (h1, h2):
+        wait_until(lambda h=h: set(shares(h)) == {"h1", "h2"}, 5, f"{h.name} knows both shares")
+    assert allocate(h1, "x") and allocate(h2, "y")
+    for h in (h1, h2):
+        assert [s[0] for s in shares(h).values()] == [1 << 19, 1 << 19], h.weft_ok("status", "ipam")
+
+
 def test_I4_prime_waits_for_the_agreement(h1, h2, h3):
     h1.start_daemon(peers=[h2, h3])
     prime = threading.Thread(target=lambda: outcome.append(h1.weft("prime", timeout=40)), daemon=True)

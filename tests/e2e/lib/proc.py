@@ -52,8 +52,8 @@ def command(*args, check=True, timeout=30, stdin=None, env=None):
     """Runs a command to its end; text in and out. A status other than 0 is a failure unless check is False."""
     args = [str(a) for a in args]
     p = subprocess.run(
-        args, input=stdin, stdin=subprocess.DEVNULL if stdin is None else None, capture_output=True, text=True, timeout=timeout * SCALE,
-        env=env)
+        args, input=stdin, stdin=subprocess.DEVNULL if stdin is None else None, capture_output=True, text=True, errors="replace",
+        timeout=timeout * SCALE, env=env)
     if check and p.returncode != 0:
         raise Failed(f"{' '.join(args)}: exit {p.returncode}\n{p.stdout}{p.stderr}".rstrip())
     return p
