@@ -17,7 +17,6 @@
 #include "router/options.h"
 #include "weft.h"
 
-extern char **environ;
 
 enum { LAUNCH_MS = 60000, STOP_MS = 20000, POLL_MS = 5, TAIL_MAX = 8192 };
 #define UNIT      "weftd.service"
@@ -130,7 +129,8 @@ static _Noreturn void become_daemon(int log, char **argv)
 	int null = open("/dev/null", O_RDWR);
 
 	(void)setsid();
-	(void)chdir("/");
+	if (chdir("/") != 0)
+		(void)dprintf(log, "weftd: cannot leave the working directory: %s\n", strerror(errno));
 	(void)dup2(null, STDIN_FILENO);
 	(void)dup2(log, STDOUT_FILENO);
 	(void)dup2(log, STDERR_FILENO);

@@ -1,11 +1,10 @@
 /* Any text: at most as many servers as asked for, all on port 53, none twice, none of our own. Written out they parse to the same. */
 #include <assert.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "dns/resolvconf.h"
-
-#include <stdio.h>
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
