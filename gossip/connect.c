@@ -520,6 +520,20 @@ static bool show_link(const struct gossip *g, const struct link *l, struct link_
 	return true;
 }
 
+/* Not for ever, and not any more when there is a link with that address. */
+static bool show_refused(const struct gossip *g, const struct refused *r, struct link_view *out)
+{
+	if (r->remote.ip.family == 0 || g->now >= r->at_ms + REFUSED_SHOWN_MS)
+		return false;
+	for (size_t i = 0; i < g->n_links; i++)
+		if (g->links[i]->stage == STAGE_ESTABLISHED && ip_eq(g->links[i]->remote.ip, r->remote.ip))
+			return false;
+	*out = (struct link_view){ .state = LINK_FAILED, .since_ms = r->at_ms, .encrypted = g->encrypted };
+	hostport_format(r->remote, out->address);
+	(void)snprintf(out->reason, sizeof out->reason, "%s", r->reason);
+	return true;
+}
+
 bool gossip_next_link(const struct gossip *g, size_t *it, struct link_view *out)
 {
 	for (; *it < g->n_links; (*it)++)
@@ -543,6 +557,12 @@ bool gossip_next_link(const struct gossip *g, size_t *it, struct link_view *out)
 		out->peer = p->name;
 		return true;
 	}
+	size_t before = g->n_links + g->n_targets + g->n_peers;
+	for (; *it < before + REFUSED_MAX; (*it)++)
+		if (show_refused(g, &g->refused[*it - before], out)) {
+			(*it)++;
+			return true;
+		}
 	return false;
 }
 

@@ -172,6 +172,15 @@ struct routes {
 	size_t cap;
 };
 
+/* Who was turned away lately for a reason that its operator or ours has to mend; shown among the links. */
+#define REFUSED_MAX      8
+#define REFUSED_SHOWN_MS 60000
+struct refused {
+	struct hostport remote; /* family 0: none */
+	uint64_t at_ms;
+	char reason[REASON_MAX];
+};
+
 struct gossip {
 	uint64_t self, incarnation, uid;
 	char nickname[GOSSIP_NICKNAME_MAX + 1], version[33];
@@ -220,6 +229,7 @@ struct gossip {
 	struct flood_seen seen[CONTEST_SEEN];
 	size_t seen_at;
 
+	struct refused refused[REFUSED_MAX]; /* one an address; the oldest makes room */
 	struct said said[SAID_MAX];
 	struct gossip_counters counters;
 	struct gossip_actions *out; /* during a step */

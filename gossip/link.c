@@ -185,6 +185,23 @@ static uint64_t subject_of(struct ip ip)
 	return h;
 }
 
+static void remember_refused(struct gossip *g, struct hostport remote, const char *reason)
+{
+	struct refused *r = &g->refused[0];
+	for (size_t i = 0; i < REFUSED_MAX; i++) {
+		struct refused *o = &g->refused[i];
+		if (o->remote.ip.family != 0 && ip_eq(o->remote.ip, remote.ip)) {
+			r = o;
+			break;
+		}
+		if (o->at_ms < r->at_ms)
+			r = o;
+	}
+	r->remote = remote;
+	r->at_ms = g->now;
+	(void)snprintf(r->reason, sizeof r->reason, "refused: %.140s", reason);
+}
+
 /* What went wrong in the session, for the operator of this end. */
 static void session_broken(struct gossip *g, struct link *l)
 {
@@ -208,6 +225,8 @@ static void session_broken(struct gossip *g, struct link *l)
 	if (stranger && !l->outbound)
 		gossip_act_note_about(g, subject_of(l->remote.ip), NOTE_WARNING, true, "refused %s: %s%s", gossip_link_who(l, who), text,
 			e == ERR_AUTH ? "; give all hosts of the network the same password" : "");
+	if (show == LINK_FAILED && !l->outbound)
+		remember_refused(g, l->remote, text);
 	gossip_connect_failed(g, l, show, RETRY_BACKOFF, text);
 	gossip_link_close(g, l, text);
 }
