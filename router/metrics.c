@@ -290,6 +290,15 @@ static void one_peer(uint64_t peer, const struct userspace_traffic *t, void *arg
 	labelled(p, t->bytes_received, "peer=\"%s\",nickname=\"%s\",path=\"userspace\",direction=\"in\"", name, nick);
 }
 
+static void path_changes(struct prom *p)
+{
+	struct path_change c;
+
+	family(p, "weft_path_changes_total", "counter", "Changes of the data path to a host.");
+	for (size_t at = 0; core_next_path_change(p->core, &at, &c);)
+		labelled(p, c.count, "from=\"%s\",to=\"%s\",reason=\"%s\"", path_name(c.from), path_name(c.to), c.reason);
+}
+
 static void data_path(struct prom *p)
 {
 	const struct userspace *u = router_userspace(p->r);
@@ -386,6 +395,7 @@ void metrics_write(const struct router *r, struct wbuf *w)
 	digests(&p);
 	addresses(&p);
 	names(&p);
+	path_changes(&p);
 	data_path(&p);
 	daemon_figures(&p);
 	process(&p);

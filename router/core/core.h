@@ -179,6 +179,14 @@ struct path_view {
 	bool encrypted;
 };
 bool core_path(const struct core *c, uint64_t peer, struct path_view *out); /* false: unknown peer, or ourselves */
+/* How often a path was changed, by what it was, what it became and why; *it starts at 0. */
+#define PATH_CHANGES_MAX 64
+struct path_change {
+	enum path from, to;
+	char reason[120];
+	uint64_t count;
+};
+bool core_next_path_change(const struct core *c, size_t *it, struct path_change *out);
 /* The same for forwarding: what it needs and nothing that has to be looked up on the host. */
 struct path_hop {
 	enum path path;

@@ -57,6 +57,8 @@ struct core {
 	uint64_t hold_until; /* the first end of a peer's hold; UINT64_MAX: none */
 	char nickname_answer[GOSSIP_NICKNAME_MAX + 1]; /* what ask_nickname last gave; valid until it is asked again */
 	bool started;
+	struct path_change path_changes[PATH_CHANGES_MAX];
+	size_t n_path_changes;
 	bool repair; /* memory ran out: what is decoded is to be brought in line with the channels once more */
 	bool lost;   /* a record that had to be durable found no room: the node has to stop */
 };

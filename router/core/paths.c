@@ -148,6 +148,24 @@ static bool hold(struct core *c, struct peer_state *p)
 	return true;
 }
 
+/* There are fewer combinations than places: reasons are our own words. */
+static void count_change(struct core *c, enum path from, enum path to, const char *reason)
+{
+	struct path_change *v = c->path_changes;
+	size_t i = 0;
+
+	while (i < c->n_path_changes && (v[i].from != from || v[i].to != to || strcmp(v[i].reason, reason) != 0))
+		i++;
+	if (i == PATH_CHANGES_MAX)
+		return;
+	if (i == c->n_path_changes) {
+		v[i] = (struct path_change){ .from = from, .to = to };
+		(void)snprintf(v[i].reason, sizeof(v[i].reason), "%s", reason);
+		c->n_path_changes++;
+	}
+	v[i].count++;
+}
+
 static enum err refresh(struct core *c, struct peer_state *p, const struct peer_info *info, struct core_actions *out, bool *moved)
 {
 	struct path_view v = p->path;
@@ -179,11 +197,12 @@ static enum err refresh(struct core *c, struct peer_state *p, const struct peer_
 		p->path.local = v.local;
 		return ERR_OK;
 	}
-	if (v.path != p->path.path || p->path.reason[0] == '\0') {
+	if (v.path != p->path.path) {
 		char name[PEER_TEXT];
 		err = core_note(out, NOTE_INFO, "path to %s(%s): %s, was %s: %s", peer_format(p->name, name), info->nickname,
 		                path_name(v.path), path_name(p->path.path), v.reason);
 		v.since_ms = c->now_ms;
+		count_change(c, p->path.path, v.path, v.reason);
 	}
 	p->path = v;
 	*moved = true;
@@ -244,6 +263,14 @@ void paths_free(struct core *c)
 		mem_free(value);
 	map_free(c->peers);
 	c->peers = NULL;
+}
+
+bool core_next_path_change(const struct core *c, size_t *it, struct path_change *out)
+{
+	if (*it >= c->n_path_changes)
+		return false;
+	*out = c->path_changes[(*it)++];
+	return true;
 }
 
 bool core_path(const struct core *c, uint64_t peer, struct path_view *out)
