@@ -14,6 +14,7 @@
 
 #include "base/mem.h"
 #include "gossip/gossip.h"
+#include "router/core/core.h"
 #include "router/options_internal.h"
 
 enum {
@@ -38,6 +39,16 @@ static void env_name(const char *option, char *out, size_t size)
 }
 
 static bool is_secret(const struct option *o);
+
+/* Values are repeated as they were given: nothing in them may reach a terminal as a command. */
+static void make_showable(struct err_note *note)
+{
+	if (note == NULL || core_text_ok(slice_str(note->text)))
+		return;
+	for (char *p = note->text; *p != '\0'; p++)
+		if ((unsigned char)*p < 0x20 || (unsigned char)*p > 0x7e)
+			*p = '?';
+}
 
 /* "--port '99999' (weftd.conf:3): a port is …" */
 enum err options_wrong(const struct setting *s, const char *right)
@@ -451,8 +462,10 @@ enum err options_parse(struct options *o, int argc, char *const *argv, char *con
 		if (err == ERR_OK)
 			err = options_check(o, note);
 	}
-	if (err != ERR_OK)
+	if (err != ERR_OK) {
+		make_showable(note);
 		options_free(o);
+	}
 	return err;
 }
 
