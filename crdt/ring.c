@@ -248,7 +248,7 @@ static enum err batch_write(const struct batch *b, struct crdt_map *m, struct un
 enum err ring_divide(struct crdt_map *m, struct universe u, const uint64_t *owners, size_t n, struct crdt_changes *ch)
 {
 	struct range4 all = universe_range(u);
-	uint64_t size = range4_size(all), pieces = 1, at = all.start;
+	uint64_t size = range4_size(all), grain = 1, at = all.start;
 	struct batch b = { 0 };
 	enum err e = ERR_OK;
 
@@ -257,14 +257,15 @@ enum err ring_divide(struct crdt_map *m, struct universe u, const uint64_t *owne
 		n = (size_t)size;
 	if (n > RING_TOKENS_MAX)
 		return ERR_LIMIT;
-	while (pieces < n)
-		pieces *= 2;
-	/* The first pieces - n owners get two neighbouring pieces, which are one aligned piece because they come in pairs from the start. */
+	/* Shares end at multiples of a power of two, so that they are made of few aligned pieces; its size decides how equal they are. */
+	while (grain * 2 * RING_GRAINS * n <= size)
+		grain *= 2;
 	for (size_t i = 0; i < n && e == ERR_OK; i++) {
-		uint64_t len = size / pieces * (i < pieces - n ? 2 : 1);
-		e = batch_add(&b, (struct token){ .start = at, .end = at + len, .owner = owners[i], .stamp = { 0, 1 } });
-		at += len;
+		uint64_t end = all.start + (size / grain * (i + 1) + n / 2) / n * grain; /* the nearest multiple to the (i+1)-th n-th */
+		e = batch_add(&b, (struct token){ .start = at, .end = end, .owner = owners[i], .stamp = { 0, 1 } });
+		at = end;
 	}
+	assert(e != ERR_OK || at == all.end);
 	if (e == ERR_OK)
 		e = batch_write(&b, m, u, ch);
 	mem_free(b.v);

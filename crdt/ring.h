@@ -22,6 +22,7 @@
 #include "crdt/map.h"
 
 #define RING_TOKENS_MAX 65536
+#define RING_GRAINS     32
 
 struct universe { /* the whole range: an IPv4 prefix, network bits only, length 8 … 30 */
 	uint32_t first;
@@ -51,8 +52,9 @@ bool ring_each(const struct crdt_map *m, struct universe u, uint64_t *it, struct
 uint64_t ring_owner(const struct crdt_map *m, struct universe u, uint32_t addr);
 uint64_t ring_owned_by(const struct crdt_map *m, struct universe u, uint64_t owner); /* addresses */
 
-/* First division: n owners (sorted by name, distinct; n >= 1) get pieces as equal as CIDR-aligned ones allow: with n a power of two
- * equal; else largest at most twice the smallest. version 1, epoch 0. The same list gives the same ring everywhere.
+/* First division: n owners (sorted by name, distinct; n >= 1) get shares as equal as pieces aligned to 1/RING_GRAINS … 1/(2 RING_GRAINS) of
+ * a share allow: one piece each, with n a power of two all equal, else they differ by at most one such part (small ranges: by one address).
+ * version 1, epoch 0. The same list gives the same ring everywhere.
  * Owners beyond the number of addresses get nothing. Over a ring that is there already it changes nothing that was moved since.
  * ERR_LIMIT: more than RING_TOKENS_MAX owners. */
 enum err ring_divide(struct crdt_map *m, struct universe u, const uint64_t *owners, size_t n, struct crdt_changes *ch) MUST_CHECK;
