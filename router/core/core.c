@@ -239,21 +239,28 @@ static enum err take_news(struct core *c, uint8_t channel, const struct crdt_cha
 	}
 }
 
-/* How many hosts the first agreement expects: the targets that are not ourselves, and us. */
+static bool is_target(const struct core *c, const char *address)
+{
+	const char *target;
+
+	for (size_t it = 0; gossip_next_target(c->gossip, &it, &target);)
+		if (strcmp(target, address) == 0)
+			return true;
+	return false;
+}
+
+/* How many hosts the first agreement expects: the targets that are not ourselves, and us. Links to oneself are few. */
 static size_t expected(const struct core *c)
 {
-	size_t n = 1, it = 0, links;
 	const char *target;
 	struct link_view link;
+	size_t n = 1;
 
-	while (gossip_next_target(c->gossip, &it, &target)) {
-		bool self = false;
-		links = 0;
-		while (!self && gossip_next_link(c->gossip, &links, &link))
-			self = link.peer == c->cfg.gossip.self && strcmp(link.address, target) == 0;
-		if (!self)
-			n++;
-	}
+	for (size_t it = 0; gossip_next_target(c->gossip, &it, &target);)
+		n++;
+	for (size_t it = 0; gossip_next_link(c->gossip, &it, &link);)
+		if (link.peer == c->cfg.gossip.self && is_target(c, link.address) && n > 1)
+			n--;
 	return n;
 }
 

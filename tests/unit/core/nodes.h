@@ -1,0 +1,493 @@
+/* A few whole cores in one test program, joined by streams that lose nothing, under simulated time. Each has a disk that survives it.
+ * The harness itself uses malloc, so that the failing allocator of base/mem.h meets only the code under test. */
+#ifndef WEFT_TESTS_CORE_NODES_H
+#define WEFT_TESTS_CORE_NODES_H
+
+#include "tests/unit/base/cmocka_all.h"
+
+#include <sodium.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "crdt/map.h"
+#include "dns/name.h"
+#include "router/core/internal.h"
+
+#define NODES_MAX   4
+#define STREAMS_MAX 256
+#define DISK_MAX    2048
+#define PORT        6783
+
+struct record {
+	uint8_t *key, *value;
+	size_t key_len, value_len;
+};
+struct stream {
+	int node[2];
+	uint64_t conn[2];
+	bool up;
+};
+struct delivery {
+	int node;
+	struct gossip_event ev;
+	uint8_t *bytes;
+	struct delivery *next;
+};
+struct node {
+	struct core *core;
+	struct arena *arena;
+	uint64_t name, incarnation, next_conn, next_request;
+	struct record disk[DISK_MAX];
+	size_t n_disk;
+	/* the last reply, and what came of the last step */
+	uint64_t replied, count;
+	enum err reply, step;
+	char text[512];
+	struct prefix result;
+	size_t replies, forwardings, dials, persists;
+	char note[512];
+};
+struct nodes {
+	struct node n[NODES_MAX];
+	struct stream s[STREAMS_MAX];
+	size_t n_streams;
+	struct delivery *first, **last;
+	uint64_t now;
+	bool cut; /* what is sent is lost; nobody is told */
+	bool down[NODES_MAX]; /* does not listen */
+};
+
+static inline struct hostport node_at(int i)
+{
+	return (struct hostport){ .ip = ip_v4(UINT32_C(0x0a000001) + (uint32_t)i), .port = PORT };
+}
+
+static inline void nodes_init(struct nodes *t)
+{
+	memset(t, 0, sizeof(*t));
+	t->last = &t->first;
+	t->now = 1000;
+	for (int i = 0; i < NODES_MAX; i++) {
+		t->n[i].name = UINT64_C(0x020000000000) + (uint64_t)i + 1;
+		t->n[i].next_request = 1;
+	}
+}
+
+static inline void nodes_post(struct nodes *t, int node, const struct gossip_event *ev, struct slice bytes)
+{
+	struct delivery *d = calloc(1, sizeof(*d));
+	assert_non_null(d);
+	d->node = node;
+	d->ev = *ev;
+	if (bytes.n > 0) {
+		d->bytes = malloc(bytes.n);
+		assert_non_null(d->bytes);
+		memcpy(d->bytes, bytes.p, bytes.n);
+		d->ev.u.data.bytes = slice_of(d->bytes, bytes.n);
+	}
+	*t->last = d;
+	t->last = &d->next;
+}
+
+static inline struct stream *nodes_stream(struct nodes *t, int node, uint64_t conn, int *side)
+{
+	for (size_t i = 0; i < t->n_streams; i++)
+		for (int k = 0; k < 2; k++)
+			if (t->s[i].up && t->s[i].node[k] == node && t->s[i].conn[k] == conn) {
+				*side = k;
+				return &t->s[i];
+			}
+	return NULL;
+}
+
+static inline void nodes_dial(struct nodes *t, int from, uint64_t conn, const char *host)
+{
+	struct gossip_event ev = { .kind = GOSSIP_CONN_CLOSED };
+	struct ip ip;
+	int to = -1;
+
+	t->n[from].dials++;
+	if (ip_parse(host, &ip) == ERR_OK)
+		for (int i = 0; i < NODES_MAX; i++)
+			if (ip_eq(ip, node_at(i).ip) && t->n[i].core != NULL && !t->down[i] && !t->cut)
+				to = i;
+	if (to < 0) {
+		ev.u.closed.conn = conn;
+		ev.u.closed.why = "connection refused";
+		nodes_post(t, from, &ev, (struct slice){ NULL, 0 });
+		return;
+	}
+	assert_true(t->n_streams < STREAMS_MAX);
+	struct stream *s = &t->s[t->n_streams++];
+	*s = (struct stream){ .node = { from, to }, .conn = { conn, ++t->n[to].next_conn }, .up = true };
+	for (int k = 0; k < 2; k++) {
+		struct gossip_event open = { .kind = GOSSIP_CONN_OPEN };
+		open.u.open.conn = s->conn[k];
+		open.u.open.outbound = k == 0;
+		open.u.open.remote = node_at(s->node[!k]);
+		open.u.open.local = node_at(s->node[k]);
+		memset(open.u.open.entropy, (int)(t->n_streams * 2 + (size_t)k + 1), sizeof(open.u.open.entropy));
+		nodes_post(t, s->node[k], &open, (struct slice){ NULL, 0 });
+	}
+}
+
+static inline void nodes_keep(struct node *n, struct slice key, struct slice value)
+{
+	size_t i = 0;
+	while (i < n->n_disk && !slice_eq(key, slice_of(n->disk[i].key, n->disk[i].key_len)))
+		i++;
+	if (i < n->n_disk) {
+		free(n->disk[i].key);
+		free(n->disk[i].value);
+		n->disk[i] = n->disk[--n->n_disk];
+	}
+	if (value.p == NULL)
+		return;
+	assert_true(n->n_disk < DISK_MAX);
+	struct record *r = &n->disk[n->n_disk++];
+	*r = (struct record){ malloc(key.n + 1), malloc(value.n + 1), key.n, value.n };
+	memcpy(r->key, key.p, key.n);
+	if (value.n > 0)
+		memcpy(r->value, value.p, value.n);
+}
+
+/* Is there a record whose key begins so? */
+static inline size_t nodes_kept(const struct node *n, const char *prefix)
+{
+	size_t found = 0;
+	for (size_t i = 0; i < n->n_disk; i++)
+		found += n->disk[i].key_len >= strlen(prefix) && memcmp(n->disk[i].key, prefix, strlen(prefix)) == 0;
+	return found;
+}
+
+/* The first of them. */
+static inline const struct record *nodes_record(const struct node *n, const char *prefix)
+{
+	for (size_t i = 0; i < n->n_disk; i++)
+		if (n->disk[i].key_len >= strlen(prefix) && memcmp(n->disk[i].key, prefix, strlen(prefix)) == 0)
+			return &n->disk[i];
+	fail_msg("nothing is stored under %s", prefix);
+	return NULL;
+}
+
+static inline void nodes_carry_out(struct nodes *t, int i, const struct core_actions *acts)
+{
+	struct node *n = &t->n[i];
+	struct gossip_event ev = { .kind = GOSSIP_CONN_DATA };
+	int side;
+
+	for (size_t a = 0; a < acts->n; a++)
+		if (acts->v[a].kind == CORE_PERSIST) {
+			nodes_keep(n, acts->v[a].u.persist.key, acts->v[a].u.persist.value);
+			n->persists++;
+		}
+	for (size_t a = 0; a < acts->n; a++) {
+		const struct core_action *x = &acts->v[a];
+		struct stream *s = NULL;
+		switch (x->kind) {
+		case CORE_PERSIST: break;
+		case CORE_DIAL: nodes_dial(t, i, x->u.dial.conn, x->u.dial.host); break;
+		case CORE_SEND:
+			s = nodes_stream(t, i, x->u.send.conn, &side);
+			if (s == NULL)
+				break;
+			ev = (struct gossip_event){ .kind = GOSSIP_CONN_DATA };
+			ev.u.data.conn = s->conn[!side];
+			if (!t->cut)
+				nodes_post(t, s->node[!side], &ev, x->u.send.bytes);
+			ev = (struct gossip_event){ .kind = GOSSIP_CONN_DRAINED };
+			ev.u.drained.conn = x->u.send.conn;
+			nodes_post(t, i, &ev, (struct slice){ NULL, 0 });
+			break;
+		case CORE_CLOSE:
+			s = nodes_stream(t, i, x->u.close.conn, &side);
+			if (s == NULL)
+				break;
+			s->up = false;
+			ev = (struct gossip_event){ .kind = GOSSIP_CONN_CLOSED };
+			ev.u.closed.conn = s->conn[!side];
+			ev.u.closed.why = "closed by the other end";
+			if (!t->cut)
+				nodes_post(t, s->node[!side], &ev, (struct slice){ NULL, 0 });
+			break;
+		case CORE_REPLY:
+			n->replies++;
+			n->replied = x->u.reply.request;
+			n->reply = x->u.reply.err;
+			n->count = x->u.reply.count;
+			n->result = x->u.reply.result;
+			snprintf(n->text, sizeof(n->text), "%s", x->u.reply.text != NULL ? x->u.reply.text : "");
+			break;
+		case CORE_FORWARDING: n->forwardings++; break;
+		case CORE_NOTE: snprintf(n->note, sizeof(n->note), "%s", x->u.note.text); break;
+		}
+	}
+}
+
+/* One step; what it brings about elsewhere waits for nodes_run. Gives the step's error. */
+static inline enum err nodes_step(struct nodes *t, int i, const struct core_event *ev)
+{
+	struct core_event now = *ev;
+	struct core_actions acts;
+
+	now.now_ms = t->now;
+	arena_reset(t->n[i].arena);
+	core_actions_init(&acts, t->n[i].arena);
+	t->n[i].step = core_step(t->n[i].core, &now, &acts);
+	if (t->n[i].step != ERR_STATE)
+		nodes_carry_out(t, i, &acts);
+	return t->n[i].step;
+}
+
+/* A request: the answer, which must come in this very step. */
+static inline enum err nodes_ask(struct nodes *t, int i, struct core_event *ev)
+{
+	struct ipam_event copy;
+	size_t before = t->n[i].replies;
+
+	ev->request = t->n[i].next_request++;
+	if (ev->kind == CORE_IPAM) {
+		copy = *ev->ipam;
+		copy.request = ev->request;
+		ev->ipam = &copy;
+	}
+	(void)nodes_step(t, i, ev);
+	assert_int_equal(t->n[i].replies, before + 1);
+	assert_int_equal(t->n[i].replied, ev->request);
+	ev->ipam = NULL;
+	return t->n[i].reply;
+}
+
+static inline void nodes_deliver(struct nodes *t)
+{
+	while (t->first != NULL) {
+		struct delivery *d = t->first;
+		t->first = d->next;
+		if (t->first == NULL)
+			t->last = &t->first;
+		struct core_event ev = { .kind = CORE_MESH, .mesh = &d->ev };
+		d->ev.now_ms = t->now;
+		if (t->n[d->node].core != NULL)
+			(void)nodes_step(t, d->node, &ev);
+		free(d->bytes);
+		free(d);
+	}
+}
+
+static inline void nodes_run(struct nodes *t, uint64_t ms)
+{
+	uint64_t end = t->now + ms;
+	struct core_event tick = { .kind = CORE_TICK };
+
+	for (;;) {
+		nodes_deliver(t);
+		uint64_t at = UINT64_MAX;
+		int who = -1;
+		for (int i = 0; i < NODES_MAX; i++)
+			if (t->n[i].core != NULL && core_deadline_ms(t->n[i].core) < at) {
+				at = core_deadline_ms(t->n[i].core);
+				who = i;
+			}
+		if (who < 0 || at > end || t->now > end)
+			break;
+		if (at > t->now)
+			t->now = at;
+		(void)nodes_step(t, who, &tick);
+		if (core_deadline_ms(t->n[who].core) <= t->now)
+			t->now++; /* whatever wants another turn at once gets it a little later */
+	}
+	if (end > t->now)
+		t->now = end;
+}
+
+static inline struct core_cfg nodes_cfg(const struct nodes *t, int i)
+{
+	static const char *const nicks[NODES_MAX] = { "one", "two", "three", "four" };
+	struct core_cfg cfg = {
+		.ipam = true,
+		.universe = { .first = UINT32_C(0x0a200000), .len = 16 },
+		.default_subnet = { ip_v4(UINT32_C(0x0a200000)), 16 },
+		.init = IPAM_CONSENSUS,
+		.names = true,
+		.domain = "weft.local.",
+		.offer = { .vxlan_port = PORT + 1, .userspace_port = PORT },
+	};
+
+	cfg.gossip.self = t->n[i].name;
+	cfg.gossip.nickname = nicks[i];
+	cfg.gossip.version = "test";
+	memset(cfg.gossip.static_secret, 0x10 + i, 32);
+	cfg.gossip.n_psk = 1;
+	memset(cfg.gossip.psk[0], 0x77, 32);
+	cfg.gossip.incarnation = t->n[i].incarnation > 0 ? t->n[i].incarnation : 1;
+	cfg.gossip.uid = t->n[i].incarnation * 16 + (uint64_t)i + 1;
+	cfg.gossip.port = PORT;
+	cfg.gossip.addresses[0] = node_at(i);
+	cfg.gossip.n_addresses = 1;
+	cfg.gossip.discovery = true;
+	cfg.gossip.seed = 5 + (uint64_t)i;
+	return cfg;
+}
+
+/* Starts node i with what its disk holds; change may alter the configuration. Gives the first error. */
+static inline enum err nodes_try_start(struct nodes *t, int i, bool resume, void (*change)(struct core_cfg *cfg))
+{
+	struct node *n = &t->n[i];
+	struct err_note note = { "" };
+	struct core_actions acts;
+
+	n->incarnation++;
+	struct core_cfg cfg = nodes_cfg(t, i);
+	cfg.fresh_store = nodes_kept(n, "ipam/") == 0 && n->incarnation > 1;
+	if (change != NULL)
+		change(&cfg);
+	enum err err = core_new(&n->core, &cfg, t->now, &note);
+	if (err != ERR_OK)
+		return err;
+	for (size_t k = 0; err == ERR_OK && k < n->n_disk; k++)
+		err = core_restore(n->core, slice_of(n->disk[k].key, n->disk[k].key_len), slice_of(n->disk[k].value, n->disk[k].value_len), &note);
+	n->arena = arena_new();
+	if (err == ERR_OK && n->arena == NULL)
+		err = ERR_NOMEM;
+	if (err != ERR_OK)
+		return err;
+	core_actions_init(&acts, n->arena);
+	err = core_start(n->core, t->now, resume, &acts);
+	if (err == ERR_OK)
+		nodes_carry_out(t, i, &acts);
+	return err;
+}
+
+static inline void nodes_start(struct nodes *t, int i)
+{
+	assert_int_equal(nodes_try_start(t, i, true, NULL), ERR_OK);
+}
+
+/* As by kill -9: the streams end, the disk stays. */
+static inline void nodes_kill(struct nodes *t, int i)
+{
+	core_free(t->n[i].core);
+	arena_free(t->n[i].arena);
+	t->n[i].core = NULL;
+	t->n[i].arena = NULL;
+	for (size_t k = 0; k < t->n_streams; k++)
+		for (int side = 0; side < 2; side++)
+			if (t->s[k].up && t->s[k].node[side] == i) {
+				struct gossip_event ev = { .kind = GOSSIP_CONN_CLOSED };
+				ev.u.closed.conn = t->s[k].conn[!side];
+				ev.u.closed.why = "closed by the other end";
+				t->s[k].up = false;
+				nodes_post(t, t->s[k].node[!side], &ev, (struct slice){ NULL, 0 });
+			}
+}
+
+static inline void nodes_wipe(struct node *n)
+{
+	while (n->n_disk > 0)
+		nodes_keep(n, slice_of(n->disk[0].key, n->disk[0].key_len), (struct slice){ NULL, 0 });
+}
+
+static inline void nodes_free(struct nodes *t)
+{
+	for (int i = 0; i < NODES_MAX; i++) {
+		nodes_kill(t, i);
+		nodes_wipe(&t->n[i]);
+	}
+	while (t->first != NULL) {
+		struct delivery *d = t->first;
+		t->first = d->next;
+		free(d->bytes);
+		free(d);
+	}
+}
+
+static inline void nodes_connect(struct nodes *t, int from, int to)
+{
+	char text[HOSTPORT_TEXT];
+	const char *target = hostport_format(node_at(to), text);
+	struct core_event ev = { .kind = CORE_CONNECT, .targets = &target, .n_targets = 1 };
+
+	(void)nodes_step(t, from, &ev);
+}
+
+static inline struct mac test_mac(unsigned n)
+{
+	return (struct mac){ { 2, 0, 0, 0, (uint8_t)(n >> 8), (uint8_t)n } };
+}
+
+static inline struct core_endpoint test_endpoint(const char *ident, unsigned mac, uint32_t addr)
+{
+	struct core_endpoint e = { .mac = test_mac(mac), .n_addrs = addr != 0 };
+	snprintf(e.ident, sizeof(e.ident), "%s", ident);
+	snprintf(e.network, sizeof(e.network), "%s", CORE_NETWORK_DEFAULT);
+	e.addrs[0] = (struct prefix){ ip_v4(addr), 16 };
+	return e;
+}
+
+static inline enum err nodes_attach(struct nodes *t, int i, struct core_endpoint e)
+{
+	struct core_event ev = { .kind = CORE_ATTACHED, .endpoint = &e };
+	e.peer = t->n[i].name;
+	return nodes_ask(t, i, &ev);
+}
+
+static inline enum err nodes_detach(struct nodes *t, int i, const char *ident, struct ip addr)
+{
+	struct core_event ev = { .kind = CORE_DETACHED, .ident = ident, .addr = addr };
+	return nodes_ask(t, i, &ev);
+}
+
+static inline enum err nodes_name(struct nodes *t, int i, const char *ident, const char *fqdn, uint32_t addr)
+{
+	struct core_event ev = { .kind = CORE_NAME_PUT, .ident = ident, .fqdn = fqdn, .addr = ip_v4(addr) };
+	return nodes_ask(t, i, &ev);
+}
+
+static inline enum err nodes_unname(struct nodes *t, int i, const char *ident, const char *fqdn, struct ip addr)
+{
+	struct core_event ev = { .kind = CORE_NAME_DELETE, .ident = ident, .fqdn = fqdn, .addr = addr };
+	return nodes_ask(t, i, &ev);
+}
+
+/* How many addresses node i answers for a name. */
+static inline size_t nodes_resolve(const struct nodes *t, int i, const char *fqdn)
+{
+	struct dns_name name;
+	const struct ip *out[16];
+	assert_int_equal(dns_name_parse(fqdn, &name), ERR_OK);
+	return dns_table_addresses(core_names(t->n[i].core), &name, 4, out, 16);
+}
+
+/* An item as from another host, merged into a channel and made known as gossip does. */
+static inline void nodes_hear(struct nodes *t, int i, uint8_t channel, const struct crdt_item *it)
+{
+	struct core *c = t->n[i].core;
+	struct crdt_changes ch;
+	enum crdt_merge what;
+	bool moved = false;
+
+	arena_reset(t->n[i].arena);
+	crdt_changes_init(&ch, t->n[i].arena);
+	assert_int_equal(crdt_map_merge(c->maps[channel], it, &what, &ch), ERR_OK);
+	if (channel == CHANNEL_ENDPOINTS)
+		assert_int_equal(endpoints_refresh(c, &ch, &moved), ERR_OK);
+	else
+		assert_int_equal(names_refresh(c, &ch), ERR_OK);
+}
+
+/* What is decoded must be what a fresh decoding of the channels gives. */
+static inline void nodes_check(struct nodes *t, int i)
+{
+	struct core *c = t->n[i].core;
+	size_t names = map_count(c->names), endpoints = map_count(c->endpoints);
+	bool moved = false;
+
+	assert_int_equal(names_resync(c), ERR_OK);
+	assert_int_equal(endpoints_resync(c, &moved), ERR_OK);
+	assert_false(moved);
+	assert_int_equal(map_count(c->names), names);
+	assert_int_equal(map_count(c->endpoints), endpoints);
+}
+
+#endif
