@@ -161,7 +161,7 @@ enum err identity_incarnation(struct store *store, uint64_t *out, struct err_not
 	struct wbuf w;
 	struct rbuf r;
 	size_t n = 0;
-	uint64_t inc = (uint64_t)time(NULL);
+	struct timespec now = { 0 };
 	enum err err = store_get(store, "meta/incarnation", bytes, sizeof(bytes), &n);
 
 	if (err != ERR_OK && err != ERR_NOT_FOUND)
@@ -170,6 +170,9 @@ enum err identity_incarnation(struct store *store, uint64_t *out, struct err_not
 	uint64_t last = err == ERR_OK ? rbuf_u64(&r) : 0;
 	if (err == ERR_OK && (rbuf_end(&r) != ERR_OK || last == UINT64_MAX))
 		return err_note(note, ERR_MALFORMED, "the stored incarnation cannot be read; move weft.mdb away to start afresh");
+	/* Milliseconds, so that a host which loses its disk and is started again at once is later than its former self. */
+	(void)clock_gettime(CLOCK_REALTIME, &now);
+	uint64_t inc = (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
 	if (inc <= last)
 		inc = last + 1;
 	wbuf_fixed(&w, bytes, sizeof(bytes));

@@ -19,7 +19,7 @@ struct identity {
 enum err identity_load(const char *dir, struct store *store, struct identity *out, struct err_note *note) MUST_CHECK;
 /* Six bytes of the public key's hash, as a locally administered unicast MAC. */
 uint64_t identity_name(const uint8_t public_key[32]);
-/* The next incarnation: above the last one stored and not below the seconds since 1970, so that a host that lost its disk is still
+/* The next incarnation: above the last one stored and not below the milliseconds since 1970, so that a host that lost its disk is still
  * ahead of its former self. Stored before it is given back. */
 enum err identity_incarnation(struct store *store, uint64_t *out, struct err_note *note) MUST_CHECK;
 
