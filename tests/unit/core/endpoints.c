@@ -156,9 +156,9 @@ static void a_mac_has_one_holder(void **state)
 	struct peer_state third = { .name = THIRD, .reachable = true, .path = { .path = PATH_FAST } };
 	assert_int_equal(map_put64(c->peers, THIRD, &third, NULL), ERR_OK);
 	assert_int_equal(core_mac_holder(c, e.mac, "weft")->peer, THIRD);
-	map_del64(c->peers, THIRD);
 	assert_int_equal(nodes_attach(&t, 0, test_endpoint("mine", 7, 0x0a200106)), ERR_OK);
-	assert_int_equal(core_mac_holder(c, e.mac, "weft")->peer, t.n[0].name);
+	assert_int_equal(core_mac_holder(c, e.mac, "weft")->peer, t.n[0].name); /* whoever else says so */
+	map_del64(c->peers, THIRD);
 	assert_int_equal(nodes_attach(&t, 0, test_endpoint("mine too", 7, 0x0a200107)), ERR_EXISTS);
 	assert_non_null(strstr(t.n[0].text, "02:00:00:00:00:07"));
 	assert_null(core_local(c, "mine too"));

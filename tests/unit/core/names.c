@@ -187,6 +187,7 @@ static void names_are_kept_while_they_are_off(void **state)
 	assert_int_equal(nodes_name(&t, 0, "c", "x.weft.local", 9), ERR_STATE);
 	assert_int_equal(nodes_detach(&t, 0, "c", (struct ip){ 0 }), ERR_OK);
 	assert_int_equal(nodes_kept(&t.n[0], "name/"), 1);
+	assert_int_equal(map_count(t.n[0].core->names), 1);
 	nodes_kill(&t, 0);
 	nodes_start(&t, 0);
 	assert_int_equal(nodes_resolve(&t, 0, "c.weft.local"), 0);
