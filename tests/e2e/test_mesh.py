@@ -77,7 +77,8 @@ def test_L1_a_target_that_is_down_is_retried_with_growing_jittered_pauses(h1, h2
             assert max(p[-2:]) > 2 * p[0], f"pauses do not grow: {p}"
             assert max(p) <= 31, f"a pause above the cap of 30 s: {p}"
         a, b = pauses.values()
-        assert any(abs(x - y) > 0.005 for x, y in zip(a, b)), f"no jitter: {a} and {b}"
+        long = [(x, y) for x, y in zip(a, b) if min(x, y) > 0.4]  # beside which the machine's own delays are small
+        assert any(abs(x - y) > 0.04 * max(x, y) for x, y in long), f"no jitter: {a} and {b}"
 
         # `connect` does not wait for the back-off's turn
         tries = len(seen.syns(CONTROL, h2.ip))
