@@ -78,6 +78,16 @@ static enum err take_lock(struct store *s, struct err_note *note)
 	return err_note(note, ERR_SYSTEM, "cannot lock %.150s: %s", path, strerror(errno));
 }
 
+/* LMDB finds the file inconsistent where it has no error to give, and would abort. */
+static void on_damage(MDB_env *env, const char *what)
+{
+	const struct store *s = mdb_env_get_userctx(env);
+
+	(void)fprintf(stderr, "weftd: the state file %s/weft.mdb is damaged (%s); move it away to start afresh (the other hosts know what this one owned)\n",
+	              s->dir, what);
+	_exit(1);
+}
+
 /* A file cut short would end the process by a signal when its missing pages are read. As holes they are empty pages, which LMDB recognises. */
 static int fill_up(struct store *s, const char *path)
 {
@@ -118,6 +128,10 @@ static enum err open_env(struct store *s, struct err_note *note)
 
 	(void)snprintf(path, sizeof(path), "%s/weft.mdb", s->dir);
 	s->map_bytes = MAP_BYTES;
+	if (rc == 0)
+		rc = mdb_env_set_userctx(s->env, s);
+	if (rc == 0)
+		rc = mdb_env_set_assert(s->env, on_damage);
 	if (rc == 0)
 		rc = mdb_env_set_mapsize(s->env, s->map_bytes);
 	/* NOLOCK: we hold our own lock and have one thread; NOTLS likewise. */

@@ -1,5 +1,6 @@
 /* What the daemon has promised, on disk: key -> value in one LMDB file, `weft.mdb` in the state directory. One daemon at a time: a lock
- * that the kernel drops with the process. A commit is durable when it returns (two fdatasync-like writes). */
+ * that the kernel drops with the process. A commit is durable when it returns (two fdatasync-like writes). A file that turns out to be
+ * damaged inside, at any call, ends the process with status 1 and a line that says so: LMDB leaves no other way. */
 #ifndef WEFT_ROUTER_STORE_H
 #define WEFT_ROUTER_STORE_H
 
