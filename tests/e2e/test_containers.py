@@ -100,8 +100,8 @@ def test_C1_options_of_attach(net, h1):
 
 def test_C1_what_is_no_container_is_refused(h1, c1):
     h1.start_daemon()
-    for what, code in (("no-such-container", 4), ("pid:4194303", 4), ("pid:999999999", 1), ("netns:/no/such/file", 4), ("netns:/etc/passwd", None), ("pid:x", None),
-                       ("pid:1", None), (f"netns:/run/netns/{h1.netns}", 1)):
+    for what, code in (("no-such-container", 4), ("pid:4194303", 4), ("pid:999999999", 1), ("netns:/no/such/file", 4),
+                       ("netns:/etc/passwd", None), ("pid:x", None), ("pid:1", None), (f"netns:/run/netns/{h1.netns}", 1)):
         p = h1.weft("attach", what)
         assert p.returncode == (code or p.returncode) != 0 and p.stdout == "" and len(p.stderr.splitlines()) == 1, (what, p)
         assert what.split(":", 1)[-1] in p.stderr, (what, p.stderr)

@@ -1,6 +1,8 @@
 """The data plane between two hosts.
 
-     c1 ── h1 ══════ underlay ══════ h2 ── c2        fast: VXLAN on UDP 6784; userspace: our datagrams on UDP 6783
+     c1 ── h1 ══════ underlay ══════ h2 ── c2
+
+fast: VXLAN on UDP 6784; userspace: our datagrams on UDP 6783
 """
 
 from lib import (

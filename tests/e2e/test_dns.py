@@ -43,7 +43,8 @@ def test_N1_a_container_resolves_everywhere_within_100_ms(net, h1, h2):
         addr = bare(host.attach(c)[0])
         attached = time.monotonic()
         for place in (h1, h2):
-            wait_until(lambda place=place, name=name, addr=addr: lookup(place, f"{name}.weft.local") == [addr], 2, f"{place.name} knows {name}")
+            wait_until(
+                lambda place=place, name=name, addr=addr: lookup(place, f"{name}.weft.local") == [addr], 2, f"{place.name} knows {name}")
             late.append(time.monotonic() - attached)
             wait_until(
                 lambda place=place, name=name, addr=addr: lookup(place, reverse(addr), "PTR") == [f"{name}.weft.local."], 2, "reverse")
@@ -111,7 +112,8 @@ def test_N5_names_by_hand_with_and_without_a_container(h1, h2, c1, c2):
     h1.weft_ok("dns-remove", "10.40.0.1", "10.40.0.3", "-h", "ext.weft.local")
     for h in (h1, h2):
         for name in ("all", "second", "ext"):
-            wait_until(lambda h=h, name=name: ask(h, query(f"{name}.weft.local"), DNS).rcode == "NXDOMAIN", 3, f"{name} is gone from {h.name}")
+            wait_until(
+                lambda h=h, name=name: ask(h, query(f"{name}.weft.local"), DNS).rcode == "NXDOMAIN", 3, f"{name} is gone from {h.name}")
     assert h1.weft("dns-lookup", "ext").stdout == ""
     p = h1.weft("dns-add", "10.40.0.1", "-h", "host.example.org")
     assert p.returncode == 1 and "weft.local" in p.stderr and len(p.stderr.splitlines()) == 1, p

@@ -98,7 +98,9 @@ def test_O1_every_part_says_the_same_in_text_and_json(h1, h2, h3, c1, c2):
     assert all(fact in flat(json.loads(report)) for fact in ("h1", "h2", "10.99.0.77", a1)), report[:2000]
     for part in (None, *PARTS):
         p = h1.api("GET", "/status" + (f"/{part}" if part else ""))
-        assert p.status == 200 and p.text.rstrip() == h1.weft_ok("status", *([part] if part else [])).rstrip() or part == "connections", part
+        assert p.status == 200, part
+        if part != "connections":  # which shows round-trip times
+            assert p.text.rstrip() == h1.weft_ok("status", *([part] if part else [])).rstrip(), part
     assert h1.api("GET", "/report").json()["schema"] == 1
     assert h1.api("GET", "/health").status == 200
 
