@@ -1,0 +1,301 @@
+/* Forwarding in the kernel of a namespace of our own, brought in line with a core whose remote hosts are made by hand. */
+#include "ns.h"
+
+#include <sodium.h>
+#include <uv.h>
+
+#include "base/mem.h"
+#include "router/core/internal.h"
+#include "router/log.h"
+#include "router/plane.h"
+
+#define SELF  UINT64_C(0x020000000009)
+#define LOW   UINT64_C(0x020000000001)
+#define HIGH  UINT64_C(0x020000000002)
+#define MANY  10000
+
+struct bed {
+	struct core *core;
+	struct plane *plane;
+	struct log *log;
+	struct arena *arena;
+	struct peer_state low, high;
+	uint64_t ctr;
+};
+
+static void open_plane(struct bed *b)
+{
+	struct plane_cfg cfg = { .self = SELF, .udp_port = 6783, .vxlan_port = 6784, .fastdp = true, .log = b->log };
+	OK(plane_open(&b->plane, &cfg, &note));
+}
+
+static void know(struct bed *b, struct peer_state *p, uint64_t name, const char *at, enum path path)
+{
+	bool there = p->name != PEER_NONE;
+
+	*p = (struct peer_state){ .name = name, .reachable = true, .path = { .path = path, .underlay = ip_of(at), .userspace_port = 6783 } };
+	if (!there)
+		assert_int_equal(map_put64(b->core->peers, name, p, NULL), ERR_OK);
+}
+
+static void make(struct bed *b)
+{
+	struct core_cfg cfg = { .names = false, .domain = "weft.local." };
+
+	memset(b, 0, sizeof(*b));
+	cfg.gossip.self = SELF;
+	cfg.gossip.nickname = cfg.gossip.version = "test";
+	cfg.gossip.n_psk = 1;
+	cfg.gossip.incarnation = cfg.gossip.uid = 1;
+	cfg.gossip.port = 6783;
+	b->log = log_new(2, LOG_LEVEL_ERROR, false);
+	b->arena = arena_new();
+	OK(core_new(&b->core, &cfg, 1, &note));
+	open_plane(b);
+	know(b, &b->low, LOW, "10.99.0.1", PATH_FAST);
+	know(b, &b->high, HIGH, "10.99.0.2", PATH_FAST);
+}
+
+static void unmake(struct bed *b)
+{
+	OK(plane_reset(b->plane, &note));
+	plane_close(b->plane);
+	map_del64(b->core->peers, LOW);
+	map_del64(b->core->peers, HIGH);
+	core_free(b->core);
+	arena_free(b->arena);
+	log_free(b->log);
+}
+
+/* A container of that host, or none with that MAC any more. */
+static void container(struct bed *b, uint64_t owner, const char *mac, bool there)
+{
+	uint8_t key[64];
+	static const uint8_t value[] = { 1, 1, 'c', 0 };
+	struct crdt_changes ch;
+	enum crdt_merge what;
+	struct wbuf w;
+	bool moved;
+
+	wbuf_fixed(&w, key, sizeof(key));
+	wbuf_u48(&w, owner);
+	wbuf_mac(&w, mac_of(mac));
+	wbuf_bytes(&w, "weft", 4);
+	struct crdt_item it = { .key = wbuf_slice(&w), .stamp = { 1, ++b->ctr }, .live = there };
+	if (there)
+		it.value = slice_of(value, sizeof(value));
+	arena_reset(b->arena);
+	crdt_changes_init(&ch, b->arena);
+	assert_int_equal(crdt_map_merge(b->core->maps[CHANNEL_ENDPOINTS], &it, &what, &ch), ERR_OK);
+	assert_int_equal(endpoints_refresh(b->core, &ch, &moved), ERR_OK);
+}
+
+static void own_container(struct bed *b, const char *mac, bool there)
+{
+	struct core_endpoint e = { .peer = SELF, .ident = "mine", .network = "weft", .mac = mac_of(mac) };
+	struct core_actions acts;
+
+	arena_reset(b->arena);
+	core_actions_init(&acts, b->arena);
+	if (there)
+		assert_int_equal(endpoints_attached(b->core, &e, &acts), ERR_OK);
+	else
+		assert_int_equal(endpoints_detached(b->core, e.ident, (struct ip){ 0 }, &acts), ERR_OK);
+}
+
+struct wish {
+	struct mac mac;
+	struct link_fdb found;
+	size_t n;
+};
+
+static void pick(const struct link_fdb *e, void *arg)
+{
+	struct wish *w = arg;
+	w->n++;
+	if (mac_eq(e->mac, w->mac))
+		w->found = *e;
+}
+
+/* "10.99.0.1", "userspace" or "none": where the kernel sends frames for that MAC. *n (may be NULL): how many entries there are. */
+static const char *leads_to(struct bed *b, const char *mac, size_t *n)
+{
+	static char text[IP_TEXT];
+	struct wish w = { .mac = mac_of(mac) };
+
+	OK(link_fdb_list(plane_kernel(b->plane), pick, &w, &note));
+	if (n != NULL)
+		*n = w.n;
+	if (w.found.uplink == LINK_USERSPACE)
+		return "userspace";
+	return w.found.uplink == LINK_FAST ? ip_format(w.found.underlay, text) : "none";
+}
+
+#define A "02:00:00:00:00:0a"
+#define B "02:00:00:00:00:0b"
+
+static void entries_follow_paths(void **state)
+{
+	struct bed b;
+
+	(void)state;
+	make(&b);
+	container(&b, LOW, A, true);
+	container(&b, HIGH, B, true);
+	plane_apply(b.plane, b.core, 1000);
+	assert_string_equal(leads_to(&b, A, NULL), "10.99.0.1");
+	assert_string_equal(leads_to(&b, B, NULL), "10.99.0.2");
+	know(&b, &b.low, LOW, "10.99.0.1", PATH_USERSPACE);
+	know(&b, &b.high, HIGH, "10.99.0.7", PATH_FAST);
+	plane_apply(b.plane, b.core, 1001);
+	assert_string_equal(leads_to(&b, A, NULL), "userspace");
+	assert_string_equal(leads_to(&b, B, NULL), "10.99.0.7");
+	know(&b, &b.low, LOW, "10.99.0.1", PATH_NONE);
+	container(&b, HIGH, B, false);
+	plane_apply(b.plane, b.core, 1002);
+	assert_string_equal(leads_to(&b, A, NULL), "none");
+	assert_string_equal(leads_to(&b, B, NULL), "none");
+	assert_int_equal(plane_failures(b.plane), 0);
+	unmake(&b);
+}
+
+static void a_mac_that_two_claim(void **state)
+{
+	struct bed b;
+
+	(void)state;
+	make(&b);
+	container(&b, HIGH, A, true);
+	plane_apply(b.plane, b.core, 1000);
+	assert_string_equal(leads_to(&b, A, NULL), "10.99.0.2");
+	container(&b, LOW, A, true);
+	for (uint64_t t = 0; t < 3; t++) {
+		plane_apply(b.plane, b.core, 1001 + t);
+		assert_string_equal(leads_to(&b, A, NULL), "10.99.0.1");
+	}
+	/* our own container's MAC is nobody else's */
+	own_container(&b, A, true);
+	plane_apply(b.plane, b.core, 1010);
+	assert_string_equal(leads_to(&b, A, NULL), "none");
+	own_container(&b, A, false);
+	know(&b, &b.low, LOW, "10.99.0.1", PATH_NONE);
+	plane_apply(b.plane, b.core, 1011);
+	assert_string_equal(leads_to(&b, A, NULL), "10.99.0.2");
+	unmake(&b);
+}
+
+static void a_new_daemon_keeps_what_it_finds_for_a_while(void **state)
+{
+	struct bed b;
+	size_t n;
+
+	(void)state;
+	make(&b);
+	container(&b, LOW, A, true);
+	container(&b, HIGH, B, true);
+	plane_apply(b.plane, b.core, 1000);
+	plane_close(b.plane);
+	container(&b, LOW, A, false); /* not heard of yet, or gone meanwhile */
+	open_plane(&b);
+	assert_true(plane_unsettled(b.plane));
+	plane_apply(b.plane, b.core, 5000);
+	assert_string_equal(leads_to(&b, A, NULL), "10.99.0.1");
+	assert_string_equal(leads_to(&b, B, NULL), "10.99.0.2");
+	assert_true(plane_unsettled(b.plane));
+	container(&b, HIGH, B, false); /* known to be gone, which is said at once */
+	plane_apply(b.plane, b.core, 6000);
+	assert_string_equal(leads_to(&b, B, NULL), "none");
+	plane_apply(b.plane, b.core, 15001);
+	assert_string_equal(leads_to(&b, A, &n), "none");
+	assert_int_equal(n, 0);
+	assert_false(plane_unsettled(b.plane));
+	unmake(&b);
+}
+
+static void many(struct bed *b)
+{
+	char mac[MAC_TEXT];
+
+	for (int i = 0; i < MANY; i++) {
+		snprintf(mac, sizeof(mac), "02:01:00:00:%02x:%02x", i >> 8, i & 0xff);
+		container(b, i % 2 ? LOW : HIGH, mac, true);
+	}
+}
+
+static void a_change_among_many_costs_little(void **state)
+{
+	struct bed b;
+	size_t n;
+
+	(void)state;
+	make(&b);
+	many(&b);
+	plane_apply(b.plane, b.core, 1000);
+	assert_string_equal(leads_to(&b, "02:01:00:00:00:01", &n), "10.99.0.1");
+	assert_int_equal(n, MANY);
+	uint64_t start = uv_hrtime();
+	for (int i = 0; i < 10; i++) {
+		container(&b, LOW, A, i % 2 == 0);
+		plane_apply(b.plane, b.core, 2000);
+	}
+	uint64_t us = (uv_hrtime() - start) / 10000;
+	print_message("one change among %d entries: %llu us\n", MANY, (unsigned long long)us);
+	assert_true(us < 500000); /* against looking at the host's interfaces for each of them, also with sanitizers */
+	unmake(&b);
+}
+
+static void nothing_is_left_after_a_reset(void **state)
+{
+	struct bed b;
+
+	(void)state;
+	make(&b);
+	container(&b, LOW, A, true);
+	plane_apply(b.plane, b.core, 1000);
+	OK(plane_reset(b.plane, &note));
+	plane_apply(b.plane, b.core, 1001); /* comes late: nothing happens */
+	assert_false(plane_unsettled(b.plane));
+	assert_int_not_equal(ns_run(-1, "ip link show weft >/dev/null 2>&1"), 0);
+	assert_int_not_equal(ns_run(-1, "ip link show weft-vx >/dev/null 2>&1"), 0);
+	assert_int_not_equal(ns_run(-1, "ip link show weft-tap >/dev/null 2>&1"), 0);
+	unmake(&b);
+}
+
+static void our_addresses(void **state)
+{
+	struct ip out[8];
+	char text[IP_TEXT];
+
+	(void)state;
+	assert_int_equal(underlay_addresses(out, 8), 0);
+	assert_int_equal(ns_run(-1, "ip link add under0 mtu 1400 type bridge && ip addr add 10.5.5.5/24 dev under0 && ip link set under0 up &&"
+	                            "ip link add docker0 type bridge && ip addr add 10.6.6.6/24 dev docker0 && ip link set docker0 up &&"
+	                            "ip link add down0 type bridge && ip addr add 10.7.7.7/24 dev down0 &&"
+	                            "ip addr add 169.254.1.1/16 dev under0"), 0);
+	assert_int_equal(underlay_addresses(out, 8), 1);
+	assert_string_equal(ip_format(out[0], text), "10.5.5.5");
+	assert_int_equal(underlay_addresses(out, 0), 0);
+	assert_int_equal(underlay_mtu_of(out[0]), 1400);
+	assert_int_equal(underlay_mtu_of(ip_of("10.9.9.9")), 0);
+	struct bed b;
+	make(&b);
+	assert_int_equal(plane_container_mtu(b.plane), 1400 - 94);
+	unmake(&b);
+	assert_int_equal(ns_run(-1, "ip link del under0; ip link del docker0; ip link del down0"), 0);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(entries_follow_paths),
+		cmocka_unit_test(a_mac_that_two_claim),
+		cmocka_unit_test(a_new_daemon_keeps_what_it_finds_for_a_while),
+		cmocka_unit_test(a_change_among_many_costs_little),
+		cmocka_unit_test(nothing_is_left_after_a_reset),
+		cmocka_unit_test(our_addresses),
+	};
+
+	if (!ns_start())
+		return 77;
+	return sodium_init() < 0 || system("ip link set lo up") != 0 ? 1 : cmocka_run_group_tests(tests, NULL, NULL);
+}
