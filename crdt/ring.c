@@ -329,6 +329,32 @@ enum err ring_takeover(struct crdt_map *m, struct universe u, uint64_t from, uin
 	return e;
 }
 
+enum err ring_fill(struct crdt_map *m, struct universe u, uint64_t to, uint64_t *filled, struct crdt_changes *ch)
+{
+	struct range4 all = universe_range(u);
+	struct batch b = { 0 };
+	struct token t;
+	enum err e = ERR_OK;
+	uint64_t sum = 0, at = all.start;
+
+	assert(to != PEER_NONE && to <= PEER_MAX);
+	while (e == ERR_OK && at < all.end) {
+		bool more = token_next(m, u, at, &t);
+		uint64_t start = more ? t.start : all.end;
+		if (start > at) {
+			e = batch_add(&b, (struct token){ .start = at, .end = start, .owner = to });
+			sum += start - at;
+		}
+		at = more ? t.end : all.end;
+	}
+	if (e == ERR_OK)
+		e = batch_write(&b, m, u, ch);
+	mem_free(b.v);
+	if (filled != NULL)
+		*filled = e == ERR_OK ? sum : 0;
+	return e;
+}
+
 /* --- checking --- */
 
 static enum err gap(struct err_note *note, uint64_t from, uint64_t to)

@@ -64,6 +64,11 @@ enum err ring_grant(struct crdt_map *m, struct universe u, struct range4 r, uint
 /* Everything of `from` goes to `to`; *moved (may be NULL) gets the number of addresses. */
 enum err ring_takeover(struct crdt_map *m, struct universe u, uint64_t from, uint64_t to, uint64_t *moved, struct crdt_changes *ch) MUST_CHECK;
 
+/* Addresses that no known token covers go to `to`, with stamp (0, 0), which loses to any token that was ever granted or divided: what is
+ * only not known here comes back to its owner in the merge. For one who may take what a dead peer never told anybody of: its writer
+ * must not use them before all who may know better were heard. *filled (may be NULL) gets the number of addresses. */
+enum err ring_fill(struct crdt_map *m, struct universe u, uint64_t to, uint64_t *filled, struct crdt_changes *ch) MUST_CHECK;
+
 /* The invariant (DESIGN section 8, 2): empty, or tokens in order, inside, disjoint and covering. ERR_CONFLICT with a note; a ring of
  * which some tokens have not arrived yet is not covering. */
 enum err ring_check(const struct crdt_map *m, struct universe u, struct err_note *note) MUST_CHECK;

@@ -8,6 +8,9 @@
  * About what: the ranges in doubt; the whole ring when the disk was lost, since a token that says of a part of it that we gave it away
  * may lie anywhere, and more that once was ours may turn up. About equal rings the answers are short.
  *
+ * A peer that died before it had told anybody of some token leaves addresses that nobody owns. When all hosts known at all were heard and
+ * still no token covers them, whoever takes over takes them as well, and asks all once more (ring_fill: a token that turns up wins).
+ *
  * Whom to hear: every host known, reachable or not, and all owners in the ring. Any of them may have done the same takeover behind a
  * partition, or have got from our former self what nobody else has heard of. Peers that were taken over count as heard, and so do
  * those that have left by `reset`. */
@@ -238,9 +241,41 @@ static enum err census_ask(struct ipam *i)
 	return e;
 }
 
+/* After a takeover: what is in nobody's view becomes ours, in doubt like the rest. */
+static enum err fill_gaps(struct ipam *i, bool *filled)
+{
+	struct crdt_changes ch;
+	size_t tokens = 1;
+	uint64_t it = i->cfg.universe.first, sum = 0;
+	struct ring_span s;
+
+	*filled = false;
+	if (!i->took_over || ring_check(i->cfg.ring, i->cfg.universe, NULL) == ERR_OK)
+		return ERR_OK;
+	crdt_changes_init(&ch, i->out->arena);
+	while (ring_each(i->cfg.ring, i->cfg.universe, &it, &s))
+		tokens++;
+	enum err e = out_reserve(i, tokens + 8, (tokens + 4) * RECORD_BYTES);
+	if (e == ERR_OK)
+		e = ring_fill(i->cfg.ring, i->cfg.universe, i->cfg.self, &sum, &ch);
+	if (e == ERR_OK)
+		e = out_ring(i, &ch, true);
+	if (e == ERR_OK && sum > 0) {
+		*filled = i->taking = true;
+		out_note(i, 1, "%llu addresses are in nobody's hands: taking them", (unsigned long long)sum);
+		e = own_sync(i);
+	}
+	return e;
+}
+
 /* Everybody was heard: nothing is in doubt any more. */
 static enum err census_end(struct ipam *i)
 {
+	bool filled;
+	enum err err = fill_gaps(i, &filled);
+	if (err != ERR_OK || filled)
+		return err;
+
 	struct ranges mine = { 0 }, none = { 0 };
 	enum err e = ranges_minus(&mine, &i->owned, &none);
 	if (e == ERR_OK) {

@@ -63,6 +63,39 @@ static void expect_legal(const struct crdt_map *m, struct universe u)
 		fail_msg("%s", note.text);
 }
 
+/* A token that never arrived leaves addresses to nobody; who fills the gap loses to the token when it turns up after all. */
+static void gaps_are_filled(void **state)
+{
+	(void)state;
+	struct crdt_map *whole = ring(), *m = ring();
+	struct crdt_item it, tail = { 0 };
+	uint64_t filled = 0;
+	divide(whole, small, 2);
+	assert_int_equal(grant(whole, small, 2, 4, 1, 3), ERR_OK); /* writes 2 … 4 and the tail 4 … 8 */
+	for (bool there = crdt_map_seek(whole, (struct slice){ NULL, 0 }, &it); there; there = crdt_map_next(whole, it.key, &it)) {
+		enum crdt_merge what;
+		if (it.key.p[8] == (uint8_t)(small.first + 4)) {
+			tail = it;
+			continue;
+		}
+		assert_int_equal(crdt_map_merge(m, &it, &what, NULL), ERR_OK);
+	}
+	expect_view(m, small, "1133....22222222");
+	assert_int_equal(ring_fill(m, small, 4, &filled, NULL), ERR_OK);
+	assert_int_equal(filled, 4);
+	expect_view(m, small, "1133444422222222");
+	expect_legal(m, small);
+	assert_int_equal(ring_fill(m, small, 4, &filled, NULL), ERR_OK);
+	assert_int_equal(filled, 0);
+	enum crdt_merge what;
+	assert_int_equal(crdt_map_merge(m, &tail, &what, NULL), ERR_OK);
+	assert_int_equal(what, CRDT_NEWS);
+	expect_view(m, small, "1133111122222222");
+	expect_legal(m, small);
+	crdt_map_free(whole);
+	crdt_map_free(m);
+}
+
 static void empty_ring(void **state)
 {
 	(void)state;
@@ -532,6 +565,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(empty_ring),
+		cmocka_unit_test(gaps_are_filled),
 		cmocka_unit_test(division),
 		cmocka_unit_test(grants),
 		cmocka_unit_test(grants_tell_their_tokens),
