@@ -192,8 +192,8 @@ static void print_help(void)
 
 static bool set_output(struct weft *w, const char *value)
 {
-	w->json = strcmp(value, "json") == 0;
-	return w->json || strcmp(value, "text") == 0;
+	w->json = value != NULL && strcmp(value, "json") == 0;
+	return w->json || (value != NULL && strcmp(value, "text") == 0);
 }
 
 /* Options before the verb. Gives the index of the verb; 0: said what is wrong. */

@@ -19,8 +19,6 @@
 #include "router/router.h"
 #include "router/store.h"
 
-extern char **environ;
-
 enum { EXIT_REFUSED = 1, EXIT_WRONG_USAGE = 2 };
 enum { TRIM_ABOVE = 64 << 10, MAP_ABOVE = 128 << 10 };
 
@@ -203,15 +201,9 @@ int main(int argc, char **argv)
 		return fail(err == ERR_USAGE ? EXIT_WRONG_USAGE : EXIT_REFUSED, &note);
 	hide_passwords(argc, argv);
 	switch (o.action) {
-	case OPTIONS_VERSION:
-		(void)puts("weft " WEFT_VERSION);
-		break;
-	case OPTIONS_HELP:
-		(void)fputs(options_help(), stdout);
-		break;
-	case OPTIONS_CHECK:
-		(void)puts("the options are right");
-		break;
+	case OPTIONS_VERSION: (void)puts("weft " WEFT_VERSION); break;
+	case OPTIONS_HELP: (void)fputs(options_help(), stdout); break;
+	case OPTIONS_CHECK: (void)puts("the options are right"); break;
 	case OPTIONS_PRINT_PEER_NAME:
 	case OPTIONS_RUN:
 		err = prepare(&o, &note);

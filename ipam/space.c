@@ -268,13 +268,15 @@ bool space_lowest(const struct space *s, struct range4 r, uint32_t *addr)
 static struct range4 aligned(struct range4 gap)
 {
 	uint64_t size = 1;
+	assert(gap.start < gap.end);
 	while (size * 2 <= range4_size(gap))
 		size *= 2;
-	for (;; size /= 2) {
+	for (; size > 1; size /= 2) {
 		uint64_t start = gap.end / size * size;
 		if (start >= gap.start + size)
 			return (struct range4){ start - size, start };
 	}
+	return (struct range4){ gap.end - 1, gap.end };
 }
 
 static void better_block(struct range4 gap, struct range4 r, struct range4 *best)

@@ -43,6 +43,7 @@ static bool is_journal(int fd)
 	unsigned long long dev, ino;
 	struct stat st;
 
+	/* NOLINTNEXTLINE(cert-err34-c): systemd writes these numbers */
 	return stream != NULL && sscanf(stream, "%llu:%llu", &dev, &ino) == 2 && fstat(fd, &st) == 0 &&
 	       st.st_dev == (dev_t)dev && st.st_ino == (ino_t)ino;
 }
@@ -208,6 +209,7 @@ static void append_count(char *text, size_t size, uint64_t number, const char *w
 	make_plain(text);
 }
 
+static void write_va(struct log *l, enum log_level level, uint64_t skipped, const char *fmt, va_list args) PRINTF_LIKE(4, 0);
 static void write_va(struct log *l, enum log_level level, uint64_t skipped, const char *fmt, va_list args)
 {
 	char text[1024];

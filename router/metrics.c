@@ -352,7 +352,7 @@ static void process(struct prom *p)
 	struct rlimit fds;
 
 	/* fields 14, 15, 23, 24 of proc(5); the text after the name begins with field 3 */
-	if (at != NULL &&
+	if (at != NULL && /* NOLINTNEXTLINE(cert-err34-c): the kernel writes these numbers */
 		sscanf(at, ") %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %llu %llu %*d %*d %*d %*d %*d %*d %*u %llu %lld", &user,
 			&system, &vsize, &rss) == 4) {
 		family(p, "process_cpu_seconds_total", "counter", "Processor time used, in seconds.");

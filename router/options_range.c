@@ -32,6 +32,7 @@ static bool route_parse(const char *line, struct route *out)
 {
 	unsigned destination, gateway, flags, mask;
 
+	/* NOLINTNEXTLINE(cert-err34-c): the kernel writes these numbers */
 	if (sscanf(line, "%15s %8x %8x %x %*d %*d %*d %8x", out->device, &destination, &gateway, &flags, &mask) != 5)
 		return false;
 	uint32_t bits = ip_to_v4(ip_of(mask));
