@@ -6,7 +6,7 @@
  *     +------+----------------------------------------------+
  *
  * Numbers are big-endian. Bytes after the fields known here are skipped in every message whose last field has a length of its own, so
- * that newer peers can say more; HELLO is a list of (varint type, lv value) of which unknown ones are skipped. docs/wire-gossip.md
+ * that newer peers can say more; HELLO is a list of (varint type, lv value) of which unknown ones are skipped. docs/wire.md
  * draws each of them. */
 #ifndef WEFT_GOSSIP_MESSAGE_H
 #define WEFT_GOSSIP_MESSAGE_H
