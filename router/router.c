@@ -22,7 +22,7 @@
 #include "router/internal.h"
 #include "router/userspace.h"
 
-enum { DNS_PORT = 53, OPEN_FILES = 65536, REST_FACTOR = 4 };
+enum { OPEN_FILES = 65536, REST_FACTOR = 4 };
 
 static const char password_salt[crypto_pwhash_SALTBYTES + 1] = "weft control psk"; /* fixed: all hosts derive the same key */
 
@@ -574,8 +574,8 @@ static enum err open_dns(struct router *r, struct err_note *note)
 		return ERR_OK;
 	for (size_t i = 0; i < o->n_dns_listen; i++)
 		cfg.listen[cfg.n_listen++] = o->dns_listen[i];
-	if (cfg.n_listen == 0)
-		cfg.listen[cfg.n_listen++] = (struct hostport){ .ip = ip_v4(WEFT_DNS_V4), .port = DNS_PORT };
+	if (cfg.n_listen == 0 && router_dns_address(r, &cfg.listen[0]))
+		cfg.n_listen = 1;
 	if (o->ipam)
 		cfg.ours[cfg.n_ours++] = o->range;
 	randombytes_buf(&cfg.seed, sizeof(cfg.seed));
@@ -790,74 +790,4 @@ void router_free(struct router *r)
 		arena_free(r->arenas[i]);
 	log_free(r->log);
 	mem_free(r);
-}
-
-/* --- reading ------------------------------------------------------------------------------------------------------------------------- */
-
-const char *router_fatal(const struct router *r)
-{
-	return r->fatal[0] != '\0' ? r->fatal : NULL;
-}
-
-const struct core *router_core(const struct router *r)
-{
-	return r->core;
-}
-
-const struct options *router_options(const struct router *r)
-{
-	return r->opt;
-}
-
-uint64_t router_started_ms(const struct router *r)
-{
-	return r->started_ms;
-}
-
-double router_wall_s(const struct router *r, uint64_t ms)
-{
-	return (double)(r->wall_base_ms + ms) / 1000.0;
-}
-
-void router_stats(const struct router *r, struct router_stats *out)
-{
-	struct conns_stats conns = { 0 };
-
-	if (r->conns != NULL)
-		conns_stats(r->conns, &conns);
-	*out = (struct router_stats){
-		.log_suppressed = log_suppressed(r->log),
-		.accepts = conns.accepts,
-		.accept_refused = conns.refused,
-		.dials = conns.dials,
-		.dial_failures = conns.dial_failures,
-		.store_commits = store_commits(r->store),
-		.store_bytes = store_bytes(r->store),
-		.core_steps = r->steps,
-	};
-}
-
-const struct dns_server *router_dns(const struct router *r)
-{
-	return r->dns;
-}
-
-const struct userspace *router_userspace(const struct router *r)
-{
-	return r->plane != NULL ? plane_userspace(r->plane) : NULL;
-}
-
-bool router_fast_path(const struct router *r, const char **why)
-{
-	if (why != NULL)
-		*why = r->opt->no_fastdp ? "switched off (--no-fastdp)" : "";
-	return !r->opt->no_fastdp;
-}
-
-bool router_dns_address(const struct router *r, struct hostport *out)
-{
-	if (r->opt->no_dns)
-		return false;
-	*out = r->opt->n_dns_listen > 0 ? r->opt->dns_listen[0] : (struct hostport){ .ip = ip_v4(WEFT_DNS_V4), .port = DNS_PORT };
-	return true;
 }

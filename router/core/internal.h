@@ -63,13 +63,13 @@ struct core {
 	bool lost;   /* a record that had to be durable found no room: the node has to stop */
 };
 
-/* core.c: one action more; ERR_NOMEM. */
+/* action.c: one action more; ERR_NOMEM. */
 enum err core_emit(struct core_actions *out, struct core_action a) MUST_CHECK;
 enum err core_note(struct core_actions *out, enum note_level level, const char *fmt, ...) PRINTF_LIKE(3, 4) MUST_CHECK;
 enum err core_reply(struct core_actions *out, uint64_t request, enum err e, const char *text) MUST_CHECK;
 enum err core_persist(struct core_actions *out, const char *kind, struct slice key, struct slice value) MUST_CHECK;
 enum err core_unpersist(struct core_actions *out, const char *kind, struct slice key) MUST_CHECK;
-/* Tells gossip that a channel was changed here. */
+/* core.c. Tells gossip that a channel was changed here. */
 enum err core_spread(struct core *c, uint8_t channel, const struct crdt_changes *changes, struct core_actions *out) MUST_CHECK;
 enum err core_run_ipam(struct core *c, struct ipam_event *ev, struct core_actions *out) MUST_CHECK;
 

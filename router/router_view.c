@@ -1,0 +1,74 @@
+/* Reading the daemon: for status, metrics and the API. */
+#include "router/dns_server.h"
+#include "router/internal.h"
+#include "router/userspace.h"
+
+enum { DNS_PORT = 53 };
+
+const char *router_fatal(const struct router *r)
+{
+	return r->fatal[0] != '\0' ? r->fatal : NULL;
+}
+
+const struct core *router_core(const struct router *r)
+{
+	return r->core;
+}
+
+const struct options *router_options(const struct router *r)
+{
+	return r->opt;
+}
+
+uint64_t router_started_ms(const struct router *r)
+{
+	return r->started_ms;
+}
+
+double router_wall_s(const struct router *r, uint64_t ms)
+{
+	return (double)(r->wall_base_ms + ms) / 1000.0;
+}
+
+void router_stats(const struct router *r, struct router_stats *out)
+{
+	struct conns_stats conns = { 0 };
+
+	if (r->conns != NULL)
+		conns_stats(r->conns, &conns);
+	*out = (struct router_stats){
+		.log_suppressed = log_suppressed(r->log),
+		.accepts = conns.accepts,
+		.accept_refused = conns.refused,
+		.dials = conns.dials,
+		.dial_failures = conns.dial_failures,
+		.store_commits = store_commits(r->store),
+		.store_bytes = store_bytes(r->store),
+		.core_steps = r->steps,
+	};
+}
+
+const struct dns_server *router_dns(const struct router *r)
+{
+	return r->dns;
+}
+
+const struct userspace *router_userspace(const struct router *r)
+{
+	return r->plane != NULL ? plane_userspace(r->plane) : NULL;
+}
+
+bool router_fast_path(const struct router *r, const char **why)
+{
+	if (why != NULL)
+		*why = r->opt->no_fastdp ? "switched off (--no-fastdp)" : "";
+	return !r->opt->no_fastdp;
+}
+
+bool router_dns_address(const struct router *r, struct hostport *out)
+{
+	if (r->opt->no_dns)
+		return false;
+	*out = r->opt->n_dns_listen > 0 ? r->opt->dns_listen[0] : (struct hostport){ .ip = ip_v4(WEFT_DNS_V4), .port = DNS_PORT };
+	return true;
+}
