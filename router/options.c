@@ -104,7 +104,7 @@ enum err options_no_memory(struct err_note *note)
 	X("mtu", " N", options_set_mtu, mtu, 0, 1, "of containers' interfaces (0: that of the underlay less 94)")                   \
 	X("ipalloc-range", " CIDR|auto|\"\"", options_set_range, range, 0, 1,                                                       \
 		"where addresses come from, the same on all hosts (10.32.0.0/12)")                                                      \
-	X("ipalloc-range6", " PREFIX", options_set_range6, range6, 0, 1, "IPv6 addresses beside them (none)")                       \
+	X("ipalloc-range6", " PREFIX", options_set_range6, range6, 0, 1, "IPv6 addresses beside them (none; no effect yet)")        \
 	X("ipalloc-default-subnet", " CIDR", options_set_default_subnet, default_subnet, 0, 1,                                      \
 		"subnet of requests that name none (the range)")                                                                        \
 	X("ipalloc-init", " HOW", options_set_init, init, 0, 1,                                                                     \
@@ -115,8 +115,8 @@ enum err options_no_memory(struct err_note *note)
 		"where names are answered (169.254.67.83:53 on the bridge)")                                                            \
 	X("dns-ttl", " S", options_set_ttl, dns_ttl, 0, 1, "seconds an answer may be kept (1)")                                     \
 	X("resolv-conf", " FILE", options_set_path, resolv_conf, 0, 1, "upstream name servers (/etc/resolv.conf)")                  \
-	X("docker-host", " unix://...|\"\"", options_set_docker, docker_host, 0, 1, "Docker's API (unix:///var/run/docker.sock)")   \
-	X("plugin", SWITCH, options_set_switch, plugin, 0, 1, "serve Docker's plugin socket (true)")                                \
+	X("docker-host", " unix://...|\"\"", options_set_docker, docker_host, 0, 1, "Docker's API (unix:///var/run/docker.sock; no effect yet)") \
+	X("plugin", SWITCH, options_set_switch, plugin, 0, 1, "serve Docker's plugin socket (true; no effect yet)")                 \
 	X("no-multicast-route", SWITCH, options_set_switch, no_multicast_route, 0, 1, "give containers no route for multicast")     \
 	X("log-level", " LEVEL", options_set_level, log_level, 0, 1, "debug, info, warning or error (info)")                        \
 	X("log-format", " FORMAT", options_set_format, log_json, 0, 1, "text or json (text)")                                       \

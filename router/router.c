@@ -632,8 +632,10 @@ static enum err make_parts(struct router *r, struct err_note *note)
 	return ERR_OK;
 }
 
-static void warn_of_clear_data(struct router *r)
+static void warn_of_what_is_not(struct router *r)
 {
+	if (r->opt->range6.addr.family != 0)
+		log_write(r->log, LOG_LEVEL_WARNING, "--ipalloc-range6 has no effect in this version: containers get IPv4 addresses only");
 	if (r->opt->password != NULL && !r->opt->require_encryption)
 		log_write(r->log, LOG_LEVEL_WARNING,
 		          "the password protects the control links only: containers' traffic goes unencrypted (--require-encryption refuses it)");
@@ -685,7 +687,7 @@ enum err router_start(struct router **out, uv_loop_t *loop, const struct options
 		err = api_start(&r->api, r, note);
 	if (err != ERR_OK)
 		return err;
-	warn_of_clear_data(r);
+	warn_of_what_is_not(r);
 	attach_watch(r);
 	router_forwarding(r);
 	char name[PEER_TEXT];
