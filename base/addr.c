@@ -448,7 +448,8 @@ static bool is_v6(const char *p, size_t n)
 	return !ip_parse(addr, &a) && a.family == 6;
 }
 
-enum err hostport_split(const char *text, uint16_t default_port, char *host, size_t host_size, uint16_t *port, struct err_note *note)
+enum err hostport_split(
+	const char *text, uint16_t default_port, char *host, size_t host_size, uint16_t *port, struct err_note *note)
 {
 	const char *start = text, *colon = strchr(text, ':');
 	const char *port_text = NULL;

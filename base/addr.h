@@ -71,7 +71,8 @@ const char *hostport_format(struct hostport h, char out[HOSTPORT_TEXT]); /* "1.2
 enum err hostport_parse(const char *text, uint16_t default_port, struct hostport *out) MUST_CHECK;
 bool hostport_eq(struct hostport a, struct hostport b);
 /* Splits "name", "name:port", "v4:port", "[v6]:port", "[v6]", bare v6. host gets the name without brackets. Does not resolve. */
-enum err hostport_split(const char *text, uint16_t default_port, char *host, size_t host_size, uint16_t *port, struct err_note *note) MUST_CHECK;
+enum err hostport_split(
+	const char *text, uint16_t default_port, char *host, size_t host_size, uint16_t *port, struct err_note *note) MUST_CHECK;
 
 /* Wire form: family byte, then 4 or 16 bytes (none for 0). */
 void wbuf_ip(struct wbuf *w, struct ip a);

@@ -17,9 +17,9 @@ struct slice {
 	size_t n;
 };
 struct slice slice_of(const void *p, size_t n);
-struct slice slice_str(const char *s);           /* without the final zero */
+struct slice slice_str(const char *s); /* without the final zero */
 bool slice_eq(struct slice a, struct slice b);
-int slice_cmp(struct slice a, struct slice b);   /* memcmp order, a prefix sorts first */
+int slice_cmp(struct slice a, struct slice b); /* memcmp order, a prefix sorts first */
 
 struct rbuf {
 	const uint8_t *data;
@@ -56,9 +56,9 @@ struct wbuf {
 	bool failed, no_memory, owned;
 };
 void wbuf_fixed(struct wbuf *w, void *mem, size_t cap);
-void wbuf_grow(struct wbuf *w, size_t max);      /* allocates as it goes; wbuf_free when done */
-void wbuf_free(struct wbuf *w);                  /* takes a failed or fixed one */
-void wbuf_reset(struct wbuf *w);                 /* length 0, not failed, memory kept */
+void wbuf_grow(struct wbuf *w, size_t max); /* allocates as it goes; wbuf_free when done */
+void wbuf_free(struct wbuf *w);             /* takes a failed or fixed one */
+void wbuf_reset(struct wbuf *w);            /* length 0, not failed, memory kept */
 void wbuf_u8(struct wbuf *w, uint8_t v);
 void wbuf_u16(struct wbuf *w, uint16_t v);
 void wbuf_u32(struct wbuf *w, uint32_t v);

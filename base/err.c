@@ -6,8 +6,7 @@ const char *err_name(enum err e)
 {
 	switch (e) {
 #define X(name, text) \
-	case name:        \
-		return #name;
+	case name: return #name;
 		ERR_LIST(X)
 #undef X
 	}
@@ -18,8 +17,7 @@ const char *err_text(enum err e)
 {
 	switch (e) {
 #define X(name, text) \
-	case name:        \
-		return text;
+	case name: return text;
 		ERR_LIST(X)
 #undef X
 	}

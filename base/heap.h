@@ -20,8 +20,8 @@ struct heap {
 void heap_init(struct heap *h);
 void heap_free(struct heap *h);
 enum err heap_push(struct heap *h, struct heap_node *node, uint64_t key) MUST_CHECK; /* re-keys one that is in already */
-void heap_remove(struct heap *h, struct heap_node *node);                           /* no-op when not in */
-struct heap_node *heap_peek(const struct heap *h);                                  /* NULL: empty */
+void heap_remove(struct heap *h, struct heap_node *node);                            /* no-op when not in */
+struct heap_node *heap_peek(const struct heap *h);                                   /* NULL: empty */
 struct heap_node *heap_pop(struct heap *h);
 
 #endif

@@ -11,7 +11,7 @@ size_t map_count(const struct map *m);
 void *map_get(const struct map *m, struct slice key); /* NULL: not there */
 /* *old (may be NULL) gets what was there or NULL. ERR_NOMEM leaves the map as it was. value must not be NULL. */
 enum err map_put(struct map *m, struct slice key, void *value, void **old) MUST_CHECK;
-void *map_del(struct map *m, struct slice key);       /* what was there, or NULL */
+void *map_del(struct map *m, struct slice key); /* what was there, or NULL */
 /* Order is arbitrary but the same for the same history and seed. Start with *it = 0; false at the end. The entry just given may be
  * deleted while iterating, nothing else may change. */
 bool map_next(const struct map *m, size_t *it, struct slice *key, void **value);

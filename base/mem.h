@@ -24,9 +24,9 @@ long mem_live(void);
 
 /* Bump allocator of one step's results: all of it is freed at once. */
 struct arena;
-struct arena *arena_new(void);       /* NULL: out of memory */
-void arena_free(struct arena *a);    /* takes NULL */
-void arena_reset(struct arena *a);   /* keeps one block */
+struct arena *arena_new(void);                /* NULL: out of memory */
+void arena_free(struct arena *a);             /* takes NULL */
+void arena_reset(struct arena *a);            /* keeps one block */
 void *arena_alloc(struct arena *a, size_t n); /* aligned to 16; NULL: out of memory */
 void *arena_dup(struct arena *a, const void *p, size_t n);
 char *arena_printf(struct arena *a, const char *fmt, ...) __attribute__((format(printf, 2, 3)));

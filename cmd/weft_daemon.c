@@ -17,7 +17,6 @@
 #include "router/options.h"
 #include "weft.h"
 
-
 enum { LAUNCH_MS = 60000, STOP_MS = 20000, POLL_MS = 5, TAIL_MAX = 8192 };
 #define UNIT      "weftd.service"
 #define UNIT_ARGS "/run/weft/launch.env"

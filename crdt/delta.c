@@ -7,7 +7,8 @@ static size_t count_size(size_t n)
 	return n < 0x80 ? 1 : n < 0x4000 ? 2 : 3;
 }
 
-enum err crdt_delta_encode(const struct crdt_map *m, const struct slice *keys, size_t n, size_t max_bytes, struct wbuf *w, size_t *taken)
+enum err crdt_delta_encode(
+	const struct crdt_map *m, const struct slice *keys, size_t n, size_t max_bytes, struct wbuf *w, size_t *taken)
 {
 	struct crdt_item it;
 	size_t count = 0, bytes = 0, used = 0;

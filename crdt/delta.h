@@ -11,7 +11,8 @@
 
 /* Writes the present items of these keys (absent ones are skipped), as many as fit in max_bytes; *taken of the n keys were used.
  * ERR_LIMIT when not even one fits: max_bytes should be 8400 at least. */
-enum err crdt_delta_encode(const struct crdt_map *m, const struct slice *keys, size_t n, size_t max_bytes, struct wbuf *w, size_t *taken) MUST_CHECK;
+enum err crdt_delta_encode(
+	const struct crdt_map *m, const struct slice *keys, size_t n, size_t max_bytes, struct wbuf *w, size_t *taken) MUST_CHECK;
 /* Merges a delta; keys of what was news go to ch. Malformed: ERR_TRUNCATED, ERR_MALFORMED, ERR_LIMIT; nothing is merged then (two passes).
  * ERR_LIMIT also when the map was too full for some item; what found a place is merged and in ch then. items, news may be NULL. */
 enum err crdt_delta_merge(struct crdt_map *m, struct rbuf *r, struct crdt_changes *ch, size_t *items, size_t *news) MUST_CHECK;

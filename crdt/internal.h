@@ -30,7 +30,7 @@ struct crdt_node *crdt_tree_get(struct crdt_node *root, struct slice key);
 struct crdt_node *crdt_tree_first(struct crdt_node *root, struct slice from, bool after); /* first key >= from, or > from */
 struct crdt_node *crdt_tree_last(struct crdt_node *root, struct slice at);                /* last key <= at */
 struct crdt_node *crdt_tree_nth(struct crdt_node *root, uint64_t index);
-struct fingerprint crdt_tree_below(const struct crdt_node *root, struct slice key);      /* of all keys < key */
+struct fingerprint crdt_tree_below(const struct crdt_node *root, struct slice key); /* of all keys < key */
 /* The first node with after < key < end (end.n == 0: no end) whose stamp is at or below s: O(log n). */
 struct crdt_node *crdt_tree_first_old(struct crdt_node *root, struct slice after, struct slice end, struct stamp s);
 void crdt_tree_insert(struct crdt_node **root, struct crdt_node *n); /* its key is not there yet */

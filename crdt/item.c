@@ -4,7 +4,7 @@
 
 #include "crdt/internal.h"
 
-#define FLAG_LIVE 1
+#define FLAG_LIVE     1
 #define CHANGES_FIRST 16
 
 int stamp_cmp(struct stamp a, struct stamp b)

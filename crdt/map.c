@@ -294,8 +294,8 @@ static enum err set_floor(struct crdt_map *m, const struct crdt_item *floor, str
 	size_t mark = ch == NULL ? 0 : ch->n;
 	enum err e = ERR_OK;
 
-	if (is_full(m) && crdt_tree_get(m->root, floor->key) == NULL
-	    && crdt_tree_first_old(m->root, floor->key, end, floor->stamp) == NULL)
+	if (is_full(m) && crdt_tree_get(m->root, floor->key) == NULL &&
+		crdt_tree_first_old(m->root, floor->key, end, floor->stamp) == NULL)
 		return ERR_LIMIT;
 	struct crdt_node *node = make_node(m, floor);
 	if (node == NULL)
@@ -563,7 +563,7 @@ void crdt_map_check(const struct crdt_map *m)
 	size_t live = 0, bytes = 0, own_live = 0, own_dead = 0;
 	crdt_tree_check(m->root);
 	for (struct crdt_node *n = crdt_tree_first(m->root, slice_of(NULL, 0), false); n != NULL;
-	     n = crdt_tree_first(m->root, crdt_node_key(n), true)) {
+		 n = crdt_tree_first(m->root, crdt_node_key(n), true)) {
 		struct crdt_item it = crdt_node_item(n);
 		struct stamp f;
 		assert(crdt_map_fits(m, &it));

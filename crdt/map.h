@@ -26,8 +26,8 @@
 #include "base/err.h"
 #include "base/mem.h"
 
-#define CRDT_KEY_MAX   96    /* bytes, the owner's 6 included */
-#define CRDT_VALUE_MAX 8192  /* bytes */
+#define CRDT_KEY_MAX   96      /* bytes, the owner's 6 included */
+#define CRDT_VALUE_MAX 8192    /* bytes */
 #define CRDT_ITEMS_MAX 1048576 /* items in one map */
 
 struct stamp {
@@ -42,8 +42,8 @@ struct crdt_item {
 	bool live;
 	struct slice value;
 };
-uint64_t crdt_owner(struct slice key);        /* first 6 bytes; PEER_NONE when shorter */
-struct slice crdt_subkey(struct slice key);   /* what follows them */
+uint64_t crdt_owner(struct slice key);          /* first 6 bytes; PEER_NONE when shorter */
+struct slice crdt_subkey(struct slice key);     /* what follows them */
 bool crdt_is_floor(const struct crdt_item *it); /* owned maps: key is 6 bytes long */
 /* > 0: a wins over b. The order is total over (stamp, live, value bytes); 0 only for the same item. */
 int crdt_item_cmp(const struct crdt_item *a, const struct crdt_item *b);
@@ -99,7 +99,8 @@ enum crdt_merge {
 };
 /* One item from outside. Items dropped by a new floor are not reported in ch, the floor's key is. ERR_NOMEM, ERR_LIMIT (map full),
  * ERR_MALFORMED (key or value breaks the map's form); on error nothing changed. */
-enum err crdt_map_merge(struct crdt_map *m, const struct crdt_item *it, enum crdt_merge *what, struct crdt_changes *ch) MUST_CHECK;
+enum err crdt_map_merge(
+	struct crdt_map *m, const struct crdt_item *it, enum crdt_merge *what, struct crdt_changes *ch) MUST_CHECK;
 /* Unowned maps: a local write with the stamp the caller chose; same as merge, asserting that it wins or is the same. */
 enum err crdt_map_write(struct crdt_map *m, const struct crdt_item *it, struct crdt_changes *ch) MUST_CHECK;
 
@@ -111,9 +112,9 @@ bool crdt_map_next(const struct crdt_map *m, struct slice after, struct crdt_ite
 bool crdt_map_seek(const struct crdt_map *m, struct slice from, struct crdt_item *out);
 /* The last item with key <= at. */
 bool crdt_map_floor_item(const struct crdt_map *m, struct slice at, struct crdt_item *out);
-size_t crdt_map_count(const struct crdt_map *m);      /* all items */
+size_t crdt_map_count(const struct crdt_map *m); /* all items */
 size_t crdt_map_live(const struct crdt_map *m);
-size_t crdt_map_bytes(const struct crdt_map *m);      /* keys and values held */
+size_t crdt_map_bytes(const struct crdt_map *m); /* keys and values held */
 
 /* Fingerprint of the items with lo <= key < hi (hi.n == 0: no upper end): sum modulo 2^128 of the items' hashes, O(log n). */
 struct fingerprint {

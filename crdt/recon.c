@@ -25,12 +25,12 @@
 
 enum kind { KIND_SKIP, KIND_FINGERPRINT, KIND_ITEMS, KIND_NEWS };
 
-#define BOUND_ROOM (1 + CRDT_KEY_MAX)
+#define BOUND_ROOM       (1 + CRDT_KEY_MAX)
 #define FINGERPRINT_ROOM (1 + 16 + 10 + BOUND_ROOM)
 /* Kept free for the fingerprint of the rest, and a skip before it. */
 #define REST_ROOM (1 + BOUND_ROOM + FINGERPRINT_ROOM)
 /* What an answer to one range needs at least: a skip, a range with one item (or the fingerprints), and the rest. */
-#define ANSWER_ROOM (1 + BOUND_ROOM + 5 + CRDT_ITEM_MAX + BOUND_ROOM + REST_ROOM)
+#define ANSWER_ROOM   (1 + BOUND_ROOM + 5 + CRDT_ITEM_MAX + BOUND_ROOM + REST_ROOM)
 #define ANSWER_RANGES (1 + RECON_FANOUT + 2)
 static_assert(ANSWER_ROOM >= (RECON_FANOUT + 1) * FINGERPRINT_ROOM, "room for one item is room for the fingerprints");
 static_assert(RECON_FANOUT <= RECON_ITEMS, "a range that is split has an item for every part");
@@ -98,8 +98,8 @@ static bool next_item(struct range *g, struct slice *last, struct crdt_item *it,
 		*e = ERR_TRUNCATED;
 		return false;
 	}
-	if (slice_cmp(it->key, g->lo) < 0 || (g->hi.n > 0 && slice_cmp(it->key, g->hi) >= 0)
-	    || (last->n > 0 && slice_cmp(it->key, *last) <= 0)) {
+	if (slice_cmp(it->key, g->lo) < 0 || (g->hi.n > 0 && slice_cmp(it->key, g->hi) >= 0) ||
+		(last->n > 0 && slice_cmp(it->key, *last) <= 0)) {
 		*e = ERR_MALFORMED;
 		return false;
 	}

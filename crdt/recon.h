@@ -13,7 +13,8 @@
 #define RECON_FANOUT     8
 #define RECON_ITEMS      24
 #define RECON_RANGES_MAX 512
-#define RECON_MESSAGE_MAX (1u << 20) /* bytes, or what the writer has room for; a reply that would be larger is cut, and says of the
+#define RECON_MESSAGE_MAX \
+	(1u << 20) /* bytes, or what the writer has room for; a reply that would be larger is cut, and says of the
                                       * rest only its fingerprint: the exchange goes on from there. 16 KiB should be there at least */
 
 /* The opening: one fingerprint over everything. */
@@ -25,6 +26,7 @@ struct recon_stats {
 /* Reads one message (all that is left in `in`), merges what it brings and writes the answer (nothing written: done). On malformed
  * input the error, with what came before it merged and nothing written. Keys that changed are added to ch. st may be NULL; it is
  * added to. ERR_LIMIT with an answer written: the map was too full for some item, the exchange may go on all the same. */
-enum err crdt_recon_step(struct crdt_map *m, struct rbuf *in, struct wbuf *out, struct crdt_changes *ch, struct recon_stats *st) MUST_CHECK;
+enum err crdt_recon_step(
+	struct crdt_map *m, struct rbuf *in, struct wbuf *out, struct crdt_changes *ch, struct recon_stats *st) MUST_CHECK;
 
 #endif

@@ -13,8 +13,8 @@
 
 #include "crdt/internal.h"
 
-#define TOKEN_KEY 9
-#define TOKEN_VALUE 11
+#define TOKEN_KEY        9
+#define TOKEN_VALUE      11
 #define UNIVERSE_LEN_MIN 8
 #define UNIVERSE_LEN_MAX 30
 
@@ -53,7 +53,8 @@ static struct crdt_item token_item(struct universe u, const struct token *t, str
 	wbuf_u48(&w, t->owner);
 	wbuf_u32(&w, (uint32_t)(t->end - 1));
 	wbuf_u8(&w, 0);
-	return (struct crdt_item){ .key = token_key(u, t->start, mem->key), .stamp = t->stamp, .live = true, .value = wbuf_slice(&w) };
+	return (
+		struct crdt_item){ .key = token_key(u, t->start, mem->key), .stamp = t->stamp, .live = true, .value = wbuf_slice(&w) };
 }
 
 static bool token_read(const struct crdt_item *it, struct universe *u, struct token *t)
@@ -307,7 +308,8 @@ enum err ring_grant(struct crdt_map *m, struct universe u, struct range4 r, uint
 	return e;
 }
 
-enum err ring_takeover(struct crdt_map *m, struct universe u, uint64_t from, uint64_t to, uint64_t *moved, struct crdt_changes *ch)
+enum err ring_takeover(
+	struct crdt_map *m, struct universe u, uint64_t from, uint64_t to, uint64_t *moved, struct crdt_changes *ch)
 {
 	struct batch b = { 0 };
 	struct token t;
@@ -361,7 +363,7 @@ static enum err gap(struct err_note *note, uint64_t from, uint64_t to)
 {
 	char a[IP_TEXT], b[IP_TEXT];
 	return err_note(note, ERR_CONFLICT, "ring: no known token covers %s to %s", ip_format(ip_v4((uint32_t)from), a),
-	                ip_format(ip_v4((uint32_t)(to - 1)), b));
+		ip_format(ip_v4((uint32_t)(to - 1)), b));
 }
 
 enum err ring_check(const struct crdt_map *m, struct universe u, struct err_note *note)

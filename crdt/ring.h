@@ -60,9 +60,11 @@ uint64_t ring_owned_by(const struct crdt_map *m, struct universe u, uint64_t own
 enum err ring_divide(struct crdt_map *m, struct universe u, const uint64_t *owners, size_t n, struct crdt_changes *ch) MUST_CHECK;
 /* [start, end) goes from its owner `from` to `to`. ERR_REFUSED unless `from` owns all of it. Versions grow so that this wins over what
  * was there; the part after end stays with `from`. All or nothing. ERR_LIMIT: RING_TOKENS_MAX reached, or a version at its end. */
-enum err ring_grant(struct crdt_map *m, struct universe u, struct range4 r, uint64_t from, uint64_t to, struct crdt_changes *ch) MUST_CHECK;
+enum err ring_grant(
+	struct crdt_map *m, struct universe u, struct range4 r, uint64_t from, uint64_t to, struct crdt_changes *ch) MUST_CHECK;
 /* Everything of `from` goes to `to`; *moved (may be NULL) gets the number of addresses. */
-enum err ring_takeover(struct crdt_map *m, struct universe u, uint64_t from, uint64_t to, uint64_t *moved, struct crdt_changes *ch) MUST_CHECK;
+enum err ring_takeover(
+	struct crdt_map *m, struct universe u, uint64_t from, uint64_t to, uint64_t *moved, struct crdt_changes *ch) MUST_CHECK;
 
 /* Addresses that no known token covers go to `to`, with stamp (0, 0), which loses to any token that was ever granted or divided: what is
  * only not known here comes back to its owner in the merge. For one who may take what a dead peer never told anybody of: its writer

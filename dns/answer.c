@@ -12,7 +12,7 @@
 #define SOA_RETRY   1200u
 #define SOA_EXPIRE  604800u
 
-static const struct dns_name nobody = {.len = 16, .b = "\6nobody\7invalid"};
+static const struct dns_name nobody = { .len = 16, .b = "\6nobody\7invalid" };
 
 enum err dns_answer_cfg_init(struct dns_answer_cfg *c, const char *domain, uint32_t ttl, struct err_note *note)
 {
@@ -182,9 +182,7 @@ static void answer_apex(struct work *k)
 	size_t n = 0;
 
 	switch (k->q.type) {
-	case DNS_ANY:
-		put_hinfo(k);
-		return;
+	case DNS_ANY: put_hinfo(k); return;
 	case DNS_SOA:
 		set_soa(k, zone);
 		put_answer(k);
@@ -201,8 +199,7 @@ static void answer_apex(struct work *k)
 				v[n++] = &k->cfg->self[i];
 		}
 		break;
-	default:
-		break;
+	default: break;
 	}
 	if (n > 0)
 		put_addresses(k, v, n);
@@ -327,13 +324,13 @@ static size_t client_limit(const struct work *k, bool is_tcp)
 	return k->edns.size < k->cfg->edns_max ? k->edns.size : k->cfg->edns_max;
 }
 
-struct dns_result dns_answer(const struct dns_answer_cfg *c, const struct dns_table *t, struct rng *rng, struct slice query, bool is_tcp,
-                             struct wbuf *w, struct dns_stats *stats)
+struct dns_result dns_answer(const struct dns_answer_cfg *c, const struct dns_table *t, struct rng *rng, struct slice query,
+	bool is_tcp, struct wbuf *w, struct dns_stats *stats)
 {
-	struct work k = {.cfg = c, .table = t, .rng = rng};
-	struct dns_result result = {.verdict = DNS_VERDICT_ANSWER};
+	struct work k = { .cfg = c, .table = t, .rng = rng };
+	struct dns_result result = { .verdict = DNS_VERDICT_ANSWER };
 	struct dns_name subject;
-	struct prefix reverse = {0};
+	struct prefix reverse = { 0 };
 	enum kind kind = KIND_FOREIGN;
 	size_t start = w->len;
 
@@ -379,8 +376,8 @@ struct dns_result dns_answer(const struct dns_answer_cfg *c, const struct dns_ta
 
 bool dns_answer_error(struct slice query, uint16_t rcode, struct wbuf *w)
 {
-	static const struct dns_answer_cfg plain = {.edns_max = DNS_UDP_EDNS_MAX};
-	struct work k = {.cfg = &plain};
+	static const struct dns_answer_cfg plain = { .edns_max = DNS_UDP_EDNS_MAX };
+	struct work k = { .cfg = &plain };
 	size_t start = w->len;
 
 	struct rbuf r;

@@ -33,21 +33,21 @@
 #include "dns/wire.h"
 
 #define DNS_DOMAIN_DEFAULT "weft.local."
-#define DNS_TTL_DEFAULT    1       /* seconds */
-#define DNS_TTL_MAX        86400   /* seconds; RFC 2181 would allow 2^31-1, but names here come and go */
-#define DNS_OURS_MAX       8       /* prefixes */
-#define DNS_SELF_MAX       8       /* addresses of the server itself */
-#define DNS_ADDRESSES_MAX  4096    /* of one name in one answer: more than fit into 65535 octets */
-#define DNS_PTR_MAX        64      /* names of one address in one answer */
+#define DNS_TTL_DEFAULT    1     /* seconds */
+#define DNS_TTL_MAX        86400 /* seconds; RFC 2181 would allow 2^31-1, but names here come and go */
+#define DNS_OURS_MAX       8     /* prefixes */
+#define DNS_SELF_MAX       8     /* addresses of the server itself */
+#define DNS_ADDRESSES_MAX  4096  /* of one name in one answer: more than fit into 65535 octets */
+#define DNS_PTR_MAX        64    /* names of one address in one answer */
 
 struct dns_answer_cfg {
 	struct dns_name domain;
 	uint32_t ttl;
 	struct prefix ours[DNS_OURS_MAX]; /* addresses that no upstream can know: an unknown one in here is NXDOMAIN, not forwarded */
 	size_t n_ours;
-	struct ip self[DNS_SELF_MAX];     /* what the domain's own A and AAAA give */
+	struct ip self[DNS_SELF_MAX]; /* what the domain's own A and AAAA give */
 	size_t n_self;
-	uint16_t edns_max;                /* largest UDP answer, 512 … DNS_UDP_EDNS_MAX */
+	uint16_t edns_max; /* largest UDP answer, 512 … DNS_UDP_EDNS_MAX */
 	uint32_t serial;
 };
 /* Defaults for everything but the domain (NULL: the default) and the TTL in seconds. ERR_MALFORMED, ERR_LIMIT, ERR_RANGE with a note. */
@@ -62,17 +62,17 @@ enum dns_verdict {
 struct dns_result {
 	enum dns_verdict verdict;
 	enum dns_stat_drop drop;
-	uint16_t type;    /* of the question, 0 when there is none */
-	uint16_t rcode;   /* of the answer */
-	bool truncated;   /* not all answers fit, TC is set */
-	size_t limit;     /* octets that the client takes: 512 … edns_max over UDP, 65535 over TCP; for forwarding */
+	uint16_t type;  /* of the question, 0 when there is none */
+	uint16_t rcode; /* of the answer */
+	bool truncated; /* not all answers fit, TC is set */
+	size_t limit;   /* octets that the client takes: 512 … edns_max over UDP, 65535 over TCP; for forwarding */
 };
 
 /* Appends the response to w, which must have room for the limit (a fixed wbuf of edns_max octets for UDP, 65535 for TCP, is always
  * enough; with less the answer is cut as if the limit were less). Nothing is allocated, the table is only read. The answer counts in
  * stats; a forwarded query counts when it is answered (dns/forward.h). */
-struct dns_result dns_answer(const struct dns_answer_cfg *c, const struct dns_table *t, struct rng *rng, struct slice query, bool is_tcp,
-                             struct wbuf *w, struct dns_stats *stats);
+struct dns_result dns_answer(const struct dns_answer_cfg *c, const struct dns_table *t, struct rng *rng, struct slice query,
+	bool is_tcp, struct wbuf *w, struct dns_stats *stats);
 
 /* A SERVFAIL or REFUSED for a query that dns_answer said to forward but which cannot be: header and question, our flags.
  * false: it does not parse or w has no room. */

@@ -20,13 +20,13 @@ struct pending {
 	uint16_t client_id, id;
 	struct dns_question q;
 	struct hostport upstream;
-	size_t next;           /* place of the upstream after the present one */
+	size_t next; /* place of the upstream after the present one */
 	unsigned tries;
 	size_t failed_in_a_row;
-	uint8_t *refusal;      /* a reply that is given when nothing better comes */
+	uint8_t *refusal; /* a reply that is given when nothing better comes */
 	size_t refusal_len;
 	size_t query_len;
-	uint8_t query[];       /* as the client sent it, but for the id */
+	uint8_t query[]; /* as the client sent it, but for the id */
 };
 
 static_assert(offsetof(struct pending, timer) == 0, "a timer is its query");
@@ -38,7 +38,7 @@ struct dns_forward {
 	struct hostport upstreams[DNS_UPSTREAM_MAX];
 	size_t n_upstreams;
 	uint64_t last_sock;
-	struct pending *done;  /* ended by the last call; its memory may be in that call's actions */
+	struct pending *done; /* ended by the last call; its memory may be in that call's actions */
 	struct wbuf reply;
 	uint8_t small[DNS_UDP_PLAIN]; /* our own answers: errors and truncated replies */
 };
@@ -107,7 +107,7 @@ static struct dns_forward_action *add(struct dns_forward_actions *out, enum dns_
 {
 	assert(out->n < DNS_FORWARD_ACTIONS);
 	struct dns_forward_action *a = &out->v[out->n++];
-	*a = (struct dns_forward_action){.what = what};
+	*a = (struct dns_forward_action){ .what = what };
 	return a;
 }
 
@@ -120,7 +120,8 @@ static void reply_with(struct dns_forward_actions *out, uint64_t client, bool is
 }
 
 /* Our own SERVFAIL to a query; nothing when even that is not possible (the query was not one). */
-static void refuse(struct dns_forward *f, uint64_t client, bool is_tcp, struct slice query, uint16_t type, struct dns_forward_actions *out)
+static void refuse(
+	struct dns_forward *f, uint64_t client, bool is_tcp, struct slice query, uint16_t type, struct dns_forward_actions *out)
 {
 	struct wbuf w;
 	wbuf_fixed(&w, f->small, sizeof(f->small));
@@ -192,8 +193,8 @@ static bool ask(struct dns_forward *f, struct pending *p, uint64_t now_ms, struc
 	return true;
 }
 
-void dns_forward_query(struct dns_forward *f, uint64_t now_ms, uint64_t client, bool is_tcp, size_t limit, struct slice query, uint64_t random,
-                       struct dns_forward_actions *out)
+void dns_forward_query(struct dns_forward *f, uint64_t now_ms, uint64_t client, bool is_tcp, size_t limit, struct slice query,
+	uint64_t random, struct dns_forward_actions *out)
 {
 	struct dns_header h;
 	struct dns_question q;
@@ -250,8 +251,8 @@ static bool same_question(const struct dns_question *a, const struct dns_questio
 }
 
 /* Whether the reply belongs to the query; counts why not. *question_end is where its question ends. */
-static bool matches(struct dns_forward *f, const struct pending *p, struct hostport from, struct slice reply, struct dns_header *h,
-                    size_t *question_end)
+static bool matches(struct dns_forward *f, const struct pending *p, struct hostport from, struct slice reply,
+	struct dns_header *h, size_t *question_end)
 {
 	struct dns_question q;
 	struct rbuf r;
@@ -280,7 +281,8 @@ static bool matches(struct dns_forward *f, const struct pending *p, struct hostp
 }
 
 /* The reply as the client gets it: its own id; cut to header and question with TC when it is too large for it. */
-static struct slice restore(struct dns_forward *f, const struct pending *p, struct slice reply, const struct dns_header *h, size_t question_end)
+static struct slice restore(
+	struct dns_forward *f, const struct pending *p, struct slice reply, const struct dns_header *h, size_t question_end)
 {
 	if (reply.n <= p->limit) {
 		wbuf_u16(&f->reply, p->client_id);
@@ -305,7 +307,7 @@ static bool is_refusal(uint16_t flags)
 }
 
 void dns_forward_reply(struct dns_forward *f, uint64_t now_ms, uint64_t sock, struct hostport from, struct slice reply,
-                       struct dns_forward_actions *out)
+	struct dns_forward_actions *out)
 {
 	struct dns_header h;
 	size_t question_end = 0;

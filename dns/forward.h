@@ -28,7 +28,7 @@
 #define DNS_UPSTREAM_MAX     8
 
 enum dns_forward_what {
-	DNS_FORWARD_OPEN,  /* open a socket to `upstream` under the fresh handle `sock` and send `bytes` through it (TCP: length first) */
+	DNS_FORWARD_OPEN, /* open a socket to `upstream` under the fresh handle `sock` and send `bytes` through it (TCP: length first) */
 	DNS_FORWARD_CLOSE, /* close the socket `sock`; events of it that come later are ignored and counted */
 	DNS_FORWARD_REPLY, /* give `bytes` to `client` */
 };
@@ -37,7 +37,7 @@ struct dns_forward_action {
 	enum dns_forward_what what;
 	uint64_t sock;
 	uint64_t client;
-	bool is_tcp;               /* OPEN: how to ask; REPLY: how the client asked */
+	bool is_tcp; /* OPEN: how to ask; REPLY: how the client asked */
 	struct hostport upstream;
 	struct slice bytes;
 };
@@ -59,11 +59,11 @@ size_t dns_forward_upstreams(const struct dns_forward *f, struct hostport out[DN
 /* A query that dns_answer said to forward (so it is known to parse). client is the caller's, given back with the reply; limit is
  * what the client takes (struct dns_result); random must be unpredictable and fresh. Never fails: what cannot be forwarded, even for
  * lack of memory, is answered SERVFAIL in out. */
-void dns_forward_query(struct dns_forward *f, uint64_t now_ms, uint64_t client, bool is_tcp, size_t limit, struct slice query, uint64_t random,
-                       struct dns_forward_actions *out);
+void dns_forward_query(struct dns_forward *f, uint64_t now_ms, uint64_t client, bool is_tcp, size_t limit, struct slice query,
+	uint64_t random, struct dns_forward_actions *out);
 /* A message came over a socket from an address. One that does not match is counted and changes nothing. */
 void dns_forward_reply(struct dns_forward *f, uint64_t now_ms, uint64_t sock, struct hostport from, struct slice reply,
-                       struct dns_forward_actions *out);
+	struct dns_forward_actions *out);
 /* A socket could not be opened, connected or written to, or was closed by the other side. */
 void dns_forward_failed(struct dns_forward *f, uint64_t now_ms, uint64_t sock, struct dns_forward_actions *out);
 void dns_forward_tick(struct dns_forward *f, uint64_t now_ms, struct dns_forward_actions *out);

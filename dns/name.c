@@ -10,7 +10,7 @@ static uint8_t lower(uint8_t c)
 
 struct dns_name dns_name_root(void)
 {
-	return (struct dns_name){.len = 1};
+	return (struct dns_name){ .len = 1 };
 }
 
 bool dns_name_is_root(const struct dns_name *n)
@@ -35,7 +35,7 @@ enum err dns_name_from_wire(struct slice wire, struct dns_name *out)
 	enum err e = rbuf_end(&r);
 	if (e != ERR_OK)
 		return e;
-	*out = (struct dns_name){.len = (uint8_t)wire.n};
+	*out = (struct dns_name){ .len = (uint8_t)wire.n };
 	memcpy(out->b, wire.p, wire.n);
 	return ERR_OK;
 }
@@ -119,7 +119,7 @@ enum err dns_name_join(const struct dns_name *front, const struct dns_name *tail
 	size_t head = (size_t)front->len - 1;
 	if (head + tail->len > DNS_NAME_MAX)
 		return ERR_LIMIT;
-	struct dns_name n = {.len = (uint8_t)(head + tail->len)};
+	struct dns_name n = { .len = (uint8_t)(head + tail->len) };
 	memcpy(n.b, front->b, head);
 	memcpy(n.b + head, tail->b, tail->len);
 	*out = n;
@@ -145,7 +145,7 @@ static size_t unescape(const char *s, uint8_t *out)
 
 enum err dns_name_parse(const char *text, struct dns_name *out)
 {
-	struct dns_name n = {0};
+	struct dns_name n = { 0 };
 	size_t start = 0, at = 1; /* the present label's length octet; where its next octet goes */
 
 	if (strcmp(text, ".") == 0) {
@@ -236,7 +236,8 @@ static enum err host_name(const char *text, const char *what, struct dns_name *o
 	for (size_t i = 0; out->b[i] != 0; i += (size_t)out->b[i] + 1) {
 		for (size_t k = 1; k <= out->b[i]; k++) {
 			if (!host_octet(out->b[i + k]))
-				return err_note(note, ERR_MALFORMED, "the %s '%.80s' has a character other than letters, digits, '-', '_' and '.'", what, text);
+				return err_note(note, ERR_MALFORMED,
+					"the %s '%.80s' has a character other than letters, digits, '-', '_' and '.'", what, text);
 		}
 	}
 	return ERR_OK;
@@ -269,7 +270,8 @@ enum err dns_name_check(const char *text, const struct dns_name *domain, struct 
 	}
 	dns_name_format(domain, dom);
 	if (!dns_name_in_domain(&n, domain))
-		return err_note(note, ERR_RANGE, "the name '%.80s' is not in the domain %.80s; only names in it are published", text, dom);
+		return err_note(
+			note, ERR_RANGE, "the name '%.80s' is not in the domain %.80s; only names in it are published", text, dom);
 	if (dns_name_eq(&n, domain))
 		return err_note(note, ERR_RANGE, "the name '%.80s' is the domain itself; put a host name before it", text);
 	*out = n;

@@ -11,7 +11,7 @@
 
 #define DNS_NAME_MAX   255 /* octets in wire form, length octets and the root included */
 #define DNS_LABEL_MAX  63
-#define DNS_LABELS_MAX 127 /* what fits into 255 octets, the root not counted */
+#define DNS_LABELS_MAX 127  /* what fits into 255 octets, the root not counted */
 #define DNS_NAME_TEXT  1024 /* the longest text form: every octet as \DDD, dots, final zero */
 
 /* b[0..len) are labels, each after its length octet, and the root's zero. len is 1 … 255; len 0 is "no name" (a zeroed struct). */

@@ -6,13 +6,13 @@
 
 static bool is_any(struct ip a)
 {
-	struct ip zero = {.family = a.family};
+	struct ip zero = { .family = a.family };
 	return ip_eq(a, zero);
 }
 
 static bool is_loopback(struct ip a)
 {
-	static const struct ip one = {.family = 6, .b = {[15] = 1}};
+	static const struct ip one = { .family = 6, .b = { [15] = 1 } };
 	return a.family == 4 ? a.b[0] == 127 : ip_eq(a, one);
 }
 
@@ -61,7 +61,7 @@ size_t dns_resolvconf_parse(struct slice text, const struct hostport *own, size_
 	while (text.n > 0 && n < max) {
 		const uint8_t *eol = memchr(text.p, '\n', text.n);
 		size_t len = eol ? (size_t)(eol - text.p) : text.n;
-		struct hostport h = {.port = DNS_PORT};
+		struct hostport h = { .port = DNS_PORT };
 		bool take = nameserver(slice_of(text.p, len), &h.ip) && !is_own(h.ip, own, n_own);
 		for (size_t i = 0; i < n && take; i++)
 			take = !hostport_eq(out[i], h);

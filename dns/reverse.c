@@ -3,8 +3,8 @@
 #include <assert.h>
 #include <string.h>
 
-static const struct dns_name v4_zone = {.len = 14, .b = "\7in-addr\4arpa"};
-static const struct dns_name v6_zone = {.len = 10, .b = "\3ip6\4arpa"};
+static const struct dns_name v4_zone = { .len = 14, .b = "\7in-addr\4arpa" };
+static const struct dns_name v6_zone = { .len = 10, .b = "\3ip6\4arpa" };
 
 /* A label as a decimal octet, or -1. */
 static int octet(const uint8_t *label)
@@ -42,7 +42,7 @@ bool dns_reverse_parse(const struct dns_name *name, struct prefix *out)
 		return false;
 
 	/* The first label is the lowest part, so the parts are written from the back of what there is. */
-	struct prefix p = {.addr.family = v4 ? 4 : 6, .len = (uint8_t)(labels * (v4 ? 8 : 4))};
+	struct prefix p = { .addr.family = v4 ? 4 : 6, .len = (uint8_t)(labels * (v4 ? 8 : 4)) };
 	const uint8_t *label = name->b;
 	for (unsigned k = labels; k-- > 0; label += label[0] + 1) {
 		int v = v4 ? octet(label) : nibble(label);
@@ -59,7 +59,7 @@ bool dns_reverse_parse(const struct dns_name *name, struct prefix *out)
 
 void dns_reverse_name(struct ip addr, struct dns_name *out)
 {
-	struct dns_name n = {0};
+	struct dns_name n = { 0 };
 	assert(addr.family == 4 || addr.family == 6);
 	if (addr.family == 4) {
 		for (size_t i = 4; i-- > 0;) {
@@ -76,7 +76,7 @@ void dns_reverse_name(struct ip addr, struct dns_name *out)
 	} else {
 		for (size_t i = 32; i-- > 0;) {
 			n.b[n.len++] = 1;
-			n.b[n.len++] = (uint8_t)"0123456789abcdef"[i % 2 == 0 ? addr.b[i / 2] >> 4 : addr.b[i / 2] & 15];
+			n.b[n.len++] = (uint8_t) "0123456789abcdef"[i % 2 == 0 ? addr.b[i / 2] >> 4 : addr.b[i / 2] & 15];
 		}
 	}
 	const struct dns_name *zone = addr.family == 4 ? &v4_zone : &v6_zone;

@@ -37,10 +37,10 @@ void dns_stats_answer(struct dns_stats *s, enum dns_stat_source source, uint16_t
 }
 
 #define X(name, label) label,
-static const char *const types[] = {DNS_STAT_TYPES(X)};
-static const char *const rcodes[] = {DNS_STAT_RCODES(X)};
-static const char *const sources[] = {DNS_STAT_SOURCES(X)};
-static const char *const drops[] = {DNS_STAT_DROPS(X)};
+static const char *const types[] = { DNS_STAT_TYPES(X) };
+static const char *const rcodes[] = { DNS_STAT_RCODES(X) };
+static const char *const sources[] = { DNS_STAT_SOURCES(X) };
+static const char *const drops[] = { DNS_STAT_DROPS(X) };
 #undef X
 
 const char *dns_stat_type_label(enum dns_stat_type t)

@@ -284,7 +284,7 @@ static void link_item(struct dns_table *t, struct item *i, struct owner *o, stru
 
 enum err dns_table_add(struct dns_table *t, uint64_t owner, const char *id, const struct dns_name *name, struct ip addr)
 {
-	struct identity what = {.addr = addr, .owner = owner, .id = id, .name = dns_name_slice(name)};
+	struct identity what = { .addr = addr, .owner = owner, .id = id, .name = dns_name_slice(name) };
 	bool found = false;
 
 	if (addr.family != 4 && addr.family != 6)
@@ -346,7 +346,7 @@ static void unlink_item(struct dns_table *t, struct node *node, size_t at, struc
 
 bool dns_table_remove(struct dns_table *t, uint64_t owner, const char *id, const struct dns_name *name, struct ip addr)
 {
-	struct identity what = {.addr = addr, .owner = owner, .id = id, .name = dns_name_slice(name)};
+	struct identity what = { .addr = addr, .owner = owner, .id = id, .name = dns_name_slice(name) };
 	struct dns_name low = *name;
 	bool found = false;
 
@@ -399,7 +399,8 @@ enum dns_known dns_table_knows(const struct dns_table *t, const struct dns_name 
 	return node->n > 0 ? DNS_KNOWN_NAME : DNS_KNOWN_ABOVE;
 }
 
-size_t dns_table_addresses(const struct dns_table *t, const struct dns_name *name, uint8_t family, const struct ip **out, size_t max)
+size_t dns_table_addresses(
+	const struct dns_table *t, const struct dns_name *name, uint8_t family, const struct ip **out, size_t max)
 {
 	const struct node *node = find_node(t, name);
 	const struct ip *last = NULL;

@@ -21,10 +21,10 @@
 
 struct dns_entry {
 	uint64_t owner;
-	const char *id;       /* text, may be empty */
-	struct slice name;    /* wire form, case as it was given */
+	const char *id;    /* text, may be empty */
+	struct slice name; /* wire form, case as it was given */
 	struct ip addr;
-	bool reachable;       /* its owner, at the time of asking */
+	bool reachable; /* its owner, at the time of asking */
 };
 
 struct dns_table;
@@ -34,9 +34,11 @@ void dns_table_free(struct dns_table *t);
 /* Adds an entry. One that is there already (names compared with case, as replicated keys are) stays, but becomes the latest of its
  * address. Owners are reachable until said otherwise. ERR_NOMEM, ERR_LIMIT (table full, id too long, too many labels), ERR_RANGE (no
  * address). On error nothing changed. */
-enum err dns_table_add(struct dns_table *t, uint64_t owner, const char *id, const struct dns_name *name, struct ip addr) MUST_CHECK;
-bool dns_table_remove(struct dns_table *t, uint64_t owner, const char *id, const struct dns_name *name, struct ip addr); /* was there */
-size_t dns_table_remove_owner(struct dns_table *t, uint64_t owner);                                                       /* how many */
+enum err dns_table_add(
+	struct dns_table *t, uint64_t owner, const char *id, const struct dns_name *name, struct ip addr) MUST_CHECK;
+bool dns_table_remove(
+	struct dns_table *t, uint64_t owner, const char *id, const struct dns_name *name, struct ip addr); /* was there */
+size_t dns_table_remove_owner(struct dns_table *t, uint64_t owner);                                    /* how many */
 
 /* May come before the owner's first entry and outlives its last. ERR_NOMEM: only when setting a new owner unreachable. */
 enum err dns_table_set_reachable(struct dns_table *t, uint64_t owner, bool reachable) MUST_CHECK;
@@ -51,7 +53,8 @@ enum dns_known dns_table_knows(const struct dns_table *t, const struct dns_name 
 
 /* The different addresses of one family (4 or 6; 0: both) that reachable owners gave the name. Gives how many there are and writes the
  * first `max` to out, in order of the address. They point into the table and stay valid until it changes. */
-size_t dns_table_addresses(const struct dns_table *t, const struct dns_name *name, uint8_t family, const struct ip **out, size_t max);
+size_t dns_table_addresses(
+	const struct dns_table *t, const struct dns_name *name, uint8_t family, const struct ip **out, size_t max);
 
 /* The names of an address: of the container that has it now, that is all names which the (owner, id) of the latest reachable entry
  * gave it, latest first; the same name in another case is left out. Gives how many were written, at most max. *known (may be NULL)

@@ -8,10 +8,10 @@
 #include <assert.h>
 #include <string.h>
 
-#define POINTER      0xc0u
-#define POINTER_MAX  0x3fffu
-#define EDNS_DO      0x8000u
-#define RR_FIXED     10u /* type, class, ttl, rdlength */
+#define POINTER     0xc0u
+#define POINTER_MAX 0x3fffu
+#define EDNS_DO     0x8000u
+#define RR_FIXED    10u /* type, class, ttl, rdlength */
 
 void dns_header_read(struct rbuf *r, struct dns_header *out)
 {
@@ -53,7 +53,7 @@ void dns_name_read(struct rbuf *r, struct dns_name *out)
 	size_t run = r->pos, target = 0, after = 0;
 	unsigned hops = 0;
 
-	*out = (struct dns_name){0};
+	*out = (struct dns_name){ 0 };
 	while (read_labels(&c, out, &target)) {
 		if (hops == 0)
 			after = c.pos;
@@ -66,7 +66,7 @@ void dns_name_read(struct rbuf *r, struct dns_name *out)
 		rbuf_skip(&c, target);
 	}
 	if (!rbuf_ok(&c)) {
-		*out = (struct dns_name){0};
+		*out = (struct dns_name){ 0 };
 		rbuf_fail(r);
 		return;
 	}
@@ -126,14 +126,9 @@ void dns_rr_read(struct rbuf *r, struct dns_rr *out)
 		break;
 	case DNS_NS:
 	case DNS_CNAME:
-	case DNS_PTR:
-		dns_name_read(&at, &out->name1);
-		break;
-	case DNS_SOA:
-		read_soa(&at, &out->soa);
-		break;
-	default:
-		return;
+	case DNS_PTR: dns_name_read(&at, &out->name1); break;
+	case DNS_SOA: read_soa(&at, &out->soa); break;
+	default: return;
 	}
 	if (!rbuf_ok(&at) || at.pos != end)
 		rbuf_fail(r);
@@ -142,7 +137,7 @@ void dns_rr_read(struct rbuf *r, struct dns_rr *out)
 enum err dns_edns_from_rr(const struct dns_rr *rr, struct dns_edns *out)
 {
 	struct rbuf r;
-	*out = (struct dns_edns){0};
+	*out = (struct dns_edns){ 0 };
 	if (rr->type != DNS_OPT || !dns_name_is_root(&rr->name))
 		return ERR_MALFORMED;
 	rbuf_init(&r, rr->rdata.p, rr->rdata.n);
@@ -242,7 +237,7 @@ struct mark {
 static struct mark begin(struct dns_writer *d)
 {
 	d->over = false;
-	return (struct mark){.len = d->w->len, .n_names = d->n_names};
+	return (struct mark){ .len = d->w->len, .n_names = d->n_names };
 }
 
 static bool end(struct dns_writer *d, struct mark m, size_t counter)
@@ -258,7 +253,7 @@ static bool end(struct dns_writer *d, struct mark m, size_t counter)
 
 bool dns_writer_init(struct dns_writer *d, struct wbuf *w, size_t limit, uint16_t id, uint16_t flags)
 {
-	*d = (struct dns_writer){.w = w, .base = w->len, .limit = limit < DNS_MESSAGE_MAX ? limit : DNS_MESSAGE_MAX};
+	*d = (struct dns_writer){ .w = w, .base = w->len, .limit = limit < DNS_MESSAGE_MAX ? limit : DNS_MESSAGE_MAX };
 	size_t room = w->max - w->len;
 	if (d->limit > room)
 		d->limit = room;
@@ -305,14 +300,9 @@ static void put_rdata(struct dns_writer *d, const struct dns_rr *rr)
 		return;
 	case DNS_NS:
 	case DNS_CNAME:
-	case DNS_PTR:
-		put_name(d, &rr->name1);
-		return;
-	case DNS_SOA:
-		put_soa(d, &rr->soa);
-		return;
-	default:
-		put_bytes(d, rr->rdata.p, rr->rdata.n);
+	case DNS_PTR: put_name(d, &rr->name1); return;
+	case DNS_SOA: put_soa(d, &rr->soa); return;
+	default: put_bytes(d, rr->rdata.p, rr->rdata.n);
 	}
 }
 

@@ -193,12 +193,8 @@ enum err agree(struct ipam *i)
 		if (!ring_exists(i) && !i->stopped)
 			e = divide_seeds(i);
 		break;
-	case IPAM_OBSERVER:
-		e = elect(i);
-		break;
-	case IPAM_CONSENSUS:
-		e = consensus(i);
-		break;
+	case IPAM_OBSERVER: e = elect(i); break;
+	case IPAM_CONSENSUS: e = consensus(i); break;
 	}
 	return e == ERR_OK ? own_sync(i) : e;
 }

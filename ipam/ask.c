@@ -234,20 +234,14 @@ enum err ask_denied(struct ipam *i, uint64_t from, const struct ipam_message *m)
 		return ERR_OK;
 	switch (m->reason) {
 	case DENY_IN_USE:
-		line_format(a->text, sizeof a->text, "address %s is in use on %s%s%.*s", range_format(a->r, ip), ipam_who(i, from, name), m->text.n > 0 ? " by " : "",
-		               (int)m->text.n, m->text.n > 0 ? (const char *)m->text.p : "");
+		line_format(a->text, sizeof a->text, "address %s is in use on %s%s%.*s", range_format(a->r, ip), ipam_who(i, from, name),
+			m->text.n > 0 ? " by " : "", (int)m->text.n, m->text.n > 0 ? (const char *)m->text.p : "");
 		a->refused = is_single(a);
 		break;
-	case DENY_FULL:
-		line_format(a->text, sizeof a->text, "it has no space left");
-		break;
-	case DENY_NOT_OWNER:
-		line_format(a->text, sizeof a->text, "it says that it is not the owner");
-		break;
+	case DENY_FULL: line_format(a->text, sizeof a->text, "it has no space left"); break;
+	case DENY_NOT_OWNER: line_format(a->text, sizeof a->text, "it says that it is not the owner"); break;
 	case DENY_NOT_NOW:
-	case DENY_REASONS:
-		line_format(a->text, sizeof a->text, "it gives nothing away at present");
-		break;
+	case DENY_REASONS: line_format(a->text, sizeof a->text, "it gives nothing away at present"); break;
 	}
 	return mark_tried(a, from);
 }

@@ -48,9 +48,12 @@ static enum err give(struct ipam *i, struct range4 r, uint64_t to, struct crdt_c
 
 static enum err deny(struct ipam *i, uint64_t to, const struct ipam_message *q, enum deny_reason reason, const char *text)
 {
-	struct ipam_message m = {
-		.type = MSG_SPACE_DENIED, .u = i->cfg.universe, .range = q->range, .serial = q->serial, .reason = reason, .text = slice_str(text)
-	};
+	struct ipam_message m = { .type = MSG_SPACE_DENIED,
+		.u = i->cfg.universe,
+		.range = q->range,
+		.serial = q->serial,
+		.reason = reason,
+		.text = slice_str(text) };
 	return out_send(i, to, &m);
 }
 
@@ -255,10 +258,11 @@ enum err donate_leaving(struct ipam *i)
 		return e;
 	char text[256], name[WHO_TEXT];
 	if (i->heir == PEER_NONE)
-		return handover_answer(i, i->space.mine.n == 0 ? "" : "no other host can be reached: the addresses stay with this host's name");
+		return handover_answer(
+			i, i->space.mine.n == 0 ? "" : "no other host can be reached: the addresses stay with this host's name");
 	if (i->now >= i->handover_ms) {
-		line_format(text, sizeof text, "%s did not acknowledge within %d s; it learns of the handover from the other hosts", ipam_who(i, i->heir, name),
-		               HANDOVER_MS / 1000);
+		line_format(text, sizeof text, "%s did not acknowledge within %d s; it learns of the handover from the other hosts",
+			ipam_who(i, i->heir, name), HANDOVER_MS / 1000);
 		return handover_answer(i, text);
 	}
 	return i->now >= i->handover_again_ms && i->cfg.reachable(i->cfg.ctx, i->heir) ? resend(i) : ERR_OK;

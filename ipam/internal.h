@@ -20,14 +20,14 @@
 #include "ipam/ranges.h"
 #include "ipam/space.h"
 
-#define HANDOVER_MS      2000
-#define USAGE_MS         1000 /* free space is published at most so often */
-#define PROPOSE_MS       150  /* first wait before proposing against another's proposal; jittered, doubles up to IPAM_RETRY_MS */
-#define BACKOFF_MAX      3    /* doublings of IPAM_RETRY_MS */
-#define FOREIGN_MAX      16   /* other universes that are reported by name */
-#define USAGE_SPANS_MAX  512  /* published; neighbours are lumped together beyond it */
-#define REASON_MAX       160
-#define NAMES_MAX        2    /* hosts named in a reason; the rest are counted */
+#define HANDOVER_MS     2000
+#define USAGE_MS        1000 /* free space is published at most so often */
+#define PROPOSE_MS      150  /* first wait before proposing against another's proposal; jittered, doubles up to IPAM_RETRY_MS */
+#define BACKOFF_MAX     3    /* doublings of IPAM_RETRY_MS */
+#define FOREIGN_MAX     16   /* other universes that are reported by name */
+#define USAGE_SPANS_MAX 512  /* published; neighbours are lumped together beyond it */
+#define REASON_MAX      160
+#define NAMES_MAX       2 /* hosts named in a reason; the rest are counted */
 
 enum pending_kind { PENDING_PRIME, PENDING_CLAIM, PENDING_ALLOCATE };
 struct pending {
@@ -42,15 +42,15 @@ struct pending {
 /* A search for space in one range, or for one address; shared by all pending requests that want the same. */
 struct ask {
 	struct range4 r;
-	bool marked;           /* some pending request wants it (mark and sweep) */
-	bool exhausted;        /* everybody was asked in this round */
-	bool refused;          /* one address: its owner says that it is in use */
-	uint64_t donor;        /* asked just now; PEER_NONE: nobody */
-	uint64_t deadline_ms;  /* for the donor's answer; when exhausted: of the next round */
-	uint64_t *tried;       /* in this round */
+	bool marked;          /* some pending request wants it (mark and sweep) */
+	bool exhausted;       /* everybody was asked in this round */
+	bool refused;         /* one address: its owner says that it is in use */
+	uint64_t donor;       /* asked just now; PEER_NONE: nobody */
+	uint64_t deadline_ms; /* for the donor's answer; when exhausted: of the next round */
+	uint64_t *tried;      /* in this round */
 	size_t n_tried, cap_tried;
 	unsigned rounds;
-	size_t unreachable;    /* owners in the range that could not be asked */
+	size_t unreachable; /* owners in the range that could not be asked */
 	uint64_t unreachable_name;
 	char text[REASON_MAX]; /* what the last answer said */
 };
@@ -78,27 +78,27 @@ struct ipam {
 	size_t expected;
 	struct rng rng;
 	uint64_t now;
-	bool started;              /* the first step has been taken */
-	bool failed;               /* memory ran out on the way: try again soon */
-	bool rewrite;              /* ... and what is on disk or published may lag behind: write all of it again */
-	struct ipam_actions *out;  /* of this step */
-	uint8_t *pool;             /* memory put aside for actions that must not fail */
+	bool started;             /* the first step has been taken */
+	bool failed;              /* memory ran out on the way: try again soon */
+	bool rewrite;             /* ... and what is on disk or published may lag behind: write all of it again */
+	struct ipam_actions *out; /* of this step */
+	uint8_t *pool;            /* memory put aside for actions that must not fail */
 	size_t pool_left;
 
 	struct space space;
-	struct ranges owned;       /* as the ring says */
-	struct ranges doubt;       /* the part of it that must not be used yet */
-	struct ranges lost;        /* taken from us by a merge */
+	struct ranges owned; /* as the ring says */
+	struct ranges doubt; /* the part of it that must not be used yet */
+	struct ranges lost;  /* taken from us by a merge */
 	uint64_t lost_to;
 	struct ranges given, trusted; /* in this step: granted away by us; granted to us */
 	bool ring_dirty, ring_seen;
-	bool ring_whole;           /* no token is missing (or there is none at all) */
-	uint64_t learning_ms;      /* so long missing tokens are waited for before anybody is asked for space */
-	bool recovering;           /* disk lost: what gossip says is ours is in doubt */
-	bool took_over;            /* something in doubt comes from a takeover */
-	bool taking;               /* in this step: what we gain is by takeover */
+	bool ring_whole;      /* no token is missing (or there is none at all) */
+	uint64_t learning_ms; /* so long missing tokens are waited for before anybody is asked for space */
+	bool recovering;      /* disk lost: what gossip says is ours is in doubt */
+	bool took_over;       /* something in doubt comes from a takeover */
+	bool taking;          /* in this step: what we gain is by takeover */
 	struct census census;
-	uint64_t *taken;           /* peers taken over in this run */
+	uint64_t *taken; /* peers taken over in this run */
 	size_t n_taken, cap_taken;
 
 	struct paxos paxos;
@@ -112,14 +112,14 @@ struct ipam {
 	size_t n_asks, cap_asks;
 
 	bool suspended, stopped;
-	bool handing;              /* an answer to IPAM_HANDOVER is due */
-	uint64_t run;              /* of this run: grants that answer an earlier one are told apart */
+	bool handing; /* an answer to IPAM_HANDOVER is due */
+	uint64_t run; /* of this run: grants that answer an earlier one are told apart */
 	uint64_t handover_request, handover_serial, handover_ms, handover_count, heir;
 	uint64_t handover_again_ms, not_heir; /* who handed over to us leaves as well */
-	uint8_t *handover;         /* the message, for sending it again */
+	uint8_t *handover;                    /* the message, for sending it again */
 	size_t handover_n;
 
-	struct usage_span *usage;  /* as last published */
+	struct usage_span *usage; /* as last published */
 	size_t n_usage, cap_usage;
 	bool usage_dirty, freed, holds_dirty;
 	uint64_t usage_ms;
@@ -135,7 +135,8 @@ enum err out_reserve(struct ipam *i, size_t actions, size_t bytes) MUST_CHECK;
 enum err out_persist(struct ipam *i, struct slice key, struct slice value) MUST_CHECK; /* copies both; value.p NULL: delete */
 enum err out_changed(struct ipam *i, int map, const struct crdt_changes *ch) MUST_CHECK;
 enum err out_send(struct ipam *i, uint64_t to, const struct ipam_message *m) MUST_CHECK;
-enum err out_reply(struct ipam *i, uint64_t request, enum err err, struct prefix result, uint64_t count, const char *text) MUST_CHECK;
+enum err out_reply(
+	struct ipam *i, uint64_t request, enum err err, struct prefix result, uint64_t count, const char *text) MUST_CHECK;
 void out_note(struct ipam *i, int level, const char *fmt, ...) PRINTF_LIKE(3, 4); /* lost when memory is out */
 /* Stores the present items of these ring keys, and tells gossip unless it was gossip who told us. */
 enum err out_ring(struct ipam *i, const struct crdt_changes *ch, bool ours) MUST_CHECK;
@@ -154,10 +155,10 @@ const char *ipam_who(const struct ipam *i, uint64_t peer, char out[WHO_TEXT]);
 const char *range_format(struct range4 r, char out[2 * IP_TEXT]);
 
 /* --- own.c --- */
-enum err own_sync(struct ipam *i) MUST_CHECK;         /* after any change of the ring */
+enum err own_sync(struct ipam *i) MUST_CHECK; /* after any change of the ring */
 enum err own_store_doubt(struct ipam *i) MUST_CHECK;
 enum err own_load_doubt(struct ipam *i, struct slice value) MUST_CHECK;
-enum err own_certain(struct ipam *i) MUST_CHECK;      /* nothing was forgotten: we are not recovering, if we ever were */
+enum err own_certain(struct ipam *i) MUST_CHECK; /* nothing was forgotten: we are not recovering, if we ever were */
 enum err own_merge(struct ipam *i, const struct ipam_message *m) MUST_CHECK; /* the items of a message */
 /* Ours; or ours as far as the others say, and in use by a container that was there before us. */
 bool own_accepts_claim(const struct ipam *i, uint32_t addr, bool in_use);
@@ -188,7 +189,7 @@ enum err request_add(struct ipam *i, const struct ipam_event *ev) MUST_CHECK;
 enum err request_cancel(struct ipam *i, uint64_t request) MUST_CHECK;
 enum err request_lookup(struct ipam *i, const struct ipam_event *ev) MUST_CHECK;
 enum err request_free(struct ipam *i, const struct ipam_event *ev) MUST_CHECK;
-enum err request_retry(struct ipam *i) MUST_CHECK;   /* all pending ones */
+enum err request_retry(struct ipam *i) MUST_CHECK; /* all pending ones */
 enum err request_refuse_all(struct ipam *i, enum err why, const char *text) MUST_CHECK;
 void request_free_all(struct ipam *i);
 enum err lease_load(struct ipam *i, uint32_t addr, struct slice value) MUST_CHECK;
@@ -200,10 +201,10 @@ bool in_universe(const struct ipam *i, uint64_t addr);
 enum err ask_for(struct ipam *i, struct range4 r, struct ask **out) MUST_CHECK; /* finds or makes it, marks it */
 void ask_unmark(struct ipam *i);
 void ask_sweep(struct ipam *i);
-enum err ask_forward(struct ipam *i) MUST_CHECK;     /* asks the next donor where it is time to */
+enum err ask_forward(struct ipam *i) MUST_CHECK; /* asks the next donor where it is time to */
 enum err ask_denied(struct ipam *i, uint64_t from, const struct ipam_message *m) MUST_CHECK;
 enum err ask_granted(struct ipam *i, uint64_t from, const struct ipam_message *m) MUST_CHECK;
-void ask_news(struct ipam *i, bool topology);        /* somebody may have space now */
+void ask_news(struct ipam *i, bool topology); /* somebody may have space now */
 uint64_t ask_deadline_ms(const struct ipam *i);
 void ask_free_all(struct ipam *i);
 
@@ -212,7 +213,7 @@ enum err donate_request(struct ipam *i, uint64_t from, const struct ipam_message
 enum err donate_handover(struct ipam *i, uint64_t request) MUST_CHECK;
 enum err donate_handover_received(struct ipam *i, uint64_t from, const struct ipam_message *m) MUST_CHECK;
 enum err donate_handover_ack(struct ipam *i, uint64_t from, const struct ipam_message *m) MUST_CHECK;
-enum err donate_leaving(struct ipam *i) MUST_CHECK;  /* while stopped */
+enum err donate_leaving(struct ipam *i) MUST_CHECK; /* while stopped */
 uint64_t donate_deadline_ms(const struct ipam *i);
 
 /* --- usage.c --- */
@@ -221,10 +222,10 @@ uint64_t usage_deadline_ms(const struct ipam *i);
 /* Free addresses of a peer in its spans that meet r; false: not known. */
 bool usage_of(const struct ipam *i, uint64_t peer, struct range4 r, uint64_t *free);
 enum err usage_news(struct ipam *i, const struct crdt_changes *ch) MUST_CHECK;
-enum err usage_scan(struct ipam *i) MUST_CHECK;      /* everybody's holds, once at the start */
-enum err usage_hold(struct ipam *i, struct lease *l) MUST_CHECK;   /* publishes or withdraws the hold as it should be */
+enum err usage_scan(struct ipam *i) MUST_CHECK;                  /* everybody's holds, once at the start */
+enum err usage_hold(struct ipam *i, struct lease *l) MUST_CHECK; /* publishes or withdraws the hold as it should be */
 enum err usage_unhold(struct ipam *i, struct lease *l) MUST_CHECK;
-enum err usage_gone(struct ipam *i) MUST_CHECK;      /* says that we have left */
+enum err usage_gone(struct ipam *i) MUST_CHECK; /* says that we have left */
 enum err usage_back(struct ipam *i) MUST_CHECK;
 bool usage_is_gone(const struct ipam *i, uint64_t peer);
 

@@ -52,12 +52,14 @@ static enum err check_cfg(const struct ipam_cfg *c, struct err_note *note)
 	char a[PREFIX_TEXT], b[PREFIX_TEXT];
 	struct prefix whole = { ip_v4(c->universe.first), c->universe.len };
 	if (c->universe.len < 8 || c->universe.len > IPAM_SUBNET_MAX_LEN || !prefix_is_network(whole))
-		return err_note(note, ERR_RANGE, "%s cannot be the range of addresses: a network of /8 to /%d is wanted", prefix_format(whole, a), IPAM_SUBNET_MAX_LEN);
+		return err_note(note, ERR_RANGE, "%s cannot be the range of addresses: a network of /8 to /%d is wanted",
+			prefix_format(whole, a), IPAM_SUBNET_MAX_LEN);
 	enum err e = ipam_check_subnet(c->default_subnet, note);
 	if (e != ERR_OK)
 		return e;
 	if (!prefix_overlaps(c->default_subnet, whole))
-		return err_note(note, ERR_RANGE, "the default subnet %s is outside the range %s", prefix_format(c->default_subnet, a), prefix_format(whole, b));
+		return err_note(note, ERR_RANGE, "the default subnet %s is outside the range %s", prefix_format(c->default_subnet, a),
+			prefix_format(whole, b));
 	if (c->n_seeds > IPAM_SEEDS_MAX)
 		return err_note(note, ERR_LIMIT, "%zu seeds: at most %d are possible", c->n_seeds, IPAM_SEEDS_MAX);
 	if (c->init == IPAM_SEED && c->n_seeds == 0)
@@ -175,7 +177,8 @@ enum err ipam_restore(struct ipam *i, struct slice key, struct slice value, stru
 	if (!rbuf_ok(&r))
 		return err_note(note, ERR_MALFORMED, "a stored %s record has no range", tag);
 	if (v.first != u.first || v.len != u.len)
-		return err_note(note, ERR_RANGE, "a stored %s record belongs to another range, %s/%u", tag, ip_format(ip_v4(v.first), a), v.len);
+		return err_note(
+			note, ERR_RANGE, "a stored %s record belongs to another range, %s/%u", tag, ip_format(ip_v4(v.first), a), v.len);
 	enum err e = load(i, slice_of(key.p, n), &r, value);
 	if (e == ERR_TRUNCATED || e == ERR_LIMIT)
 		e = ERR_MALFORMED;
@@ -191,7 +194,8 @@ static enum err rewrite(struct ipam *i)
 	struct crdt_item it;
 	enum err e = ERR_OK;
 	crdt_changes_init(&all, i->out->arena);
-	for (bool there = crdt_map_seek(i->cfg.ring, slice_of(NULL, 0), &it); there && e == ERR_OK; there = crdt_map_next(i->cfg.ring, it.key, &it))
+	for (bool there = crdt_map_seek(i->cfg.ring, slice_of(NULL, 0), &it); there && e == ERR_OK;
+		 there = crdt_map_next(i->cfg.ring, it.key, &it))
 		e = crdt_changes_add(&all, it.key);
 	if (e == ERR_OK)
 		e = out_ring(i, &all, true);
@@ -284,8 +288,9 @@ static void report_foreign(struct ipam *i, struct universe u, uint64_t peer)
 		return;
 	prefix_format((struct prefix){ ip_v4(u.first), u.len }, theirs);
 	prefix_format((struct prefix){ ip_v4(i->cfg.universe.first), i->cfg.universe.len }, ours);
-	out_note(i, 2, "%s gives out addresses of %s, and we of %s: it and we share no addresses until both are launched with the same --ipalloc-range",
-	         ipam_who(i, peer, name), theirs, ours);
+	out_note(i, 2,
+		"%s gives out addresses of %s, and we of %s: it and we share no addresses until both are launched with the same --ipalloc-range",
+		ipam_who(i, peer, name), theirs, ours);
 }
 
 static enum err ring_news(struct ipam *i, const struct crdt_changes *ch)
@@ -311,9 +316,7 @@ static enum err news(struct ipam *i, const struct ipam_event *ev)
 {
 	enum err e = ERR_OK;
 	switch (ev->map) {
-	case IPAM_MAP_RING:
-		e = ring_news(i, ev->changes);
-		break;
+	case IPAM_MAP_RING: e = ring_news(i, ev->changes); break;
 	case IPAM_MAP_PAXOS:
 		/* agree() looks at all of it. The first ring may be in its map already and be reported only after this: what it gives us has to
 		 * be known before it counts as a ring in which others are asked for space. */
@@ -356,25 +359,15 @@ static enum err message(struct ipam *i, uint64_t from, struct slice payload)
 		return ERR_OK;
 	}
 	switch (m.type) {
-	case MSG_SPACE_REQUEST:
-		return donate_request(i, from, &m);
-	case MSG_SPACE_GRANT:
-		return ask_granted(i, from, &m);
-	case MSG_SPACE_DENIED:
-		return ask_denied(i, from, &m);
-	case MSG_RING_REQUEST:
-		return recover_request(i, from, &m);
-	case MSG_RING_STATE:
-		return recover_state(i, from, &m);
-	case MSG_HANDOVER:
-		return donate_handover_received(i, from, &m);
-	case MSG_HANDOVER_ACK:
-		return donate_handover_ack(i, from, &m);
-	case MSG_ELECT:
-		i->elected = !ring_exists(i);
-		return ERR_OK;
-	case MSG_TYPES:
-		break;
+	case MSG_SPACE_REQUEST: return donate_request(i, from, &m);
+	case MSG_SPACE_GRANT: return ask_granted(i, from, &m);
+	case MSG_SPACE_DENIED: return ask_denied(i, from, &m);
+	case MSG_RING_REQUEST: return recover_request(i, from, &m);
+	case MSG_RING_STATE: return recover_state(i, from, &m);
+	case MSG_HANDOVER: return donate_handover_received(i, from, &m);
+	case MSG_HANDOVER_ACK: return donate_handover_ack(i, from, &m);
+	case MSG_ELECT: i->elected = !ring_exists(i); return ERR_OK;
+	case MSG_TYPES: break;
 	}
 	return ERR_OK;
 }
@@ -382,32 +375,19 @@ static enum err message(struct ipam *i, uint64_t from, struct slice payload)
 static enum err handle(struct ipam *i, const struct ipam_event *ev)
 {
 	switch (ev->kind) {
-	case IPAM_TICK:
-		return ERR_OK;
+	case IPAM_TICK: return ERR_OK;
 	case IPAM_ALLOCATE:
 	case IPAM_CLAIM:
-	case IPAM_PRIME:
-		return request_add(i, ev);
-	case IPAM_LOOKUP:
-		return request_lookup(i, ev);
-	case IPAM_FREE:
-		return request_free(i, ev);
-	case IPAM_CANCEL:
-		return request_cancel(i, ev->request);
-	case IPAM_MESSAGE:
-		return message(i, ev->peer, ev->payload);
-	case IPAM_NEWS:
-		return news(i, ev);
-	case IPAM_TOPOLOGY:
-		topology(i);
-		return ERR_OK;
-	case IPAM_TAKEOVER:
-		return recover_takeover(i, ev);
-	case IPAM_HANDOVER:
-		return donate_handover(i, ev->request);
-	case IPAM_SUSPEND:
-		i->suspended = ev->on;
-		return ERR_OK;
+	case IPAM_PRIME: return request_add(i, ev);
+	case IPAM_LOOKUP: return request_lookup(i, ev);
+	case IPAM_FREE: return request_free(i, ev);
+	case IPAM_CANCEL: return request_cancel(i, ev->request);
+	case IPAM_MESSAGE: return message(i, ev->peer, ev->payload);
+	case IPAM_NEWS: return news(i, ev);
+	case IPAM_TOPOLOGY: topology(i); return ERR_OK;
+	case IPAM_TAKEOVER: return recover_takeover(i, ev);
+	case IPAM_HANDOVER: return donate_handover(i, ev->request);
+	case IPAM_SUSPEND: i->suspended = ev->on; return ERR_OK;
 	}
 	return ERR_OK;
 }

@@ -28,25 +28,25 @@
 #include "crdt/map.h"
 #include "crdt/ring.h"
 
-#define IPAM_IDENT_MAX     128  /* bytes of a container's id */
-#define IPAM_SEEDS_MAX     1024
-#define IPAM_PENDING_MAX   4096
-#define IPAM_LEASES_MAX    1048576
-#define IPAM_PER_IDENT_MAX 64
-#define IPAM_SUBNET_MAX_LEN 30  /* smaller subnets are refused: first and last address are never given */
-#define IPAM_RETRY_MS      1000 /* pending requests ask again, Paxos proposes again (jittered, growing) */
-#define IPAM_ASK_MS        500  /* a donor that has not answered by then is passed over for this round */
-#define IPAM_MESSAGE_KIND  1    /* unicast kind of this layer */
+#define IPAM_IDENT_MAX      128 /* bytes of a container's id */
+#define IPAM_SEEDS_MAX      1024
+#define IPAM_PENDING_MAX    4096
+#define IPAM_LEASES_MAX     1048576
+#define IPAM_PER_IDENT_MAX  64
+#define IPAM_SUBNET_MAX_LEN 30   /* smaller subnets are refused: first and last address are never given */
+#define IPAM_RETRY_MS       1000 /* pending requests ask again, Paxos proposes again (jittered, growing) */
+#define IPAM_ASK_MS         500  /* a donor that has not answered by then is passed over for this round */
+#define IPAM_MESSAGE_KIND   1    /* unicast kind of this layer */
 
 enum ipam_init { IPAM_CONSENSUS, IPAM_SEED, IPAM_OBSERVER };
 
 struct ipam_cfg {
 	uint64_t self;
 	struct universe universe;
-	struct prefix default_subnet;   /* may be larger or smaller than the universe; must overlap it */
+	struct prefix default_subnet; /* may be larger or smaller than the universe; must overlap it */
 	enum ipam_init init;
-	size_t consensus;               /* consensus=N; 0: taken from ipam_set_expected (targets that are not ourselves, plus one) */
-	const uint64_t *seeds;          /* copied */
+	size_t consensus;      /* consensus=N; 0: taken from ipam_set_expected (targets that are not ourselves, plus one) */
+	const uint64_t *seeds; /* copied */
 	size_t n_seeds;
 	struct crdt_map *ring, *paxos, *usage;
 	/* What the mesh knows; called during a step, must not call back. */
@@ -56,39 +56,39 @@ struct ipam_cfg {
 	/* Is the address in use by a container of another host (published endpoints)? *holder gets who. */
 	bool (*in_use_elsewhere)(void *ctx, uint32_t addr, uint64_t *holder);
 	const char *(*nickname)(void *ctx, uint64_t peer); /* for reasons people read; "" when unknown */
-	uint64_t seed;                  /* for choices */
-	bool fresh_store;               /* nothing was stored: ranges that the others say are ours are used only after every owner in the
+	uint64_t seed;                                     /* for choices */
+	bool fresh_store; /* nothing was stored: ranges that the others say are ours are used only after every owner in the
 	                                   ring was heard (they know what we granted before we lost our disk) */
 };
 
 enum ipam_event_kind {
 	IPAM_TICK,
-	IPAM_ALLOCATE,  /* an address in subnet for ident; the same ident and subnet get the same address */
-	IPAM_CLAIM,     /* this very address */
-	IPAM_LOOKUP,    /* what ident has in subnet, without allocating; ERR_NOT_FOUND */
-	IPAM_FREE,      /* ident's address (addr.family 0: all of them) */
-	IPAM_CANCEL,    /* the asker of `request` has gone */
-	IPAM_PRIME,     /* answers when the ring exists */
-	IPAM_MESSAGE,   /* unicast from another host's ipam */
-	IPAM_NEWS,      /* gossip merged changes into ring, paxos or usage */
-	IPAM_TOPOLOGY,  /* reachability changed, peers came or went */
-	IPAM_TAKEOVER,  /* rmpeer: everything of `peer` becomes ours; refused while it is reachable */
-	IPAM_HANDOVER,  /* reset: give everything away; answers when an heir has acknowledged, or nobody is there */
-	IPAM_SUSPEND,   /* our name is contested: give out nothing (on), or again (off) */
+	IPAM_ALLOCATE, /* an address in subnet for ident; the same ident and subnet get the same address */
+	IPAM_CLAIM,    /* this very address */
+	IPAM_LOOKUP,   /* what ident has in subnet, without allocating; ERR_NOT_FOUND */
+	IPAM_FREE,     /* ident's address (addr.family 0: all of them) */
+	IPAM_CANCEL,   /* the asker of `request` has gone */
+	IPAM_PRIME,    /* answers when the ring exists */
+	IPAM_MESSAGE,  /* unicast from another host's ipam */
+	IPAM_NEWS,     /* gossip merged changes into ring, paxos or usage */
+	IPAM_TOPOLOGY, /* reachability changed, peers came or went */
+	IPAM_TAKEOVER, /* rmpeer: everything of `peer` becomes ours; refused while it is reachable */
+	IPAM_HANDOVER, /* reset: give everything away; answers when an heir has acknowledged, or nobody is there */
+	IPAM_SUSPEND,  /* our name is contested: give out nothing (on), or again (off) */
 };
 struct ipam_event {
 	enum ipam_event_kind kind;
 	uint64_t now_ms;
 	uint64_t request; /* the caller's number for the answer; unique among pending ones */
 	const char *ident;
-	struct prefix subnet;  /* ALLOCATE, LOOKUP: family 0 = default subnet. CLAIM: address and its subnet's length */
-	struct ip addr;        /* FREE */
-	uint64_t peer;         /* MESSAGE: from; TAKEOVER: whom */
-	struct slice payload;  /* MESSAGE */
+	struct prefix subnet; /* ALLOCATE, LOOKUP: family 0 = default subnet. CLAIM: address and its subnet's length */
+	struct ip addr;       /* FREE */
+	uint64_t peer;        /* MESSAGE: from; TAKEOVER: whom */
+	struct slice payload; /* MESSAGE */
 	enum { IPAM_MAP_RING, IPAM_MAP_PAXOS, IPAM_MAP_USAGE } map; /* NEWS */
-	const struct crdt_changes *changes;                          /* NEWS */
-	bool on;               /* SUSPEND. CLAIM: a container uses the address already (found at the start): taken at once also while recovering */
-	bool wait;             /* CLAIM: false = answer an error rather than wait */
+	const struct crdt_changes *changes;                         /* NEWS */
+	bool on; /* SUSPEND. CLAIM: a container uses the address already (found at the start): taken at once also while recovering */
+	bool wait; /* CLAIM: false = answer an error rather than wait */
 };
 
 enum ipam_action_kind { IPAM_PERSIST, IPAM_CHANGED, IPAM_SEND, IPAM_REPLY, IPAM_NOTE };
@@ -140,14 +140,24 @@ enum err ipam_step(struct ipam *i, const struct ipam_event *ev, struct ipam_acti
 uint64_t ipam_deadline_ms(const struct ipam *i);
 
 /* Reading. */
-enum ipam_state { IPAM_IDLE, IPAM_AWAITING, IPAM_READY, IPAM_WAITING_SPACE, IPAM_PRIMING, IPAM_UNREACHABLE, IPAM_RECOVERING, IPAM_CONTESTED };
+enum ipam_state {
+	IPAM_IDLE,
+	IPAM_AWAITING,
+	IPAM_READY,
+	IPAM_WAITING_SPACE,
+	IPAM_PRIMING,
+	IPAM_UNREACHABLE,
+	IPAM_RECOVERING,
+	IPAM_CONTESTED
+};
 struct ipam_view {
 	enum ipam_state state;
-	char text[200];          /* as in INTERFACES section 5: "idle", "awaiting consensus (quorum: 2, known: 1)", "ready", "waiting for space", … */
-	size_t quorum, known;    /* Paxos */
+	char text
+		[200]; /* as in INTERFACES section 5: "idle", "awaiting consensus (quorum: 2, known: 1)", "ready", "waiting for space", … */
+	size_t quorum, known; /* Paxos */
 	size_t pending_allocates, pending_claims, leases;
 	uint64_t total, owned, free_owned;
-	char conflict[200];      /* empty, or what was taken from us by a merge, by whom, and the command that resolves it */
+	char conflict[200]; /* empty, or what was taken from us by a merge, by whom, and the command that resolves it */
 };
 void ipam_view(const struct ipam *i, struct ipam_view *out);
 struct ipam_pending_view {
@@ -164,7 +174,8 @@ bool ipam_next_lease(const struct ipam *i, size_t *it, const char **ident, struc
 const char *ipam_holder(const struct ipam *i, uint32_t addr);
 size_t ipam_active(const struct ipam *i);
 /* "10.32.0.0/12", "net:10.2.0.0/24", "net:default", "ip:10.2.1.1/24" (INTERFACES section 4, ADDR). *claim: it names one address. */
-enum err ipam_parse_addr(const char *text, struct prefix default_subnet, struct prefix *out, bool *claim, struct err_note *note) MUST_CHECK;
+enum err ipam_parse_addr(
+	const char *text, struct prefix default_subnet, struct prefix *out, bool *claim, struct err_note *note) MUST_CHECK;
 /* Refuses subnets with bits after the prefix, smaller than /30, or (v4) out of the universe's reach; the note says which. */
 enum err ipam_check_subnet(struct prefix subnet, struct err_note *note) MUST_CHECK;
 

@@ -23,20 +23,20 @@
 #include "crdt/map.h"
 #include "crdt/ring.h"
 
-#define IPAM_ITEMS_MAX   1024  /* ring items in a message */
-#define IPAM_HELD_MAX    2048  /* addresses in a message */
+#define IPAM_ITEMS_MAX   1024 /* ring items in a message */
+#define IPAM_HELD_MAX    2048 /* addresses in a message */
 #define IPAM_TEXT_MAX    192
 #define IPAM_PAYLOAD_MAX 65536
 
-enum ipam_message_type { /* on the wire; never re-used */
+enum ipam_message_type {   /* on the wire; never re-used */
 	MSG_SPACE_REQUEST = 1, /* give me space in this range; one address: exactly that one */
 	MSG_SPACE_GRANT = 2,   /* this range is yours; the tokens that say so */
 	MSG_SPACE_DENIED = 3,
-	MSG_RING_REQUEST = 4,  /* what do you know of this range? here is what I say is mine in it */
+	MSG_RING_REQUEST = 4, /* what do you know of this range? here is what I say is mine in it */
 	MSG_RING_STATE = 5,
-	MSG_HANDOVER = 6,      /* I leave; these are yours now */
+	MSG_HANDOVER = 6, /* I leave; these are yours now */
 	MSG_HANDOVER_ACK = 7,
-	MSG_ELECT = 8,         /* please agree on the first division */
+	MSG_ELECT = 8, /* please agree on the first division */
 	MSG_TYPES
 };
 

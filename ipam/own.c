@@ -85,15 +85,17 @@ static void report_lost(struct ipam *i, const struct ranges *lost)
 	i->lost_to = ring_owner(i->cfg.ring, i->cfg.universe, (uint32_t)lost->v[0].start);
 	for (size_t n = 0; n < i->space.n_leases; n++)
 		leases += ranges_has(lost, i->space.leases[n]->addr);
-	out_note(i, 2, "addresses %s%s (%llu in all) are no longer ours: %s has them by its ring; %zu in use here are kept", range_format(lost->v[0], r),
-	         lost->n > 1 ? " and more" : "", (unsigned long long)ranges_size(lost), ipam_who(i, i->lost_to, by), leases);
+	out_note(i, 2, "addresses %s%s (%llu in all) are no longer ours: %s has them by its ring; %zu in use here are kept",
+		range_format(lost->v[0], r), lost->n > 1 ? " and more" : "", (unsigned long long)ranges_size(lost),
+		ipam_who(i, i->lost_to, by), leases);
 }
 
 static void report_gained(struct ipam *i, const struct ranges *gained)
 {
 	char r[2 * IP_TEXT];
 	out_note(i, 1, "addresses %s%s (%llu in all) are now ours%s", range_format(gained->v[0], r), gained->n > 1 ? " and more" : "",
-	         (unsigned long long)ranges_size(gained), i->taking || i->recovering ? ", to be used once the other hosts were heard" : "");
+		(unsigned long long)ranges_size(gained),
+		i->taking || i->recovering ? ", to be used once the other hosts were heard" : "");
 }
 
 static enum err add_all(struct ranges *to, const struct ranges *what)

@@ -73,7 +73,7 @@ enum err paxos_state_decode(struct slice in, struct paxos_state *out)
 	if (e != ERR_OK)
 		return e;
 	if (!ballot_valid(out->promised) || !ballot_valid(out->accepted) || ballot_cmp(out->accepted, out->promised) > 0 ||
-	    (out->accepted.round == 0) != (n == 0) || !members_valid(out->members))
+		(out->accepted.round == 0) != (n == 0) || !members_valid(out->members))
 		return ERR_MALFORMED;
 	return ERR_OK;
 }
@@ -102,9 +102,10 @@ void paxos_free(struct paxos *p)
 
 struct paxos_state paxos_state(const struct paxos *p)
 {
-	return (struct paxos_state){
-		.memory = p->memory, .promised = p->promised, .accepted = p->accepted, .members = { p->members, p->n_members * PAXOS_MEMBER }
-	};
+	return (struct paxos_state){ .memory = p->memory,
+		.promised = p->promised,
+		.accepted = p->accepted,
+		.members = { p->members, p->n_members * PAXOS_MEMBER } };
 }
 
 static enum err set_accepted(struct paxos *p, struct ballot b, struct slice members)

@@ -88,7 +88,7 @@ void recover_waiting_for(const struct ipam *i, char *out, size_t size)
 			continue;
 		}
 		int len = snprintf(out + at, size - at, "%s%s%s", named > 0 ? ", " : "", ipam_who(i, a->peer, name),
-		                   reachable(i, a->peer) ? "" : ", unreachable");
+			reachable(i, a->peer) ? "" : ", unreachable");
 		at = len < 0 || (size_t)len >= size - at ? size - 1 : at + (size_t)len;
 		named++;
 	}
@@ -131,7 +131,7 @@ static void tokens_in(const struct ipam *i, struct range4 r, struct wbuf *w, siz
 	ring_key(i, r.start, a, &lo);
 	ring_key(i, r.end, b, &hi);
 	for (bool there = crdt_map_seek(i->cfg.ring, lo, &it); there && slice_cmp(it.key, hi) < 0 && *n < IPAM_ITEMS_MAX;
-	     there = crdt_map_next(i->cfg.ring, it.key, &it)) {
+		 there = crdt_map_next(i->cfg.ring, it.key, &it)) {
 		if (!ring_item_valid(&it))
 			continue;
 		crdt_item_encode(w, &it);
@@ -280,7 +280,8 @@ static enum err census_end(struct ipam *i)
 	enum err e = ranges_minus(&mine, &i->owned, &none);
 	if (e == ERR_OK) {
 		ranges_swap(&i->space.mine, &mine);
-		out_note(i, 1, "%llu addresses are usable again: all who may know better were heard", (unsigned long long)ranges_size(&i->doubt));
+		out_note(i, 1, "%llu addresses are usable again: all who may know better were heard",
+			(unsigned long long)ranges_size(&i->doubt));
 		ranges_clear(&i->doubt);
 		i->recovering = i->took_over = i->census.active = false;
 		i->holds_dirty = i->usage_dirty = i->freed = true;
@@ -407,7 +408,8 @@ enum err recover_takeover(struct ipam *i, const struct ipam_event *ev)
 		return out_reply(i, ev->request, ERR_REFUSED, none, 0, text);
 	}
 	if (i->suspended || i->stopped) {
-		line_format(text, sizeof text, "not taken over: %s", i->stopped ? "this host has handed over its own addresses" : "another host uses our name");
+		line_format(text, sizeof text, "not taken over: %s",
+			i->stopped ? "this host has handed over its own addresses" : "another host uses our name");
 		return out_reply(i, ev->request, ERR_STATE, none, 0, text);
 	}
 	enum err e = remember_taken(i, ev->peer);

@@ -162,7 +162,8 @@ static bool is_edge(struct prefix p)
 	return p.len <= IPAM_SUBNET_MAX_LEN && (a == r.start || a == r.end - 1);
 }
 
-static enum err check(const struct ipam *i, enum pending_kind kind, const char *ident, struct prefix subnet, struct err_note *note)
+static enum err check(
+	const struct ipam *i, enum pending_kind kind, const char *ident, struct prefix subnet, struct err_note *note)
 {
 	char a[PREFIX_TEXT], b[PREFIX_TEXT];
 	struct universe u = i->cfg.universe;
@@ -175,12 +176,14 @@ static enum err check(const struct ipam *i, enum pending_kind kind, const char *
 		return err_note(note, ERR_UNSUPPORTED, "only IPv4 addresses are given out");
 	if (kind == PENDING_CLAIM) {
 		if (in_universe(i, ip_to_v4(subnet.addr)) && is_edge(subnet))
-			return err_note(note, ERR_RANGE, "%s: the first and the last address of a subnet are never given", prefix_format(subnet, a));
+			return err_note(
+				note, ERR_RANGE, "%s: the first and the last address of a subnet are never given", prefix_format(subnet, a));
 		return ERR_OK;
 	}
 	enum err e = ipam_check_subnet(subnet, note);
 	if (e == ERR_OK && !prefix_overlaps(subnet, whole))
-		e = err_note(note, ERR_RANGE, "%s is outside the range %s from which addresses are given", prefix_format(subnet, a), prefix_format(whole, b));
+		e = err_note(note, ERR_RANGE, "%s is outside the range %s from which addresses are given", prefix_format(subnet, a),
+			prefix_format(whole, b));
 	return e;
 }
 
@@ -244,7 +247,8 @@ static bool blocked(const struct ipam *i, char reason[REASON_MAX])
 	else if (!ring_exists(i) && i->cfg.init == IPAM_OBSERVER)
 		line_format(reason, REASON_MAX, "waiting for the other hosts to agree who gives out which addresses");
 	else if (!ring_exists(i))
-		line_format(reason, REASON_MAX, "awaiting consensus (quorum: %zu, known: %zu)", agree_quorum(i), paxos_known(&i->paxos, i->cfg.paxos));
+		line_format(reason, REASON_MAX, "awaiting consensus (quorum: %zu, known: %zu)", agree_quorum(i),
+			paxos_known(&i->paxos, i->cfg.paxos));
 	else
 		return false;
 	return true;
@@ -271,8 +275,8 @@ static void waiting_text(const struct ipam *i, const struct ask *a, char reason[
 		recover_waiting_for(i, name, sizeof name);
 		line_format(reason, REASON_MAX, "waiting for space: recovering what is ours, waiting to hear from %s", name);
 	} else if (a->unreachable > 0) {
-		line_format(reason, REASON_MAX, "waiting for space: none is free here; %s%s cannot be reached", ipam_who(i, a->unreachable_name, name),
-		               a->unreachable > 1 ? " and others" : "");
+		line_format(reason, REASON_MAX, "waiting for space: none is free here; %s%s cannot be reached",
+			ipam_who(i, a->unreachable_name, name), a->unreachable > 1 ? " and others" : "");
 	} else {
 		line_format(reason, REASON_MAX, "waiting for space: every host is full in this subnet");
 	}
@@ -290,10 +294,12 @@ static enum err try_allocate(struct ipam *i, size_t n, const char *block, bool *
 	if (l)
 		return answer(i, n, ERR_OK, lease_prefix(l), NULL);
 	if (i->stopped)
-		return answer(i, n, ERR_STATE, no_prefix, "this host has handed over its addresses and gives out no more until it is launched again");
+		return answer(i, n, ERR_STATE, no_prefix,
+			"this host has handed over its addresses and gives out no more until it is launched again");
 	space_leases_of(&i->space, p->ident, &has);
 	if (has >= IPAM_PER_IDENT_MAX || i->space.n_leases >= IPAM_LEASES_MAX)
-		return answer(i, n, ERR_LIMIT, no_prefix, has >= IPAM_PER_IDENT_MAX ? "the container has too many addresses" : "this host has too many addresses");
+		return answer(i, n, ERR_LIMIT, no_prefix,
+			has >= IPAM_PER_IDENT_MAX ? "the container has too many addresses" : "this host has too many addresses");
 	if (!block) {
 		if (lowest(i, p->subnet, &addr)) {
 			enum err e = lease_take(i, p->ident, addr, p->subnet.len);
@@ -417,9 +423,8 @@ static enum err try_prime(struct ipam *i, size_t n, const char *block, bool *don
 /* Primes, then claims, then allocates: whoever wants one address in particular comes before who takes any. */
 enum err request_retry(struct ipam *i)
 {
-	static enum err (*const try_one[])(struct ipam *, size_t, const char *, bool *) = {
-		[PENDING_PRIME] = try_prime, [PENDING_CLAIM] = try_claim, [PENDING_ALLOCATE] = try_allocate
-	};
+	static enum err (*const try_one[])(struct ipam *, size_t, const char *,
+		bool *) = { [PENDING_PRIME] = try_prime, [PENDING_CLAIM] = try_claim, [PENDING_ALLOCATE] = try_allocate };
 	enum err e = ERR_OK;
 	char reason[REASON_MAX];
 	const char *block = blocked(i, reason) ? reason : NULL;
@@ -447,7 +452,8 @@ enum err request_lookup(struct ipam *i, const struct ipam_event *ev)
 	char text[256], a[PREFIX_TEXT];
 	if (l)
 		return out_reply(i, ev->request, ERR_OK, lease_prefix(l), 0, NULL);
-	line_format(text, sizeof text, "%.*s has no address in %s", IPAM_IDENT_MAX, ev->ident ? ev->ident : "", prefix_format(subnet, a));
+	line_format(
+		text, sizeof text, "%.*s has no address in %s", IPAM_IDENT_MAX, ev->ident ? ev->ident : "", prefix_format(subnet, a));
 	return refuse(i, ev->request, ERR_NOT_FOUND, text);
 }
 
@@ -469,7 +475,7 @@ enum err request_free(struct ipam *i, const struct ipam_event *ev)
 	if (freed > 0)
 		return out_reply(i, ev->request, ERR_OK, no_prefix, freed, NULL);
 	char text[256], a[IP_TEXT];
-	line_format(text, sizeof text, "%.*s has no address%s%s", IPAM_IDENT_MAX, ev->ident ? ev->ident : "", ev->addr.family ? " " : "",
-	               ev->addr.family ? ip_format(ev->addr, a) : "");
+	line_format(text, sizeof text, "%.*s has no address%s%s", IPAM_IDENT_MAX, ev->ident ? ev->ident : "",
+		ev->addr.family ? " " : "", ev->addr.family ? ip_format(ev->addr, a) : "");
 	return refuse(i, ev->request, ERR_NOT_FOUND, text);
 }

@@ -289,7 +289,8 @@ static void better_block(struct range4 gap, struct range4 r, struct range4 *best
 		if (block.start == r.start || block.end == r.end) {
 			if (range4_size(gap) == 1)
 				return;
-			block = block.start == gap.start ? (struct range4){ gap.end - 1, gap.end } : (struct range4){ gap.start, gap.start + 1 };
+			block =
+				block.start == gap.start ? (struct range4){ gap.end - 1, gap.end } : (struct range4){ gap.start, gap.start + 1 };
 			if (block.start == r.start || block.end == r.end)
 				return;
 		}

@@ -24,13 +24,13 @@ struct hold { /* an address that another host uses outside its own ranges */
 };
 
 struct space {
-	struct ranges mine;        /* what may be given out */
-	uint32_t *used;            /* sorted: leases and holds, anywhere */
+	struct ranges mine; /* what may be given out */
+	uint32_t *used;     /* sorted: leases and holds, anywhere */
 	size_t n_used, cap_used;
-	struct lease **leases;     /* sorted by (ident, address) */
+	struct lease **leases; /* sorted by (ident, address) */
 	size_t n_leases, cap_leases;
-	struct map *by_addr;       /* address -> struct lease */
-	struct hold *holds;        /* sorted by (address, peer) */
+	struct map *by_addr; /* address -> struct lease */
+	struct hold *holds;  /* sorted by (address, peer) */
 	size_t n_holds, cap_holds;
 };
 enum err space_init(struct space *s, uint64_t seed) MUST_CHECK;

@@ -9,10 +9,12 @@ enum err ipam_check_subnet(struct prefix subnet, struct err_note *note)
 	if (subnet.addr.family != 4)
 		return err_note(note, ERR_UNSUPPORTED, "%s: only IPv4 subnets can be asked for", text);
 	if (!prefix_is_network(subnet))
-		return err_note(note, ERR_RANGE, "%s has bits after the prefix: did you mean %s?", text, prefix_format(prefix_network(subnet), net));
+		return err_note(
+			note, ERR_RANGE, "%s has bits after the prefix: did you mean %s?", text, prefix_format(prefix_network(subnet), net));
 	if (subnet.len > IPAM_SUBNET_MAX_LEN)
-		return err_note(note, ERR_RANGE, "%s is too small: the smallest subnet is a /%d, since its first and last address are never given", text,
-		                IPAM_SUBNET_MAX_LEN);
+		return err_note(note, ERR_RANGE,
+			"%s is too small: the smallest subnet is a /%d, since its first and last address are never given", text,
+			IPAM_SUBNET_MAX_LEN);
 	if (subnet.len < 1)
 		return err_note(note, ERR_RANGE, "%s is too large", text);
 	return ERR_OK;
@@ -33,7 +35,8 @@ enum err ipam_parse_addr(const char *text, struct prefix default_subnet, struct 
 	if (ip)
 		rest = text + 3;
 	if (prefix_parse(rest, &p) != ERR_OK)
-		return err_note(note, ERR_MALFORMED, "\"%.80s\" is not an address: write net:default, net:10.2.0.0/24 or ip:10.2.1.1/24", text);
+		return err_note(
+			note, ERR_MALFORMED, "\"%.80s\" is not an address: write net:default, net:10.2.0.0/24 or ip:10.2.1.1/24", text);
 	if (net) {
 		enum err e = ipam_check_subnet(p, note);
 		if (e != ERR_OK)

@@ -205,7 +205,8 @@ static enum err scan(struct ipam *i, uint64_t peer)
 	enum err e = ERR_OK;
 	wbuf_fixed(&w, key, sizeof key);
 	wbuf_u48(&w, peer);
-	for (bool there = crdt_map_seek(i->cfg.usage, wbuf_slice(&w), &it); there && e == ERR_OK; there = crdt_map_next(i->cfg.usage, it.key, &it)) {
+	for (bool there = crdt_map_seek(i->cfg.usage, wbuf_slice(&w), &it); there && e == ERR_OK;
+		 there = crdt_map_next(i->cfg.usage, it.key, &it)) {
 		uint32_t addr;
 		if (peer != PEER_NONE && crdt_owner(it.key) != peer)
 			break;

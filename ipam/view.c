@@ -50,7 +50,8 @@ static void state(const struct ipam *i, struct ipam_view *v)
 		say(v, !wanted ? IPAM_IDLE : primes ? IPAM_PRIMING : IPAM_AWAITING, wanted ? text : "idle");
 	} else if (i->doubt.n > 0) {
 		recover_waiting_for(i, names, sizeof names);
-		line_format(text, sizeof text, "recovering %" PRIu64 " addresses: waiting to hear from %s", ranges_size(&i->doubt), names);
+		line_format(
+			text, sizeof text, "recovering %" PRIu64 " addresses: waiting to hear from %s", ranges_size(&i->doubt), names);
 		say(v, IPAM_RECOVERING, text);
 	} else if (out_of_space(i)) {
 		say(v, IPAM_WAITING_SPACE, "waiting for space");
@@ -70,8 +71,9 @@ static void conflict(const struct ipam *i, struct ipam_view *v)
 		size_t kept = 0;
 		for (size_t n = 0; n < i->space.n_leases; n++)
 			kept += ranges_has(&i->lost, i->space.leases[n]->addr);
-		line_format(v->conflict, sizeof v->conflict, "%s%s is %s's by its ring (%zu addresses in use here are kept): run `weft reset` here, then launch again",
-		               range_format(i->lost.v[0], r), i->lost.n > 1 ? " and more" : "", ipam_who(i, i->lost_to, name), kept);
+		line_format(v->conflict, sizeof v->conflict,
+			"%s%s is %s's by its ring (%zu addresses in use here are kept): run `weft reset` here, then launch again",
+			range_format(i->lost.v[0], r), i->lost.n > 1 ? " and more" : "", ipam_who(i, i->lost_to, name), kept);
 		return;
 	}
 	uint64_t holder = PEER_NONE;
@@ -89,8 +91,9 @@ static void conflict(const struct ipam *i, struct ipam_view *v)
 	if (held == 0)
 		return;
 	ip_format(ip_v4(first), r);
-	line_format(v->conflict, sizeof v->conflict, "%s uses %s%s in our range: run `weft reset` there, then launch it again; if it is gone, `weft rmpeer`",
-	               ipam_who(i, holder, name), r, held > 1 ? " and more" : "");
+	line_format(v->conflict, sizeof v->conflict,
+		"%s uses %s%s in our range: run `weft reset` there, then launch it again; if it is gone, `weft rmpeer`",
+		ipam_who(i, holder, name), r, held > 1 ? " and more" : "");
 }
 
 void ipam_view(const struct ipam *i, struct ipam_view *out)

@@ -33,7 +33,7 @@ struct attach {
 	struct netns_target target;
 	int nsfd;
 	struct wanted want[CORE_ADDRS_MAX];
-	size_t n_want, n_got; /* want[0 … n_got) hold addresses by now */
+	size_t n_want, n_got;             /* want[0 … n_got) hold addresses by now */
 	bool asking, answered, cancelled; /* asking: inside advance(), which frees what was cancelled meanwhile */
 	enum err err;
 	char why[256];
@@ -118,7 +118,7 @@ static void put_own_name(struct attach *a)
 	struct dns_name domain, name;
 
 	if (!a->with_dns || a->target.kind != NETNS_PID || a->r->opt->no_dns ||
-	    netns_fqdn(a->target.pid, fqdn, sizeof(fqdn), NULL) != ERR_OK || strchr(fqdn, '.') == NULL)
+		netns_fqdn(a->target.pid, fqdn, sizeof(fqdn), NULL) != ERR_OK || strchr(fqdn, '.') == NULL)
 		return;
 	if (dns_name_parse(a->r->opt->dns_domain, &domain) != ERR_OK || dns_name_check(fqdn, &domain, &name, NULL) != ERR_OK)
 		return; /* a host name of another domain is not ours to answer */
@@ -172,7 +172,7 @@ static void plumb(struct attach *a)
 	(void)router_submit(r, &ev, keep_result, &told);
 	if (told.err != ERR_OK) {
 		if (core_local(r->core, rec.ident) == NULL && /* a new one: nobody would know of its interface */
-		    container_detach(plane_kernel(r->plane), rec.ident, -1, NULL, 0, &rec, &note) != ERR_OK)
+			container_detach(plane_kernel(r->plane), rec.ident, -1, NULL, 0, &rec, &note) != ERR_OK)
 			log_write(r->log, LOG_LEVEL_WARNING, "%s", note.text);
 		finish(a, told.err, "the container cannot be made known; try again");
 		return;
@@ -222,7 +222,9 @@ static void on_address(void *ctx, const struct router_result *res)
 static bool ask(struct attach *a)
 {
 	struct wanted *w = &a->want[a->n_got];
-	struct ipam_event want = { .kind = w->claim ? IPAM_CLAIM : IPAM_ALLOCATE, .ident = a->target.ident, .subnet = w->prefix, .wait = true };
+	struct ipam_event want = {
+		.kind = w->claim ? IPAM_CLAIM : IPAM_ALLOCATE, .ident = a->target.ident, .subnet = w->prefix, .wait = true
+	};
 	struct core_event ev = { .kind = CORE_IPAM, .ipam = &want };
 
 	w->had = w->claim ? held_by(a->r, a->target.ident, w->prefix.addr) : has_lease_in(a->r, a->target.ident, w->prefix);
@@ -277,7 +279,8 @@ static enum err parse_addrs(struct attach *a, const struct attach_request *req, 
 	}
 	for (size_t i = 0; core_ipam(a->r->core) == NULL && i < a->n_want; i++)
 		if (!a->want[i].claim)
-			return err_note(note, ERR_STATE, "address management is off on this host (--ipalloc-range \"\"): give the address, as ip:10.1.2.3/24");
+			return err_note(note, ERR_STATE,
+				"address management is off on this host (--ipalloc-range \"\"): give the address, as ip:10.1.2.3/24");
 	return ERR_OK;
 }
 
@@ -288,8 +291,8 @@ static enum err check_mac(const struct attach *a, struct err_note *note)
 
 	if (holder == NULL || (holder->peer == a->r->id.name && strcmp(holder->ident, a->target.ident) == 0))
 		return ERR_OK;
-	return err_note(note, ERR_CONFLICT, "the MAC %s is that of %.100s on host %s; choose another", mac_format(a->mac, mac), holder->ident,
-	                peer_format(holder->peer, peer));
+	return err_note(note, ERR_CONFLICT, "the MAC %s is that of %.100s on host %s; choose another", mac_format(a->mac, mac),
+		holder->ident, peer_format(holder->peer, peer));
 }
 
 static enum err prepare(struct attach *a, const struct attach_request *req, struct err_note *note)
@@ -304,7 +307,8 @@ static enum err prepare(struct attach *a, const struct attach_request *req, stru
 	if (err != ERR_OK)
 		return err;
 	if (req->network != NULL && strcmp(req->network, CORE_NETWORK_DEFAULT) != 0)
-		return err_note(note, ERR_NOT_FOUND, "there is no network '%.64s'; leave --network out for the default one", req->network);
+		return err_note(
+			note, ERR_NOT_FOUND, "there is no network '%.64s'; leave --network out for the default one", req->network);
 	(void)snprintf(a->network, sizeof(a->network), "%s", CORE_NETWORK_DEFAULT);
 	randombytes_buf(random, sizeof(random));
 	a->mac = container_random_mac(random);
@@ -381,7 +385,8 @@ void attach_end_all(struct router *r, enum err err, const char *text)
 /* --- detach ----------------------------------------------------------------------------------------------------------------------------- */
 
 /* The addresses meant: given ones, and for net: forms what the container has there. */
-static enum err meant(const struct router *r, const struct attach_request *req, const char *ident, struct ip *out, size_t *n, struct err_note *note)
+static enum err meant(
+	const struct router *r, const struct attach_request *req, const char *ident, struct ip *out, size_t *n, struct err_note *note)
 {
 	const struct core_endpoint *e = core_local(r->core, ident);
 
@@ -404,8 +409,8 @@ static enum err meant(const struct router *r, const struct attach_request *req, 
 }
 
 /* The kernel's part. Its interface may have gone with the container: then what the core knows is what there is to remove. */
-static enum err unplumb(struct router *r, const struct netns_target *t, const struct ip *addrs, size_t n, struct container_record *removed,
-                        struct err_note *note)
+static enum err unplumb(struct router *r, const struct netns_target *t, const struct ip *addrs, size_t n,
+	struct container_record *removed, struct err_note *note)
 {
 	const struct core_endpoint *e = core_local(r->core, t->ident);
 	int nsfd = -1;
@@ -558,7 +563,7 @@ static void end_gone(struct router *r)
 		if (g->due) { /* just found */
 			struct core_event names = { .kind = CORE_NAME_DELETE, .ident = g->ident };
 			log_write(r->log, LOG_LEVEL_INFO, "%s is gone: its names are removed, its addresses are kept for %d s", g->ident,
-			          ATTACH_GONE_MS / 1000);
+				ATTACH_GONE_MS / 1000);
 			submit_quietly(r, &names);
 			g->due = false;
 		} else if (now - g->since_ms >= ATTACH_GONE_MS) {
@@ -664,7 +669,7 @@ static bool watch_links(struct router *r)
 
 	r->links_fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, NETLINK_ROUTE);
 	if (r->links_fd < 0 || bind(r->links_fd, (const struct sockaddr *)&at, sizeof(at)) != 0 ||
-	    uv_poll_init(r->loop, &r->links, r->links_fd) != 0)
+		uv_poll_init(r->loop, &r->links, r->links_fd) != 0)
 		return false;
 	r->links.data = r;
 	r->links_open = true;
@@ -674,8 +679,8 @@ static bool watch_links(struct router *r)
 void attach_watch(struct router *r)
 {
 	if (!watch_links(r))
-		log_write(r->log, LOG_LEVEL_WARNING, "the kernel does not say when interfaces go: containers that vanish are noticed after %d s",
-		          ATTACH_CHECK_MS / 1000);
+		log_write(r->log, LOG_LEVEL_WARNING,
+			"the kernel does not say when interfaces go: containers that vanish are noticed after %d s", ATTACH_CHECK_MS / 1000);
 	(void)uv_timer_start(&r->check, on_check, ATTACH_CHECK_MS, 0);
 }
 

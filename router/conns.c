@@ -25,7 +25,7 @@ struct conn {
 	uv_shutdown_t shutdown;
 	struct hostport to; /* of a numeric dial, until its turn */
 	uv_timer_t deadline;
-	int handles; /* tcp and deadline, until both are closed */
+	int handles;    /* tcp and deadline, until both are closed */
 	bool to_report; /* bytes went out at once: `drained` is due */
 	struct conn *next_report;
 };
@@ -500,7 +500,8 @@ static enum err listen_error(int rc, struct ip host, uint16_t port, struct err_n
 	const char *where = hostport_format((struct hostport){ .ip = host, .port = port }, text);
 
 	if (rc == UV_EADDRINUSE)
-		return err_note(note, ERR_BUSY, "TCP port %u (%s) is in use by another program; stop it or choose another --port", port, where);
+		return err_note(
+			note, ERR_BUSY, "TCP port %u (%s) is in use by another program; stop it or choose another --port", port, where);
 	if (rc == UV_EADDRNOTAVAIL)
 		return err_note(note, ERR_NOT_FOUND, "%s is no address of this host; correct --host", where);
 	if (rc == UV_EACCES)
@@ -516,8 +517,8 @@ static void on_listener_closed(uv_handle_t *h)
 	maybe_done(c);
 }
 
-enum err conns_new(struct conns **out, uv_loop_t *loop, struct ip host, uint16_t port, const struct conns_handlers *handlers, void *ctx,
-                   struct err_note *note)
+enum err conns_new(struct conns **out, uv_loop_t *loop, struct ip host, uint16_t port, const struct conns_handlers *handlers,
+	void *ctx, struct err_note *note)
 {
 	struct conns *c = mem_zalloc(1, sizeof(*c));
 	struct sockaddr_storage ss;

@@ -14,7 +14,7 @@ enum { DNS_PORT = 53, OWN_MAX = 128 };
 
 enum err dns_resolv_init(struct dns_resolv *f, const char *path)
 {
-	*f = (struct dns_resolv){0};
+	*f = (struct dns_resolv){ 0 };
 	if (!path || path[0] == '\0')
 		return ERR_OK;
 	f->path = mem_strdup(path);
@@ -35,7 +35,7 @@ static size_t interface_addresses(struct hostport *out, size_t max)
 	if (getifaddrs(&all) != 0)
 		return 0;
 	for (const struct ifaddrs *i = all; i && n < max; i = i->ifa_next) {
-		struct hostport h = {.port = DNS_PORT};
+		struct hostport h = { .port = DNS_PORT };
 		struct sockaddr_in v4;
 		struct sockaddr_in6 v6;
 		if (i->ifa_addr && i->ifa_addr->sa_family == AF_INET) {
@@ -60,7 +60,7 @@ static size_t all_own(const struct hostport *own, size_t n_own, struct hostport 
 	size_t n = 0;
 	bool every = false;
 	for (; n < n_own && n < OWN_MAX; n++) {
-		struct ip any = {.family = own[n].ip.family};
+		struct ip any = { .family = own[n].ip.family };
 		out[n] = own[n];
 		every = every || (ip_eq(own[n].ip, any) && own[n].port == DNS_PORT);
 	}
@@ -85,7 +85,8 @@ static uint8_t *read_file(const char *path, size_t *n)
 	return NULL;
 }
 
-bool dns_resolv_changed(struct dns_resolv *f, const struct hostport *own, size_t n_own, struct hostport *out, size_t max, size_t *n)
+bool dns_resolv_changed(
+	struct dns_resolv *f, const struct hostport *own, size_t n_own, struct hostport *out, size_t max, size_t *n)
 {
 	struct hostport own_too[OWN_MAX];
 	struct stat st;
@@ -94,7 +95,7 @@ bool dns_resolv_changed(struct dns_resolv *f, const struct hostport *own, size_t
 	if (!f->path || stat(f->path, &st) != 0 || !S_ISREG(st.st_mode))
 		return false;
 	if (st.st_dev == f->dev && st.st_ino == f->ino && st.st_size == f->size && st.st_mtim.tv_sec == f->mtime.tv_sec &&
-	    st.st_mtim.tv_nsec == f->mtime.tv_nsec)
+		st.st_mtim.tv_nsec == f->mtime.tv_nsec)
 		return false;
 	uint8_t *text = read_file(f->path, &len);
 	if (!text)

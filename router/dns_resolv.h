@@ -28,6 +28,7 @@ void dns_resolv_free(struct dns_resolv *f);
  *
  * Called once a second, a plain stat sees what an inotify watch on one path does not (the file replaced, the file behind a link
  * changed), needs no thread as uv_fs_poll does, and costs a microsecond. */
-bool dns_resolv_changed(struct dns_resolv *f, const struct hostport *own, size_t n_own, struct hostport *out, size_t max, size_t *n);
+bool dns_resolv_changed(
+	struct dns_resolv *f, const struct hostport *own, size_t n_own, struct hostport *out, size_t max, size_t *n);
 
 #endif

@@ -70,7 +70,7 @@ struct upstream {
 struct waiting {
 	struct listener *from; /* UDP */
 	struct sockaddr_storage peer;
-	uint64_t client;       /* TCP: its number */
+	uint64_t client; /* TCP: its number */
 	uint64_t since_ns;
 };
 
@@ -104,7 +104,7 @@ static void carry_out(struct dns_server *s, struct dns_forward_actions *a);
 
 static struct hostport from_sockaddr(const struct sockaddr *a)
 {
-	struct hostport h = {0};
+	struct hostport h = { 0 };
 	struct sockaddr_in v4;
 	struct sockaddr_in6 v6;
 	if (a->sa_family == AF_INET) {
@@ -125,11 +125,11 @@ static void to_sockaddr(struct hostport h, struct sockaddr_storage *out)
 {
 	memset(out, 0, sizeof(*out));
 	if (h.ip.family == 4) {
-		struct sockaddr_in v4 = {.sin_family = AF_INET, .sin_port = htons(h.port)};
+		struct sockaddr_in v4 = { .sin_family = AF_INET, .sin_port = htons(h.port) };
 		memcpy(&v4.sin_addr, h.ip.b, 4);
 		memcpy(out, &v4, sizeof(v4));
 	} else {
-		struct sockaddr_in6 v6 = {.sin6_family = AF_INET6, .sin6_port = htons(h.port)};
+		struct sockaddr_in6 v6 = { .sin6_family = AF_INET6, .sin6_port = htons(h.port) };
 		memcpy(&v6.sin6_addr, h.ip.b, 16);
 		memcpy(out, &v6, sizeof(v6));
 	}
@@ -141,7 +141,7 @@ static const struct sockaddr *generic(const struct sockaddr_storage *a)
 }
 
 #define X(us) us,
-static const uint32_t edges_us[DNS_LATENCY_EDGES] = {DNS_LATENCY_EDGES_US(X)};
+static const uint32_t edges_us[DNS_LATENCY_EDGES] = { DNS_LATENCY_EDGES_US(X) };
 #undef X
 
 uint32_t dns_latency_edge_us(size_t i)
@@ -161,7 +161,7 @@ static void observe(struct dns_server *s, enum dns_stat_source source, uint64_t 
 }
 
 static_assert(offsetof(struct listener, s) == 0 && offsetof(struct client, s) == 0 && offsetof(struct upstream, s) == 0,
-              "what a handle points to begins as a part");
+	"what a handle points to begins as a part");
 
 static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf)
 {
@@ -297,8 +297,9 @@ static void on_client_written(uv_write_t *req, int status)
 
 static void send_tcp(struct client *c, struct slice bytes)
 {
-	uint8_t length[LENGTH_SIZE] = {(uint8_t)(bytes.n >> 8), (uint8_t)bytes.n};
-	uv_buf_t bufs[2] = {uv_buf_init((char *)length, sizeof(length)), uv_buf_init((char *)(uintptr_t)bytes.p, (unsigned)bytes.n)};
+	uint8_t length[LENGTH_SIZE] = { (uint8_t)(bytes.n >> 8), (uint8_t)bytes.n };
+	uv_buf_t bufs[2] = { uv_buf_init((char *)length, sizeof(length)),
+		uv_buf_init((char *)(uintptr_t)bytes.p, (unsigned)bytes.n) };
 
 	if (c->closing)
 		return;
@@ -366,7 +367,7 @@ static void on_udp(uv_udp_t *handle, ssize_t n, const uv_buf_t *buf, const struc
 		send_udp(l, peer, wbuf_slice(&w));
 		observe(s, DNS_STAT_LOCAL, since);
 	} else if (r.verdict == DNS_VERDICT_FORWARD) {
-		struct waiting who = {.from = l, .since_ns = since};
+		struct waiting who = { .from = l, .since_ns = since };
 		memcpy(&who.peer, peer, peer->sa_family == AF_INET ? sizeof(struct sockaddr_in) : sizeof(struct sockaddr_in6));
 		forward(s, &who, query, r.limit);
 	}
@@ -384,7 +385,7 @@ static void client_query(struct client *c, struct slice query)
 		send_tcp(c, wbuf_slice(&w));
 		observe(s, DNS_STAT_LOCAL, since);
 	} else if (r.verdict == DNS_VERDICT_FORWARD) {
-		struct waiting who = {.client = c->number, .since_ns = since};
+		struct waiting who = { .client = c->number, .since_ns = since };
 		forward(s, &who, query, r.limit);
 	} else {
 		/* A stream of things that are no queries is not worth keeping. */
@@ -399,7 +400,8 @@ static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf);
 
 static bool takes_more(const struct client *c)
 {
-	return !c->closing && c->waiting < DNS_TCP_WAITING_MAX && uv_stream_get_write_queue_size((const uv_stream_t *)&c->tcp) <= DNS_TCP_QUEUE_MAX;
+	return !c->closing && c->waiting < DNS_TCP_WAITING_MAX &&
+		uv_stream_get_write_queue_size((const uv_stream_t *)&c->tcp) <= DNS_TCP_QUEUE_MAX;
 }
 
 /* Takes whole queries from bytes; gives how many octets were used. */
@@ -596,7 +598,7 @@ static void on_upstream_connected(uv_connect_t *req, int status)
 	if (u->closing)
 		return;
 	if (status < 0 || uv_write(&u->write, (uv_stream_t *)&u->h.tcp, &buf, 1, on_upstream_written) < 0 ||
-	    uv_read_start((uv_stream_t *)&u->h.tcp, on_alloc, on_upstream_read) < 0)
+		uv_read_start((uv_stream_t *)&u->h.tcp, on_alloc, on_upstream_read) < 0)
 		upstream_failed(u);
 }
 
@@ -605,7 +607,7 @@ static bool start_udp(struct upstream *u, const struct sockaddr *to, struct slic
 	uv_buf_t buf = uv_buf_init((char *)(uintptr_t)query.p, (unsigned)query.n);
 	/* A connected socket: the kernel picks a random port, drops what others send and passes ICMP errors on. */
 	return uv_udp_connect(&u->h.udp, to) == 0 && uv_udp_recv_start(&u->h.udp, on_alloc, on_upstream_udp) == 0 &&
-	       uv_udp_try_send(&u->h.udp, &buf, 1, NULL) >= 0;
+		uv_udp_try_send(&u->h.udp, &buf, 1, NULL) >= 0;
 }
 
 /* Opens the socket of an action. false: it failed at once. */
@@ -728,17 +730,18 @@ static enum err listen_error(int status, const char *proto, struct hostport at, 
 	switch (status) {
 	case UV_EADDRINUSE:
 		return err_note(note, ERR_BUSY,
-		                "cannot listen for DNS on %s (%s): another program does already; stop it, or use --dns-listen-address or --no-dns", text, proto);
+			"cannot listen for DNS on %s (%s): another program does already; stop it, or use --dns-listen-address or --no-dns",
+			text, proto);
 	case UV_EACCES:
 	case UV_EPERM:
 		return err_note(note, ERR_PERMISSION,
-		                "cannot listen for DNS on %s (%s): no permission; run as root or with CAP_NET_BIND_SERVICE, or use a port above 1023",
-		                text, proto);
+			"cannot listen for DNS on %s (%s): no permission; run as root or with CAP_NET_BIND_SERVICE, or use a port above 1023",
+			text, proto);
 	case UV_EADDRNOTAVAIL:
 		return err_note(note, ERR_NOT_FOUND,
-		                "cannot listen for DNS on %s (%s): this host has no such address; give one it has with --dns-listen-address", text, proto);
-	default:
-		return err_note(note, ERR_SYSTEM, "cannot listen for DNS on %s (%s): %s", text, proto, uv_strerror(status));
+			"cannot listen for DNS on %s (%s): this host has no such address; give one it has with --dns-listen-address", text,
+			proto);
+	default: return err_note(note, ERR_SYSTEM, "cannot listen for DNS on %s (%s): %s", text, proto, uv_strerror(status));
 	}
 }
 
@@ -778,7 +781,7 @@ static enum err prepare(struct dns_server *s, const struct dns_server_cfg *cfg, 
 	s->answer.n_ours = cfg->n_ours;
 	memcpy(s->answer.ours, cfg->ours, sizeof(s->answer.ours));
 	for (size_t i = 0; i < cfg->n_listen; i++) {
-		const struct ip *ip = &cfg->listen[i].ip, any = {.family = ip->family};
+		const struct ip *ip = &cfg->listen[i].ip, any = { .family = ip->family };
 		if (!ip_eq(*ip, any))
 			s->answer.self[s->answer.n_self++] = *ip;
 	}
@@ -788,7 +791,7 @@ static enum err prepare(struct dns_server *s, const struct dns_server_cfg *cfg, 
 	s->upstreams = map_new(cfg->seed);
 	s->waiting = map_new(cfg->seed);
 	if (!s->clients || !s->upstreams || !s->waiting || dns_forward_new(&s->forward, &s->stats) != ERR_OK ||
-	    dns_resolv_init(&s->resolv, cfg->resolv_conf) != ERR_OK)
+		dns_resolv_init(&s->resolv, cfg->resolv_conf) != ERR_OK)
 		return err_note(note, ERR_NOMEM, "out of memory while starting the DNS server");
 	return ERR_OK;
 }

@@ -16,11 +16,11 @@
 #include "dns/table.h"
 
 #define DNS_LISTEN_MAX      8
-#define DNS_TCP_MAX         64      /* client connections; more are closed at once */
-#define DNS_TCP_IDLE_MS     10000   /* without a whole query, from accept or from the last one */
-#define DNS_TCP_WAITING_MAX 64      /* forwarded queries of one connection; further ones are read when some are answered */
-#define DNS_TCP_QUEUE_MAX   262144  /* octets of answers that one connection has not taken; then it is not read */
-#define DNS_RESOLV_MS       1000    /* how often resolv.conf is looked at */
+#define DNS_TCP_MAX         64     /* client connections; more are closed at once */
+#define DNS_TCP_IDLE_MS     10000  /* without a whole query, from accept or from the last one */
+#define DNS_TCP_WAITING_MAX 64     /* forwarded queries of one connection; further ones are read when some are answered */
+#define DNS_TCP_QUEUE_MAX   262144 /* octets of answers that one connection has not taken; then it is not read */
+#define DNS_RESOLV_MS       1000   /* how often resolv.conf is looked at */
 
 struct dns_server;
 
@@ -29,18 +29,19 @@ struct dns_server_cfg {
 	 * UDP answer comes; name the address where that matters. */
 	struct hostport listen[DNS_LISTEN_MAX];
 	size_t n_listen;
-	const char *resolv_conf;     /* copied; NULL or "": no upstreams */
-	const char *domain;          /* NULL: the default */
-	uint32_t ttl;                /* seconds */
+	const char *resolv_conf;          /* copied; NULL or "": no upstreams */
+	const char *domain;               /* NULL: the default */
+	uint32_t ttl;                     /* seconds */
 	struct prefix ours[DNS_OURS_MAX]; /* see struct dns_answer_cfg */
 	size_t n_ours;
 	const struct dns_table *table; /* must live until dns_server_stop; changes only in the loop's thread */
-	uint64_t seed;               /* for the order of addresses */
+	uint64_t seed;                 /* for the order of addresses */
 };
 
 /* Listens and reads resolv.conf. ERR_BUSY, ERR_PERMISSION, ERR_NOT_FOUND (no such address here), ERR_MALFORMED (domain), ERR_RANGE, ERR_SYSTEM
  * with a note that names the address and what to do. On an error what was opened closes as the loop runs on. */
-enum err dns_server_start(struct dns_server **out, uv_loop_t *loop, const struct dns_server_cfg *cfg, struct err_note *note) MUST_CHECK;
+enum err dns_server_start(
+	struct dns_server **out, uv_loop_t *loop, const struct dns_server_cfg *cfg, struct err_note *note) MUST_CHECK;
 /* Closes everything; unanswered queries stay so. Handles end in the loop, then `done` (may be NULL) is called and s is gone. */
 void dns_server_stop(struct dns_server *s, void (*done)(void *ctx), void *ctx);
 
@@ -53,12 +54,12 @@ enum { DNS_LATENCY_EDGES = 0 DNS_LATENCY_EDGES_US(X) };
 uint32_t dns_latency_edge_us(size_t i); /* i < DNS_LATENCY_EDGES */
 
 struct dns_server_stats {
-	const struct dns_stats *queries;         /* live, until dns_server_stop */
+	const struct dns_stats *queries; /* live, until dns_server_stop */
 	/* From a query's arrival to its answer's departure; not cumulative. By source: answered here, forwarded. */
 	uint64_t latency[DNS_STAT_SOURCE_COUNT][DNS_LATENCY_EDGES + 1];
 	uint64_t latency_sum_us[DNS_STAT_SOURCE_COUNT];
-	uint64_t tcp_accepted, tcp_refused;      /* refused: over DNS_TCP_MAX */
-	size_t tcp_open, forwarding;             /* now */
+	uint64_t tcp_accepted, tcp_refused; /* refused: over DNS_TCP_MAX */
+	size_t tcp_open, forwarding;        /* now */
 };
 void dns_server_stats(const struct dns_server *s, struct dns_server_stats *out);
 /* The upstreams in use. */

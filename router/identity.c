@@ -77,8 +77,8 @@ static enum err read_key(const char *path, uint8_t secret[32], struct err_note *
 		memcpy(secret, bytes, 32);
 	sodium_memzero(bytes, sizeof(bytes));
 	if (n != 32)
-		return err_note(note, ERR_MALFORMED, "%.150s is no identity key (%zd bytes instead of 32); restore it, or remove it to get a new identity", path,
-		                n);
+		return err_note(note, ERR_MALFORMED,
+			"%.150s is no identity key (%zd bytes instead of 32); restore it, or remove it to get a new identity", path, n);
 	return ERR_OK;
 }
 

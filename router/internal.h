@@ -42,11 +42,11 @@ struct router {
 	uv_poll_t links; /* the kernel's word that interfaces went */
 	int links_fd;
 	bool timer_open, links_open, stopping, plane_dirty, check_soon;
-	bool erased; /* reset: nothing is stored any more */
-	uint64_t plane_rest_ms;  /* not before: applying may take a fifth of the time, whatever it costs */
-	size_t plane_failures;   /* seen so far */
-	struct map *gone;     /* ident -> struct gone: ours whose interface is not there */
-	int closing; /* parts whose handles are still closing */
+	bool erased;            /* reset: nothing is stored any more */
+	uint64_t plane_rest_ms; /* not before: applying may take a fifth of the time, whatever it costs */
+	size_t plane_failures;  /* seen so far */
+	struct map *gone;       /* ident -> struct gone: ours whose interface is not there */
+	int closing;            /* parts whose handles are still closing */
 	void (*stopped)(void *ctx);
 	void *stopped_ctx;
 	char fatal[256];

@@ -44,8 +44,8 @@ static bool is_journal(int fd)
 	struct stat st;
 
 	/* NOLINTNEXTLINE(cert-err34-c): systemd writes these numbers */
-	return stream != NULL && sscanf(stream, "%llu:%llu", &dev, &ino) == 2 && fstat(fd, &st) == 0 &&
-	       st.st_dev == (dev_t)dev && st.st_ino == (ino_t)ino;
+	return stream != NULL && sscanf(stream, "%llu:%llu", &dev, &ino) == 2 && fstat(fd, &st) == 0 && st.st_dev == (dev_t)dev &&
+		st.st_ino == (ino_t)ino;
 }
 
 struct log *log_new(int fd, enum log_level least, bool json)

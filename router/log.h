@@ -22,7 +22,7 @@ uint64_t log_suppressed(const struct log *l);
 
 #define LOG_STRANGER_BURST 10
 #define LOG_STRANGER_S     60
-#define LOG_REPEAT_BURST   5  /* of one text; after that one in LOG_REPEAT_S seconds: fewer than 100 an hour */
+#define LOG_REPEAT_BURST   5 /* of one text; after that one in LOG_REPEAT_S seconds: fewer than 100 an hour */
 #define LOG_REPEAT_S       60
 
 #endif

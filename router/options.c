@@ -115,7 +115,8 @@ enum err options_no_memory(struct err_note *note)
 		"where names are answered (169.254.67.83:53 on the bridge)")                                                            \
 	X("dns-ttl", " S", options_set_ttl, dns_ttl, 0, 1, "seconds an answer may be kept (1)")                                     \
 	X("resolv-conf", " FILE", options_set_path, resolv_conf, 0, 1, "upstream name servers (/etc/resolv.conf)")                  \
-	X("docker-host", " unix://...|\"\"", options_set_docker, docker_host, 0, 1, "Docker's API (unix:///var/run/docker.sock; no effect yet)") \
+	X("docker-host", " unix://...|\"\"", options_set_docker, docker_host, 0, 1,                                                 \
+		"Docker's API (unix:///var/run/docker.sock; no effect yet)")                                                            \
 	X("plugin", SWITCH, options_set_switch, plugin, 0, 1, "serve Docker's plugin socket (true; no effect yet)")                 \
 	X("no-multicast-route", SWITCH, options_set_switch, no_multicast_route, 0, 1, "give containers no route for multicast")     \
 	X("log-level", " LEVEL", options_set_level, log_level, 0, 1, "debug, info, warning or error (info)")                        \

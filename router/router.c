@@ -108,32 +108,25 @@ static void act(struct router *r, const struct core_action *a)
 	if (r->conns == NULL && (a->kind == CORE_DIAL || a->kind == CORE_SEND || a->kind == CORE_CLOSE))
 		return; /* stopping */
 	switch (a->kind) {
-	case CORE_DIAL:
-		conns_dial(r->conns, a->u.dial.conn, a->u.dial.host, a->u.dial.port);
-		break;
-	case CORE_SEND:
-		conns_send(r->conns, a->u.send.conn, a->u.send.bytes);
-		break;
+	case CORE_DIAL: conns_dial(r->conns, a->u.dial.conn, a->u.dial.host, a->u.dial.port); break;
+	case CORE_SEND: conns_send(r->conns, a->u.send.conn, a->u.send.bytes); break;
 	case CORE_CLOSE:
 		log_write(r->log, LOG_LEVEL_DEBUG, "closing connection %llx: %s", (unsigned long long)a->u.close.conn,
-		          a->u.close.why != NULL ? a->u.close.why : "");
+			a->u.close.why != NULL ? a->u.close.why : "");
 		conns_close(r->conns, a->u.close.conn);
 		break;
-	case CORE_FORWARDING:
-		router_forwarding(r);
-		break;
-	case CORE_NOTE:
-		say(r, a);
-		break;
+	case CORE_FORWARDING: router_forwarding(r); break;
+	case CORE_NOTE: say(r, a); break;
 	case CORE_PERSIST:
-	case CORE_REPLY:
-		break; /* before and after */
+	case CORE_REPLY: break; /* before and after */
 	}
 }
 
 static void answer(struct router *r, const struct core_action *a)
 {
-	struct router_result res = { .err = a->u.reply.err, .text = a->u.reply.text, .addr = a->u.reply.result, .count = a->u.reply.count };
+	struct router_result res = {
+		.err = a->u.reply.err, .text = a->u.reply.text, .addr = a->u.reply.result, .count = a->u.reply.count
+	};
 	struct request *q = map_del64(r->requests, a->u.reply.request);
 
 	if (q == NULL)
@@ -391,8 +384,8 @@ static enum err open_store(struct router *r, struct err_note *note)
 		r->id.name = r->opt->name;
 	if (r->id.cloned)
 		log_write(r->log, LOG_LEVEL_WARNING,
-		          "the state in %s was made on another machine (a cloned image?): it is set aside, and this host has a new identity",
-		          r->opt->state_dir);
+			"the state in %s was made on another machine (a cloned image?): it is set aside, and this host has a new identity",
+			r->opt->state_dir);
 	return ERR_OK;
 }
 
@@ -402,9 +395,10 @@ static enum err derive_psk(const char *password, uint8_t out[32], struct err_not
 	memset(out, 0, 32);
 	if (password == NULL || password[0] == '\0')
 		return ERR_OK;
-	if (crypto_pwhash(out, 32, password, strlen(password), (const unsigned char *)password_salt, crypto_pwhash_OPSLIMIT_INTERACTIVE,
-	                  crypto_pwhash_MEMLIMIT_INTERACTIVE, crypto_pwhash_ALG_ARGON2ID13) != 0)
-		return err_note(note, ERR_NOMEM, "deriving the key from the password needs 64 MiB of memory, which this host does not have free");
+	if (crypto_pwhash(out, 32, password, strlen(password), (const unsigned char *)password_salt,
+			crypto_pwhash_OPSLIMIT_INTERACTIVE, crypto_pwhash_MEMLIMIT_INTERACTIVE, crypto_pwhash_ALG_ARGON2ID13) != 0)
+		return err_note(
+			note, ERR_NOMEM, "deriving the key from the password needs 64 MiB of memory, which this host does not have free");
 	return ERR_OK;
 }
 
@@ -428,8 +422,9 @@ static enum err seeds_of(const struct options *o, uint64_t *out, struct err_note
 {
 	for (size_t i = 0; i < o->n_seeds; i++)
 		if (peer_parse(o->seeds[i], &out[i]) != ERR_OK)
-			return err_note(note, ERR_USAGE, "--ipalloc-init seed=%.60s: a seed is given by its peer name, like 02:01:02:03:04:05 (weftd --print-peer-name shows it)",
-			                o->seeds[i]);
+			return err_note(note, ERR_USAGE,
+				"--ipalloc-init seed=%.60s: a seed is given by its peer name, like 02:01:02:03:04:05 (weftd --print-peer-name shows it)",
+				o->seeds[i]);
 	return ERR_OK;
 }
 
@@ -474,13 +469,17 @@ static enum err open_core(struct router *r, struct err_note *note)
 		.ipam = o->ipam,
 		.universe = { .first = o->ipam ? ip_to_v4(o->range.addr) : 0, .len = o->ipam ? o->range.len : 12 },
 		.default_subnet = o->default_subnet.addr.family != 0 ? o->default_subnet : o->range,
-		.init = o->init == INIT_SEED ? IPAM_SEED : o->init == INIT_OBSERVER ? IPAM_OBSERVER : IPAM_CONSENSUS,
+		.init = o->init == INIT_SEED   ? IPAM_SEED
+			: o->init == INIT_OBSERVER ? IPAM_OBSERVER
+									   : IPAM_CONSENSUS,
 		.consensus = o->consensus,
 		.seeds = seeds,
 		.n_seeds = o->n_seeds,
 		.names = !o->no_dns,
 		.domain = o->dns_domain,
-		.offer = { .vxlan_port = o->no_fastdp ? 0 : (uint16_t)(o->port + 1), .userspace_port = o->port, .password = o->password != NULL },
+		.offer = { .vxlan_port = o->no_fastdp ? 0 : (uint16_t)(o->port + 1),
+			.userspace_port = o->port,
+			.password = o->password != NULL },
 		.no_fallback = o->no_fallback,
 		.require_encryption = o->require_encryption,
 		.underlay_mtu = ask_underlay_mtu,
@@ -516,7 +515,8 @@ static enum err restore_one(void *ctx, struct slice key, struct slice value)
 	enum err err = core_restore(x->r->core, key, value, &note);
 	if (err == ERR_OK || err == ERR_NOMEM)
 		return err;
-	log_write(x->r->log, LOG_LEVEL_WARNING, "setting a stored record aside: %s", note.text[0] != '\0' ? note.text : err_text(err));
+	log_write(
+		x->r->log, LOG_LEVEL_WARNING, "setting a stored record aside: %s", note.text[0] != '\0' ? note.text : err_text(err));
 	const uint8_t *copy = mem_dup(key.p, key.n);
 	if (copy == NULL || !mem_grow((void **)&x->bad, &x->cap_bad, x->n_bad + 1, sizeof(*x->bad))) {
 		mem_free((void *)(uintptr_t)copy);
@@ -635,10 +635,11 @@ static enum err make_parts(struct router *r, struct err_note *note)
 static void warn_of_what_is_not(struct router *r)
 {
 	if (r->opt->range6.addr.family != 0)
-		log_write(r->log, LOG_LEVEL_WARNING, "--ipalloc-range6 has no effect in this version: containers get IPv4 addresses only");
+		log_write(
+			r->log, LOG_LEVEL_WARNING, "--ipalloc-range6 has no effect in this version: containers get IPv4 addresses only");
 	if (r->opt->password != NULL && !r->opt->require_encryption)
 		log_write(r->log, LOG_LEVEL_WARNING,
-		          "the password protects the control links only: containers' traffic goes unencrypted (--require-encryption refuses it)");
+			"the password protects the control links only: containers' traffic goes unencrypted (--require-encryption refuses it)");
 }
 
 void router_limits(void)
@@ -691,8 +692,8 @@ enum err router_start(struct router **out, uv_loop_t *loop, const struct options
 	attach_watch(r);
 	router_forwarding(r);
 	char name[PEER_TEXT];
-	log_write(r->log, LOG_LEVEL_INFO, "weft %s runs as %s(%s) on port %u, %zu peers to connect to", WEFT_VERSION, peer_format(r->id.name, name),
-	          opt->nickname, opt->port, opt->n_peers);
+	log_write(r->log, LOG_LEVEL_INFO, "weft %s runs as %s(%s) on port %u, %zu peers to connect to", WEFT_VERSION,
+		peer_format(r->id.name, name), opt->nickname, opt->port, opt->n_peers);
 	return ERR_OK;
 }
 

@@ -31,7 +31,7 @@ const char *router_fatal(const struct router *r);
 
 const struct core *router_core(const struct router *r);
 const struct options *router_options(const struct router *r);
-uint64_t router_now_ms(const struct router *r);  /* monotonic; the core's scale */
+uint64_t router_now_ms(const struct router *r); /* monotonic; the core's scale */
 uint64_t router_started_ms(const struct router *r);
 /* Wall clock of a core time, seconds since 1970: for people only. */
 double router_wall_s(const struct router *r, uint64_t ms);
@@ -39,9 +39,9 @@ double router_wall_s(const struct router *r, uint64_t ms);
 /* The outcome of a request. Texts live until the callback returns. */
 struct router_result {
 	enum err err;
-	const char *text;        /* on error: what is wrong and what to do */
-	struct prefix addr;      /* addresses: ALLOCATE, CLAIM, LOOKUP */
-	uint64_t count;          /* TAKEOVER, HANDOVER, NAME_DELETE */
+	const char *text;           /* on error: what is wrong and what to do */
+	struct prefix addr;         /* addresses: ALLOCATE, CLAIM, LOOKUP */
+	uint64_t count;             /* TAKEOVER, HANDOVER, NAME_DELETE */
 	const struct prefix *addrs; /* attach, detach: the container's addresses */
 	size_t n_addrs;
 };
@@ -55,13 +55,13 @@ void router_cancel(struct router *r, uint64_t request);
 
 #define ROUTER_HOSTS_MAX 16
 struct attach_request {
-	const char *container;      /* as the user gave it: pid:N, netns:PATH, /PATH, a name under /run/netns */
-	const char *const *addrs;   /* ADDR forms (INTERFACES section 4); none: net:default */
+	const char *container;    /* as the user gave it: pid:N, netns:PATH, /PATH, a name under /run/netns */
+	const char *const *addrs; /* ADDR forms (INTERFACES section 4); none: net:default */
 	size_t n_addrs;
 	bool multicast_route;
-	bool with_dns;              /* put the container's own host name, if it has one in the domain */
-	const char *mac;            /* NULL: one is made */
-	const char *network;        /* NULL: the default one */
+	bool with_dns;       /* put the container's own host name, if it has one in the domain */
+	const char *mac;     /* NULL: one is made */
+	const char *network; /* NULL: the default one */
 };
 /* Addresses (allocated, claimed, or what it has), interface, endpoint, name. Idempotent. Cancelled like any request. */
 uint64_t router_attach(struct router *r, const struct attach_request *req, router_done done, void *ctx);

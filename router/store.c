@@ -30,14 +30,17 @@ static enum err fail(const struct store *s, int rc, const char *doing, struct er
 {
 	const char *what = mdb_strerror(rc);
 
-	if (rc == MDB_INVALID || rc == MDB_VERSION_MISMATCH || rc == MDB_CORRUPTED || rc == MDB_PAGE_NOTFOUND || rc == MDB_PANIC || rc == MDB_BAD_TXN)
+	if (rc == MDB_INVALID || rc == MDB_VERSION_MISMATCH || rc == MDB_CORRUPTED || rc == MDB_PAGE_NOTFOUND || rc == MDB_PANIC ||
+		rc == MDB_BAD_TXN)
 		return err_note(note, ERR_MALFORMED,
-		                "cannot %s %s/weft.mdb: %s; move the file away to start afresh (the other hosts know what this one owned)",
-		                doing, s->dir, what);
+			"cannot %s %s/weft.mdb: %s; move the file away to start afresh (the other hosts know what this one owned)", doing,
+			s->dir, what);
 	if (rc == ENOSPC || rc == MDB_MAP_FULL)
-		return err_note(note, ERR_FULL, "cannot %s %s/weft.mdb: no space left; make room on that file system and start again", doing, s->dir);
+		return err_note(
+			note, ERR_FULL, "cannot %s %s/weft.mdb: no space left; make room on that file system and start again", doing, s->dir);
 	if (rc == EACCES || rc == EPERM || rc == EROFS)
-		return err_note(note, ERR_PERMISSION, "cannot %s %s/weft.mdb: %s; run as root or choose another --state-dir", doing, s->dir, what);
+		return err_note(
+			note, ERR_PERMISSION, "cannot %s %s/weft.mdb: %s; run as root or choose another --state-dir", doing, s->dir, what);
 	return err_note(note, rc == ENOMEM ? ERR_NOMEM : ERR_IO, "cannot %s %s/weft.mdb: %s", doing, s->dir, what);
 }
 
@@ -58,7 +61,7 @@ static enum err make_dir(const char *dir, struct err_note *note)
 	}
 	if (mkdir(path, 0700) != 0 && errno != EEXIST)
 		return err_note(note, errno == EACCES || errno == EROFS ? ERR_PERMISSION : ERR_SYSTEM,
-		                "cannot make the state directory %.150s: %s; run as root or choose another --state-dir", dir, strerror(errno));
+			"cannot make the state directory %.150s: %s; run as root or choose another --state-dir", dir, strerror(errno));
 	return ERR_OK;
 }
 
@@ -70,11 +73,13 @@ static enum err take_lock(struct store *s, struct err_note *note)
 	(void)snprintf(path, sizeof(path), "%s/lock", s->dir);
 	s->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
 	if (s->lock_fd < 0)
-		return err_note(note, errno == EACCES || errno == EROFS ? ERR_PERMISSION : ERR_SYSTEM, "cannot open %.150s: %s", path, strerror(errno));
+		return err_note(note, errno == EACCES || errno == EROFS ? ERR_PERMISSION : ERR_SYSTEM, "cannot open %.150s: %s", path,
+			strerror(errno));
 	if (flock(s->lock_fd, LOCK_EX | LOCK_NB) == 0)
 		return ERR_OK;
 	if (errno == EWOULDBLOCK)
-		return err_note(note, ERR_BUSY, "another weftd is running with the state directory %.150s; stop it, or give this one its own --state-dir", s->dir);
+		return err_note(note, ERR_BUSY,
+			"another weftd is running with the state directory %.150s; stop it, or give this one its own --state-dir", s->dir);
 	return err_note(note, ERR_SYSTEM, "cannot lock %.150s: %s", path, strerror(errno));
 }
 
@@ -83,8 +88,9 @@ static void on_damage(MDB_env *env, const char *what)
 {
 	const struct store *s = mdb_env_get_userctx(env);
 
-	(void)fprintf(stderr, "weftd: the state file %s/weft.mdb is damaged (%s); move it away to start afresh (the other hosts know what this one owned)\n",
-	              s->dir, what);
+	(void)fprintf(stderr,
+		"weftd: the state file %s/weft.mdb is damaged (%s); move it away to start afresh (the other hosts know what this one owned)\n",
+		s->dir, what);
 	_exit(1);
 }
 
@@ -303,8 +309,8 @@ enum err store_commit(struct store *s, struct err_note *note)
 	MDB_envinfo info;
 	MDB_stat stat;
 	if (mdb_env_info(s->env, &info) == 0 && mdb_env_stat(s->env, &stat) == 0 &&
-	    (info.me_last_pgno + 1) * stat.ms_psize > s->map_bytes / 2 && s->map_bytes < (size_t)MAP_BYTES << MAP_DOUBLINGS &&
-	    mdb_env_set_mapsize(s->env, s->map_bytes * 2) == 0)
+		(info.me_last_pgno + 1) * stat.ms_psize > s->map_bytes / 2 && s->map_bytes < (size_t)MAP_BYTES << MAP_DOUBLINGS &&
+		mdb_env_set_mapsize(s->env, s->map_bytes * 2) == 0)
 		s->map_bytes *= 2;
 	return ERR_OK;
 }

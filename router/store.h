@@ -26,7 +26,8 @@ enum err store_get(struct store *s, const char *key, void *value, size_t size, s
 /* One transaction: begin, any puts and deletes, commit. After an error of a put the caller calls store_abort; after one of begin or commit
  * there is no transaction. */
 enum err store_begin(struct store *s, struct err_note *note) MUST_CHECK;
-enum err store_put(struct store *s, struct slice key, struct slice value, struct err_note *note) MUST_CHECK; /* value.p NULL: delete */
+enum err store_put(
+	struct store *s, struct slice key, struct slice value, struct err_note *note) MUST_CHECK; /* value.p NULL: delete */
 enum err store_commit(struct store *s, struct err_note *note) MUST_CHECK;
 void store_abort(struct store *s);
 /* begin, put, commit. */

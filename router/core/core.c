@@ -49,13 +49,12 @@ static enum err take_ipam_action(struct core *c, const struct ipam_action *a, st
 	switch (a->kind) {
 	case IPAM_PERSIST: {
 		enum err err = a->u.persist.value.p == NULL ? core_unpersist(out, "ipam/", a->u.persist.key)
-		                                            : core_persist(out, "ipam/", a->u.persist.key, a->u.persist.value);
+													: core_persist(out, "ipam/", a->u.persist.key, a->u.persist.value);
 		if (err != ERR_OK)
 			c->lost = true;
 		return err;
 	}
-	case IPAM_CHANGED:
-		return core_spread(c, ipam_channel(a->u.changed.map), &a->u.changed.changes, out);
+	case IPAM_CHANGED: return core_spread(c, ipam_channel(a->u.changed.map), &a->u.changed.changes, out);
 	case IPAM_SEND:
 		ev.kind = GOSSIP_SEND_UNICAST;
 		ev.u.unicast.to = a->u.send.to;
@@ -65,15 +64,17 @@ static enum err take_ipam_action(struct core *c, const struct ipam_action *a, st
 	case IPAM_REPLY:
 		if (a->u.reply.request == 0)
 			return ERR_OK;
-		return core_emit(out, (struct core_action){ .kind = CORE_REPLY,
-		                                            .u.reply = { .request = a->u.reply.request,
-		                                                         .err = a->u.reply.err,
-		                                                         .text = a->u.reply.text,
-		                                                         .result = a->u.reply.result,
-		                                                         .count = a->u.reply.count } });
+		return core_emit(out,
+			(struct core_action){ .kind = CORE_REPLY,
+				.u.reply = { .request = a->u.reply.request,
+					.err = a->u.reply.err,
+					.text = a->u.reply.text,
+					.result = a->u.reply.result,
+					.count = a->u.reply.count } });
 	case IPAM_NOTE:
-		return core_emit(out, (struct core_action){ .kind = CORE_NOTE,
-		                                            .u.note = { .level = (enum note_level)a->u.note.level, .text = a->u.note.text } });
+		return core_emit(out,
+			(struct core_action){
+				.kind = CORE_NOTE, .u.note = { .level = (enum note_level)a->u.note.level, .text = a->u.note.text } });
 	}
 	return ERR_OK;
 }
@@ -108,21 +109,16 @@ static enum err take_news(struct core *c, uint8_t channel, const struct crdt_cha
 	enum err err = ERR_OK;
 
 	switch (channel) {
-	case CHANNEL_RING:
-		return ipam_news(c, IPAM_MAP_RING, changes, out);
-	case CHANNEL_PAXOS:
-		return ipam_news(c, IPAM_MAP_PAXOS, changes, out);
-	case CHANNEL_USAGE:
-		return ipam_news(c, IPAM_MAP_USAGE, changes, out);
-	case CHANNEL_NAMES:
-		return names_refresh(c, changes);
+	case CHANNEL_RING: return ipam_news(c, IPAM_MAP_RING, changes, out);
+	case CHANNEL_PAXOS: return ipam_news(c, IPAM_MAP_PAXOS, changes, out);
+	case CHANNEL_USAGE: return ipam_news(c, IPAM_MAP_USAGE, changes, out);
+	case CHANNEL_NAMES: return names_refresh(c, changes);
 	case CHANNEL_ENDPOINTS:
 		err = endpoints_refresh(c, changes, &moved);
 		if (err == ERR_OK && moved)
 			err = core_emit(out, (struct core_action){ .kind = CORE_FORWARDING });
 		return err;
-	default:
-		return ERR_OK; /* peers: gossip's own, seen as GOSSIP_TOPOLOGY */
+	default: return ERR_OK; /* peers: gossip's own, seen as GOSSIP_TOPOLOGY */
 	}
 }
 
@@ -204,8 +200,7 @@ static enum err pass_on(const struct gossip_action *a, struct core_actions *out)
 	case GOSSIP_NEWS:
 	case GOSSIP_UNICAST:
 	case GOSSIP_TOPOLOGY:
-	case GOSSIP_CONTESTED:
-		break;
+	case GOSSIP_CONTESTED: break;
 	}
 	return ERR_OK;
 }
@@ -216,23 +211,19 @@ static enum err pass_up(struct core *c, const struct gossip_action *a, struct co
 	struct ipam_event ev = { .kind = IPAM_MESSAGE };
 
 	switch (a->kind) {
-	case GOSSIP_NEWS:
-		return take_news(c, a->u.news.channel, &a->u.news.changes, out);
+	case GOSSIP_NEWS: return take_news(c, a->u.news.channel, &a->u.news.changes, out);
 	case GOSSIP_UNICAST:
 		if (a->u.unicast.kind != IPAM_MESSAGE_KIND)
 			return ERR_OK; /* a kind of a newer version */
 		ev.peer = a->u.unicast.from;
 		ev.payload = a->u.unicast.payload;
 		return core_run_ipam(c, &ev, out);
-	case GOSSIP_TOPOLOGY:
-		return take_topology(c, out);
-	case GOSSIP_CONTESTED:
-		return take_contested(c, a, out);
+	case GOSSIP_TOPOLOGY: return take_topology(c, out);
+	case GOSSIP_CONTESTED: return take_contested(c, a, out);
 	case GOSSIP_DIAL:
 	case GOSSIP_SEND:
 	case GOSSIP_CLOSE:
-	case GOSSIP_NOTE:
-		break;
+	case GOSSIP_NOTE: break;
 	}
 	return ERR_OK;
 }
@@ -324,7 +315,8 @@ static enum err make_maps(struct core *c)
 
 static enum err make_gossip(struct core *c, uint64_t now_ms)
 {
-	static const char *const channel_names[CHANNELS] = { "", "peers", "ring", "paxos", "usage", "names", "endpoints", "networks" };
+	static const char *const channel_names[CHANNELS] = { "", "peers", "ring", "paxos", "usage", "names", "endpoints",
+		"networks" };
 	enum err err = gossip_new(&c->gossip, &c->cfg.gossip, now_ms);
 
 	/* It has a copy, and core_cfg() is for everybody to read. */
@@ -711,31 +703,22 @@ static enum err dispatch(struct core *c, const struct core_event *ev, struct cor
 	enum err err = ERR_OK;
 
 	switch (ev->kind) {
-	case CORE_TICK:
-		return do_tick(c, out);
-	case CORE_MESH:
-		return run_gossip(c, ev->mesh, out);
-	case CORE_CONNECT:
-		return do_connect(c, ev, out);
-	case CORE_FORGET:
-		return do_forget(c, ev, out);
-	case CORE_IPAM:
-		return do_ipam(c, ev, out);
-	case CORE_ATTACHED:
-		return do_attached(c, ev, out);
+	case CORE_TICK: return do_tick(c, out);
+	case CORE_MESH: return run_gossip(c, ev->mesh, out);
+	case CORE_CONNECT: return do_connect(c, ev, out);
+	case CORE_FORGET: return do_forget(c, ev, out);
+	case CORE_IPAM: return do_ipam(c, ev, out);
+	case CORE_ATTACHED: return do_attached(c, ev, out);
 	case CORE_DETACHED:
 		err = endpoints_detached(c, ev->ident, ev->addr, out);
 		return err != ERR_OK ? err : core_reply(out, ev->request, ERR_OK, NULL);
-	case CORE_NAME_PUT:
-		return do_name_put(c, ev, out);
-	case CORE_NAME_DELETE:
-		return do_name_delete(c, ev, out);
+	case CORE_NAME_PUT: return do_name_put(c, ev, out);
+	case CORE_NAME_DELETE: return do_name_delete(c, ev, out);
 	case CORE_OFFER:
 		c->cfg.offer = *ev->offer;
 		err = publish_offer(c, out);
 		return err != ERR_OK ? err : take_topology(c, out);
-	case CORE_STOP:
-		return do_stop(c, out);
+	case CORE_STOP: return do_stop(c, out);
 	}
 	return ERR_OK;
 }
@@ -774,7 +757,8 @@ enum err core_step(struct core *c, const struct core_event *ev, struct core_acti
 		c->repair = repair(c, out) != ERR_OK; /* not this event's failure */
 	enum err e = dispatch(c, ev, out);
 	if (e != ERR_OK && request != 0 && !has_reply(out, request)) {
-		struct ipam_event cancel = { .kind = IPAM_CANCEL, .request = request }; /* should it have been taken in before it failed */
+		struct ipam_event cancel = { .kind = IPAM_CANCEL,
+			.request = request }; /* should it have been taken in before it failed */
 		enum err first = ev->kind == CORE_IPAM ? core_run_ipam(c, &cancel, out) : ERR_OK;
 		enum err second = core_reply(out, request, e, NULL);
 		if (first != ERR_OK || second != ERR_OK)

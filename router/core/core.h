@@ -23,12 +23,12 @@
 #include "gossip/gossip.h"
 #include "ipam/ipam.h"
 
-#define CORE_IDENT_MAX     IPAM_IDENT_MAX
-#define CORE_NETWORK_MAX   64 /* bytes of a network's name */
-#define CORE_ADDRS_MAX     32 /* addresses of one container */
-#define CORE_FQDN_MAX      255
+#define CORE_IDENT_MAX       IPAM_IDENT_MAX
+#define CORE_NETWORK_MAX     64 /* bytes of a network's name */
+#define CORE_ADDRS_MAX       32 /* addresses of one container */
+#define CORE_FQDN_MAX        255
 #define CORE_NETWORK_DEFAULT "weft"
-#define CORE_IDENT_EXTERN  "weft:extern" /* names put by hand without a container */
+#define CORE_IDENT_EXTERN    "weft:extern" /* names put by hand without a container */
 
 /* What one host needs to know of another to send frames to it; published in peer_info.extra as TLV. */
 struct path_offer {
@@ -47,9 +47,9 @@ struct core_cfg {
 	size_t consensus;
 	const uint64_t *seeds; /* copied */
 	size_t n_seeds;
-	bool fresh_store;      /* no record was stored */
-	bool names;            /* DNS is on */
-	const char *domain;    /* "weft.local." */
+	bool fresh_store;   /* no record was stored */
+	bool names;         /* DNS is on */
+	const char *domain; /* "weft.local." */
 	struct path_offer offer;
 	bool no_fallback, require_encryption;
 	/* MTU of the underlay device that holds this local address; 0: not known. Called for status only. */
@@ -71,16 +71,16 @@ struct core_endpoint { /* an attached container, here or elsewhere */
 
 enum core_event_kind {
 	CORE_TICK,
-	CORE_MESH,     /* a gossip_event of a connection: OPEN, DATA, DRAINED, CLOSED */
-	CORE_CONNECT,  /* targets; `replace`: these and no others */
+	CORE_MESH,    /* a gossip_event of a connection: OPEN, DATA, DRAINED, CLOSED */
+	CORE_CONNECT, /* targets; `replace`: these and no others */
 	CORE_FORGET,
-	CORE_IPAM,     /* an ipam_event from the API: ALLOCATE, CLAIM, LOOKUP, FREE, CANCEL, PRIME, TAKEOVER, HANDOVER */
+	CORE_IPAM, /* an ipam_event from the API: ALLOCATE, CLAIM, LOOKUP, FREE, CANCEL, PRIME, TAKEOVER, HANDOVER */
 	CORE_ATTACHED, /* endpoint: it is there, or has changed. ERR_EXISTS: another container here has its MAC; ERR_RANGE: not to be shown */
 	CORE_DETACHED, /* ident, addr (family 0: all): remove its names, free its addresses, forget the endpoint when none is left */
 	CORE_NAME_PUT, /* ident, addr, fqdn */
 	CORE_NAME_DELETE, /* ident, addr (family 0: any), fqdn (NULL or "": any) */
-	CORE_OFFER,    /* our path_offer changed */
-	CORE_STOP,     /* say goodbye to the neighbours */
+	CORE_OFFER,       /* our path_offer changed */
+	CORE_STOP,        /* say goodbye to the neighbours */
 };
 struct core_event {
 	enum core_event_kind kind;
@@ -161,8 +161,8 @@ uint64_t core_deadline_ms(const struct core *c);
 
 /* Reading. */
 const struct gossip *core_gossip(const struct core *c);
-const struct ipam *core_ipam(const struct core *c);           /* NULL: off */
-const struct dns_table *core_names(const struct core *c);     /* NULL: off */
+const struct ipam *core_ipam(const struct core *c);                         /* NULL: off */
+const struct dns_table *core_names(const struct core *c);                   /* NULL: off */
 const struct crdt_map *core_channel(const struct core *c, uint8_t channel); /* NULL: no such */
 struct universe core_universe(const struct core *c);
 const struct core_cfg *core_cfg(const struct core *c);

@@ -68,7 +68,8 @@ static bool item_decode(const struct crdt_item *it, struct core_endpoint *e)
 	e->peer = crdt_owner(it->key);
 	rbuf_init(&r, sub.p, sub.n);
 	e->mac = rbuf_mac(&r);
-	return text_copy(e->network, sizeof(e->network), rbuf_bytes(&r, rbuf_left(&r))) && !mac_is_group(e->mac) && value_decode(it->value, e);
+	return text_copy(e->network, sizeof(e->network), rbuf_bytes(&r, rbuf_left(&r))) && !mac_is_group(e->mac) &&
+		value_decode(it->value, e);
 }
 
 static size_t subkey_of(const struct core_endpoint *e, uint8_t out[SUBKEY_MAX])
@@ -93,7 +94,7 @@ static void record_encode(struct wbuf *w, const struct core_endpoint *e)
 static bool same(const struct core_endpoint *a, const struct core_endpoint *b)
 {
 	if (a->peer != b->peer || !mac_eq(a->mac, b->mac) || strcmp(a->ident, b->ident) != 0 || strcmp(a->network, b->network) != 0 ||
-	    a->n_addrs != b->n_addrs)
+		a->n_addrs != b->n_addrs)
 		return false;
 	for (size_t i = 0; i < a->n_addrs; i++)
 		if (!prefix_eq(a->addrs[i], b->addrs[i]))
@@ -335,7 +336,7 @@ enum err endpoints_attached(struct core *c, const struct core_endpoint *e, struc
 	enum err err = ERR_OK;
 
 	if (e->ident[0] == '\0' || e->network[0] == '\0' || mac_is_group(e->mac) || !core_text_ok(slice_str(e->ident)) ||
-	    !core_text_ok(slice_str(e->network)))
+		!core_text_ok(slice_str(e->network)))
 		return ERR_RANGE;
 	if (taken_here(c, e))
 		return ERR_EXISTS;

@@ -11,8 +11,8 @@
  * started anew is back in less. */
 #define PATH_HOLD_MS 2000
 
-struct peer_state { /* what forwarding and names know of one peer */
-	uint64_t name, uid;  /* uid: of its present run */
+struct peer_state {     /* what forwarding and names know of one peer */
+	uint64_t name, uid; /* uid: of its present run */
 	bool reachable;
 	uint64_t hold_until; /* out of sight, but its path stays until then; 0: not so */
 	struct path_offer offer;
@@ -54,7 +54,7 @@ struct core {
 	struct map *peers;     /* name -> struct peer_state, without ourselves */
 	struct map *targets;   /* text -> itself: the stored list */
 	uint64_t now_ms;
-	uint64_t hold_until; /* the first end of a peer's hold; UINT64_MAX: none */
+	uint64_t hold_until;                           /* the first end of a peer's hold; UINT64_MAX: none */
 	char nickname_answer[GOSSIP_NICKNAME_MAX + 1]; /* what ask_nickname last gave; valid until it is asked again */
 	bool started;
 	struct path_change path_changes[PATH_CHANGES_MAX];
@@ -86,9 +86,11 @@ bool endpoints_in_use(const struct core *c, uint32_t addr, uint64_t *holder);
 void endpoints_free(struct core *c);
 
 /* names.c */
-enum err names_put(struct core *c, const char *ident, const char *fqdn, struct ip addr, struct core_actions *out, struct err_note *note) MUST_CHECK;
+enum err names_put(struct core *c, const char *ident, const char *fqdn, struct ip addr, struct core_actions *out,
+	struct err_note *note) MUST_CHECK;
 /* ident "" or NULL, family 0 and fqdn NULL match any; only our own names. *n: how many. */
-enum err names_delete(struct core *c, const char *ident, const char *fqdn, struct ip addr, size_t *n, struct core_actions *out) MUST_CHECK;
+enum err names_delete(
+	struct core *c, const char *ident, const char *fqdn, struct ip addr, size_t *n, struct core_actions *out) MUST_CHECK;
 enum err names_refresh(struct core *c, const struct crdt_changes *changes) MUST_CHECK;
 enum err names_resync(struct core *c) MUST_CHECK; /* the same for the whole channel */
 enum err names_restore(struct core *c, struct slice subkey, struct slice value) MUST_CHECK;

@@ -227,7 +227,8 @@ static enum err change(struct core *c, struct slice subkey, struct slice value, 
 	return err;
 }
 
-enum err names_put(struct core *c, const char *ident, const char *fqdn, struct ip addr, struct core_actions *out, struct err_note *note)
+enum err names_put(
+	struct core *c, const char *ident, const char *fqdn, struct ip addr, struct core_actions *out, struct err_note *note)
 {
 	struct dns_name domain, name;
 	uint8_t bytes[VALUE_MAX], subkey[SUBKEY_LEN];
@@ -241,7 +242,8 @@ enum err names_put(struct core *c, const char *ident, const char *fqdn, struct i
 	if (err != ERR_OK)
 		return err;
 	if (addr.family == 0 || strlen(ident) > CORE_IDENT_MAX || !core_text_ok(slice_str(ident)))
-		return err_note(note, ERR_RANGE, "a name needs an address and a container id of at most %d bytes of plain text", CORE_IDENT_MAX);
+		return err_note(
+			note, ERR_RANGE, "a name needs an address and a container id of at most %d bytes of plain text", CORE_IDENT_MAX);
 	wbuf_fixed(&w, bytes, sizeof(bytes));
 	value_encode(&w, ident, &name, addr);
 	err = wbuf_end(&w);

@@ -73,12 +73,9 @@ void path_offer_decode(struct slice extra, struct path_offer *out)
 const char *path_name(enum path p)
 {
 	switch (p) {
-	case PATH_FAST:
-		return "fast";
-	case PATH_USERSPACE:
-		return "userspace";
-	case PATH_NONE:
-		break;
+	case PATH_FAST: return "fast";
+	case PATH_USERSPACE: return "userspace";
+	case PATH_NONE: break;
 	}
 	return "none";
 }
@@ -193,14 +190,14 @@ static enum err refresh(struct core *c, struct peer_state *p, const struct peer_
 	v.mtu = 0;
 	v.encrypted = false;
 	if (v.path == p->path.path && strcmp(v.reason, p->path.reason) == 0 && ip_eq(v.underlay, p->path.underlay) &&
-	    v.userspace_port == p->path.userspace_port) {
+		v.userspace_port == p->path.userspace_port) {
 		p->path.local = v.local;
 		return ERR_OK;
 	}
 	if (v.path != p->path.path) {
 		char name[PEER_TEXT];
 		err = core_note(out, NOTE_INFO, "path to %s(%s): %s, was %s: %s", peer_format(p->name, name), info->nickname,
-		                path_name(v.path), path_name(p->path.path), v.reason);
+			path_name(v.path), path_name(p->path.path), v.reason);
 		v.since_ms = c->now_ms;
 		count_change(c, p->path.path, v.path, v.reason);
 	}

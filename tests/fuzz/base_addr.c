@@ -76,7 +76,8 @@ static void check_prefix(const char *text)
 	assert(prefix_is_network(net) && prefix_contains(net, a.addr) && prefix_overlaps(a, net));
 	if (a.addr.family == 4) {
 		struct range4 r = range4_of(a);
-		assert(range4_contains(r, ip_to_v4(a.addr)) && r.start == ip_to_v4(net.addr) && range4_size(r) == UINT64_C(1) << (32 - a.len));
+		assert(range4_contains(r, ip_to_v4(a.addr)) && r.start == ip_to_v4(net.addr) &&
+			range4_size(r) == UINT64_C(1) << (32 - a.len));
 		assert(r.start % range4_size(r) == 0);
 	}
 }

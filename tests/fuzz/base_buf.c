@@ -36,21 +36,11 @@ static void echo_be(struct echo *e, uint64_t v, size_t n)
 	for (size_t i = 0; i < 2; i++) {
 		struct wbuf *w = both[i];
 		switch (n) {
-		case 1:
-			wbuf_u8(w, (uint8_t)v);
-			break;
-		case 2:
-			wbuf_u16(w, (uint16_t)v);
-			break;
-		case 4:
-			wbuf_u32(w, (uint32_t)v);
-			break;
-		case 6:
-			wbuf_u48(w, v);
-			break;
-		default:
-			wbuf_u64(w, v);
-			break;
+		case 1: wbuf_u8(w, (uint8_t)v); break;
+		case 2: wbuf_u16(w, (uint16_t)v); break;
+		case 4: wbuf_u32(w, (uint32_t)v); break;
+		case 6: wbuf_u48(w, v); break;
+		default: wbuf_u64(w, v); break;
 		}
 	}
 }
@@ -58,16 +48,11 @@ static void echo_be(struct echo *e, uint64_t v, size_t n)
 static uint64_t read_be(struct rbuf *r, size_t n)
 {
 	switch (n) {
-	case 1:
-		return rbuf_u8(r);
-	case 2:
-		return rbuf_u16(r);
-	case 4:
-		return rbuf_u32(r);
-	case 6:
-		return rbuf_u48(r);
-	default:
-		return rbuf_u64(r);
+	case 1: return rbuf_u8(r);
+	case 2: return rbuf_u16(r);
+	case 4: return rbuf_u32(r);
+	case 6: return rbuf_u48(r);
+	default: return rbuf_u64(r);
 	}
 }
 
@@ -101,9 +86,7 @@ static void step_bytes(struct rbuf *r, struct echo *e, uint8_t op)
 	uint8_t copy[16];
 	struct slice s;
 	switch (op % 3) {
-	case 0:
-		s = rbuf_bytes(r, op >> 3);
-		break;
+	case 0: s = rbuf_bytes(r, op >> 3); break;
 	case 1: {
 		size_t n = op >> 4;
 		rbuf_copy(r, copy, n);

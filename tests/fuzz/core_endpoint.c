@@ -29,7 +29,8 @@ static struct core *node(void)
 }
 
 /* A floor of an owner (subkey.n == 0) takes back all that is his. */
-static void hear(struct core *c, struct arena *a, uint8_t channel, uint64_t owner, struct slice subkey, struct slice value, bool live, uint64_t ctr)
+static void hear(struct core *c, struct arena *a, uint8_t channel, uint64_t owner, struct slice subkey, struct slice value,
+	bool live, uint64_t ctr)
 {
 	uint8_t key[CRDT_KEY_MAX];
 	struct crdt_changes ch;

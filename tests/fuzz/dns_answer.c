@@ -27,7 +27,7 @@ static struct dns_table *small_table(void)
 	assert(dns_table_set_reachable(t, 2, false) == ERR_OK);
 	for (unsigned i = 0; i < 60; i++) {
 		struct dns_name name;
-		char id[] = {(char)('A' + i), '\0'};
+		char id[] = { (char)('A' + i), '\0' };
 		assert(dns_name_parse("many.weft.local", &name) == ERR_OK);
 		assert(dns_table_add(t, 1, id, &name, ip_v4(0x0a210000u + i)) == ERR_OK);
 	}
@@ -61,7 +61,7 @@ static void check(const struct dns_result *res, struct slice query, struct slice
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static uint8_t mem[DNS_MESSAGE_MAX];
-	struct dns_stats stats = {0};
+	struct dns_stats stats = { 0 };
 	struct dns_answer_cfg cfg;
 	struct rng rng;
 	struct wbuf w;

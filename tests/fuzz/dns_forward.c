@@ -30,7 +30,8 @@ static void act(struct run *u)
 			u->sock = a->sock;
 			u->upstream = a->upstream;
 		} else if (a->what == DNS_FORWARD_REPLY) {
-			assert(a->bytes.n >= DNS_HEADER_SIZE && a->bytes.n <= LIMIT && memcmp(a->bytes.p, query, 2) == 0 && (a->bytes.p[2] & 0x80));
+			assert(a->bytes.n >= DNS_HEADER_SIZE && a->bytes.n <= LIMIT && memcmp(a->bytes.p, query, 2) == 0 &&
+				(a->bytes.p[2] & 0x80));
 			u->replies++;
 			u->sock = 0;
 		}
@@ -39,8 +40,8 @@ static void act(struct run *u)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	struct dns_stats stats = {0};
-	struct run u = {.now = 1};
+	struct dns_stats stats = { 0 };
+	struct run u = { .now = 1 };
 	struct hostport v[2];
 	struct rbuf r;
 

@@ -15,20 +15,16 @@ static bool same(const struct dns_rr *a, const struct dns_rr *b)
 		return false;
 	switch (a->type) {
 	case DNS_A:
-	case DNS_AAAA:
-		return ip_eq(a->ip, b->ip) && (a->cls == DNS_IN || slice_eq(a->rdata, b->rdata));
-	case DNS_MX:
-		return a->preference == b->preference && dns_name_exact(&a->name1, &b->name1);
+	case DNS_AAAA: return ip_eq(a->ip, b->ip) && (a->cls == DNS_IN || slice_eq(a->rdata, b->rdata));
+	case DNS_MX: return a->preference == b->preference && dns_name_exact(&a->name1, &b->name1);
 	case DNS_NS:
 	case DNS_CNAME:
-	case DNS_PTR:
-		return dns_name_exact(&a->name1, &b->name1);
+	case DNS_PTR: return dns_name_exact(&a->name1, &b->name1);
 	case DNS_SOA:
-		return dns_name_exact(&a->soa.mname, &b->soa.mname) && dns_name_exact(&a->soa.rname, &b->soa.rname) && a->soa.serial == b->soa.serial &&
-		       a->soa.refresh == b->soa.refresh && a->soa.retry == b->soa.retry && a->soa.expire == b->soa.expire &&
-		       a->soa.minimum == b->soa.minimum;
-	default:
-		return slice_eq(a->rdata, b->rdata);
+		return dns_name_exact(&a->soa.mname, &b->soa.mname) && dns_name_exact(&a->soa.rname, &b->soa.rname) &&
+			a->soa.serial == b->soa.serial && a->soa.refresh == b->soa.refresh && a->soa.retry == b->soa.retry &&
+			a->soa.expire == b->soa.expire && a->soa.minimum == b->soa.minimum;
+	default: return slice_eq(a->rdata, b->rdata);
 	}
 }
 

@@ -95,7 +95,8 @@ static int run_path(const char *path)
 int main(int argc, char **argv)
 {
 	int total = 0, failed = 0;
-	int built_in[] = { run_zeros("built-in: nothing", 0), run_zeros("built-in: one zero", 1), run_zeros("built-in: 64 KiB of zeros", ZEROS) };
+	int built_in[] = { run_zeros("built-in: nothing", 0), run_zeros("built-in: one zero", 1),
+		run_zeros("built-in: 64 KiB of zeros", ZEROS) };
 	for (size_t i = 0; i < sizeof built_in / sizeof built_in[0]; i++) {
 		failed |= built_in[i] < 0;
 		total += built_in[i];

@@ -24,7 +24,7 @@ void check_address_given(struct node *n, struct container *c, struct ip addr)
 		sim_must(NULL);
 	if (old != NULL && (uint64_t)(uintptr_t)old != c->number)
 		sim_fail(w, "invariant 1: node %zu gave %s to c%llu while c%llu uses it", n->index, text, (unsigned long long)c->number,
-		         (unsigned long long)(uintptr_t)old);
+			(unsigned long long)(uintptr_t)old);
 }
 
 void check_address_gone(struct node *n, struct container *c)
@@ -184,7 +184,8 @@ static bool requests_answered(struct world *w, bool final)
 			if (final) {
 				struct ipam_view v;
 				ipam_view(core_ipam(w->nodes[i].core), &v);
-				sim_fail(w, "liveness: c%llu on node %zu still waits for an address (%s)", (unsigned long long)c->number, i, v.text);
+				sim_fail(
+					w, "liveness: c%llu on node %zu still waits for an address (%s)", (unsigned long long)c->number, i, v.text);
 			}
 			return false;
 		}
@@ -214,5 +215,6 @@ bool check_at_rest(struct world *w, bool final)
 			return false;
 		}
 	}
-	return all_reachable(w, final) && requests_answered(w, final) && rings_whole(w, final) && digests_equal(w, final) && names_right(w, final);
+	return all_reachable(w, final) && requests_answered(w, final) && rings_whole(w, final) && digests_equal(w, final) &&
+		names_right(w, final);
 }

@@ -88,14 +88,17 @@ static bool one_seed(const struct args *a, uint64_t seed, uint64_t *events)
 		ok = false;
 	}
 	if (!ok)
-		(void)printf("FAILED seed %" PRIu64 " at commit %s: %s\n  replay: ./dev sim --seeds %" PRIu64 "-%" PRIu64 " --nodes %zu --trace\n", seed, a->commit,
-		             failure, seed, seed, cfg.nodes);
+		(void)printf("FAILED seed %" PRIu64 " at commit %s: %s\n  replay: ./dev sim --seeds %" PRIu64 "-%" PRIu64
+					 " --nodes %zu --trace\n",
+			seed, a->commit, failure, seed, seed, cfg.nodes);
 	return ok;
 }
 
 int main(int argc, char **argv)
 {
-	struct args a = { .first = 1, .last = 1, .commit = "(unknown)", .cfg = { .nodes = 5, .busy_ms = 30000, .quiet_ms = 120000, .faults = true } };
+	struct args a = {
+		.first = 1, .last = 1, .commit = "(unknown)", .cfg = { .nodes = 5, .busy_ms = 30000, .quiet_ms = 120000, .faults = true }
+	};
 	uint64_t passed = 0, failed = 0, events = 0;
 
 	if (!parse(argc, argv, &a))
@@ -109,7 +112,8 @@ int main(int argc, char **argv)
 			failed++;
 		events += n;
 	}
-	(void)printf("simulated %" PRIu64 " seeds with %zu nodes, %" PRIu64 " events, each twice\n", a.last - a.first + 1, a.cfg.nodes, events);
+	(void)printf("simulated %" PRIu64 " seeds with %zu nodes, %" PRIu64 " events, each twice\n", a.last - a.first + 1,
+		a.cfg.nodes, events);
 	(void)printf("%" PRIu64 " passed, %" PRIu64 " failed\n", passed, failed);
 	return failed > 0 ? 1 : 0;
 }

@@ -17,9 +17,9 @@ struct half {
 struct segment {
 	struct segment *next; /* in the receiver's list of early ones */
 	uint64_t seq;
-	int to;               /* side */
+	int to; /* side */
 	unsigned tries;
-	unsigned refs;        /* events and lists that point here */
+	unsigned refs; /* events and lists that point here */
 	bool fin;
 	size_t n;
 	uint8_t bytes[];
@@ -329,18 +329,10 @@ void net_event(struct world *w, struct sim_event *ev)
 	struct segment *s = ev->segment;
 
 	switch (ev->kind) {
-	case SIM_CONNECTED:
-		connected(w, ev);
-		break;
-	case SIM_CLOSED:
-		tell_closed(w, ev->link, ev->side, ev->why);
-		break;
-	case SIM_DRAINED:
-		tell_drained(w, ev->link, ev->side);
-		break;
-	case SIM_SEGMENT:
-		arrive(w, ev->link, s);
-		break;
+	case SIM_CONNECTED: connected(w, ev); break;
+	case SIM_CLOSED: tell_closed(w, ev->link, ev->side, ev->why); break;
+	case SIM_DRAINED: tell_drained(w, ev->link, ev->side); break;
+	case SIM_SEGMENT: arrive(w, ev->link, s); break;
 	case SIM_RETRANSMIT:
 		if (++s->tries > GIVE_UP)
 			tell_closed(w, ev->link, !s->to, "timed out");
@@ -351,8 +343,7 @@ void net_event(struct world *w, struct sim_event *ev)
 	case SIM_CLIENT:
 	case SIM_FAULT:
 	case SIM_REVIVE:
-	case SIM_HEAL:
-		break;
+	case SIM_HEAL: break;
 	}
 	if (s != NULL)
 		segment_drop(s);

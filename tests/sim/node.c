@@ -259,7 +259,8 @@ static void attach(struct node *n, struct container *c)
 
 	ident_of(c, e.ident);
 	name_of(c, fqdn);
-	e.mac = (struct mac){ { 0x02, 0, (uint8_t)(c->number >> 24), (uint8_t)(c->number >> 16), (uint8_t)(c->number >> 8), (uint8_t)c->number } };
+	e.mac = (struct mac){ { 0x02, 0, (uint8_t)(c->number >> 24), (uint8_t)(c->number >> 16), (uint8_t)(c->number >> 8),
+		(uint8_t)c->number } };
 	e.addrs[0] = (struct prefix){ .addr = c->addr, .len = n->w->universe.len };
 	(void)snprintf(e.network, sizeof(e.network), "%s", CORE_NETWORK_DEFAULT);
 	struct core_event ev = { .kind = CORE_ATTACHED, .endpoint = &e };
@@ -286,7 +287,8 @@ static void answered(struct node *n, const struct core_action *a)
 	}
 	if (c->live) { /* asked again after a restart */
 		if (!ip_eq(c->addr, a->u.reply.result.addr))
-			sim_fail(n->w, "node %zu: container c%llu got another address when it asked again", n->index, (unsigned long long)c->number);
+			sim_fail(n->w, "node %zu: container c%llu got another address when it asked again", n->index,
+				(unsigned long long)c->number);
 		return;
 	}
 	check_address_given(n, c, a->u.reply.result.addr);
@@ -308,23 +310,16 @@ static bool dies_now(struct node *n)
 static void act(struct node *n, const struct core_action *a)
 {
 	switch (a->kind) {
-	case CORE_DIAL:
-		net_dial(n, a->u.dial.conn, a->u.dial.host, a->u.dial.port);
-		break;
-	case CORE_SEND:
-		net_send(n, a->u.send.conn, a->u.send.bytes);
-		break;
+	case CORE_DIAL: net_dial(n, a->u.dial.conn, a->u.dial.host, a->u.dial.port); break;
+	case CORE_SEND: net_send(n, a->u.send.conn, a->u.send.bytes); break;
 	case CORE_CLOSE:
 		sim_trace(n->w, "node %zu closes %llx: %s", n->index, (unsigned long long)a->u.close.conn, a->u.close.why);
 		net_close(n, a->u.close.conn);
 		break;
-	case CORE_NOTE:
-		sim_trace(n->w, "node %zu: %s", n->index, a->u.note.text);
-		break;
+	case CORE_NOTE: sim_trace(n->w, "node %zu: %s", n->index, a->u.note.text); break;
 	case CORE_REPLY: /* last, as in the daemon */
 	case CORE_PERSIST:
-	case CORE_FORWARDING:
-		break;
+	case CORE_FORWARDING: break;
 	}
 }
 
@@ -418,13 +413,16 @@ static void ask(struct node *n, struct container *c, bool claim)
 {
 	struct world *w = n->w;
 	char ident[SIM_IDENT];
-	struct ipam_event want = { .kind = claim ? IPAM_CLAIM : IPAM_ALLOCATE, .request = n->next_request++, .ident = ident, .wait = true };
+	struct ipam_event want = {
+		.kind = claim ? IPAM_CLAIM : IPAM_ALLOCATE, .request = n->next_request++, .ident = ident, .wait = true
+	};
 	struct core_event ev = { .kind = CORE_IPAM, .ipam = &want };
 
 	ident_of(c, ident);
 	if (claim) {
 		uint64_t size = UINT64_C(1) << (32 - w->universe.len);
-		want.subnet = (struct prefix){ .addr = ip_v4(w->universe.first + 1 + (uint32_t)rng_below(&w->rng, size - 2)), .len = w->universe.len };
+		want.subnet = (struct prefix){ .addr = ip_v4(w->universe.first + 1 + (uint32_t)rng_below(&w->rng, size - 2)),
+			.len = w->universe.len };
 	}
 	c->addr = want.subnet.addr;
 	c->request = want.request;
@@ -434,7 +432,7 @@ static void ask(struct node *n, struct container *c, bool claim)
 static void start_container(struct node *n)
 {
 	if (n->n_containers == n->cap_containers &&
-	    !mem_grow((void **)&n->containers, &n->cap_containers, n->n_containers + 1, sizeof(*n->containers)))
+		!mem_grow((void **)&n->containers, &n->cap_containers, n->n_containers + 1, sizeof(*n->containers)))
 		sim_must(NULL);
 	struct container *c = &n->containers[n->n_containers++];
 	*c = (struct container){ .number = ++n->w->next_container };

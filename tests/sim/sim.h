@@ -33,12 +33,23 @@ struct sim_cfg {
 struct world;
 struct link;
 
-enum sim_kind { SIM_TIMER, SIM_SEGMENT, SIM_RETRANSMIT, SIM_CONNECTED, SIM_CLOSED, SIM_DRAINED, SIM_CLIENT, SIM_FAULT, SIM_REVIVE, SIM_HEAL };
+enum sim_kind {
+	SIM_TIMER,
+	SIM_SEGMENT,
+	SIM_RETRANSMIT,
+	SIM_CONNECTED,
+	SIM_CLOSED,
+	SIM_DRAINED,
+	SIM_CLIENT,
+	SIM_FAULT,
+	SIM_REVIVE,
+	SIM_HEAL
+};
 struct sim_event {
 	struct heap_node at; /* key = µs */
 	enum sim_kind kind;
 	size_t node;
-	uint64_t life;       /* of the node it is meant for: one that died meanwhile does not get it */
+	uint64_t life; /* of the node it is meant for: one that died meanwhile does not get it */
 	uint64_t conn;
 	struct link *link;
 	struct segment *segment;
@@ -69,7 +80,7 @@ struct node {
 	struct container *containers;
 	size_t n_containers, cap_containers;
 	struct arena *arena;
-	int crash_in;      /* actions until it dies; -1: not */
+	int crash_in; /* actions until it dies; -1: not */
 	bool disk_full;
 	struct fingerprint ring_seen;
 };

@@ -109,26 +109,14 @@ static void fault(struct world *w)
 	size_t a = (size_t)rng_below(&w->rng, w->cfg.nodes), b = (size_t)rng_below(&w->rng, w->cfg.nodes);
 
 	switch (rng_below(&w->rng, 8)) {
-	case 0:
-		partition(w);
-		break;
-	case 1:
-		cut_between(w, a, b, true);
-		break;
-	case 2:
-		cut_between(w, a, b, false);
-		break;
+	case 0: partition(w); break;
+	case 1: cut_between(w, a, b, true); break;
+	case 2: cut_between(w, a, b, false); break;
 	case 3:
-	case 4:
-		heal(w);
-		break;
+	case 4: heal(w); break;
 	case 5:
-	case 6:
-		crash(w, &w->nodes[a]);
-		break;
-	default:
-		w->nodes[a].disk_full = w->nodes[a].core != NULL;
-		break;
+	case 6: crash(w, &w->nodes[a]); break;
+	default: w->nodes[a].disk_full = w->nodes[a].core != NULL; break;
 	}
 	w->loss_pm = rng_chance(&w->rng, 500000) ? (uint32_t)rng_below(&w->rng, 100000) : 0;
 	w->dup_pm = rng_chance(&w->rng, 500000) ? (uint32_t)rng_below(&w->rng, 100000) : 0;
@@ -182,11 +170,8 @@ static void dispatch(struct world *w, struct sim_event *ev)
 	case SIM_RETRANSMIT:
 	case SIM_CONNECTED:
 	case SIM_CLOSED:
-	case SIM_DRAINED:
-		net_event(w, ev);
-		break;
-	case SIM_HEAL:
-		break;
+	case SIM_DRAINED: net_event(w, ev); break;
+	case SIM_HEAL: break;
 	}
 }
 
@@ -198,7 +183,8 @@ static void run_until(struct world *w, uint64_t until_us)
 		struct sim_event *ev = (struct sim_event *)(void *)heap_pop(&w->queue);
 		w->now_us = top->key > w->now_us ? top->key : w->now_us;
 		w->events++;
-		w->trace_hash = (w->trace_hash ^ w->now_us ^ (uint64_t)ev->kind << 56 ^ (uint64_t)ev->node << 40) * UINT64_C(1099511628211);
+		w->trace_hash =
+			(w->trace_hash ^ w->now_us ^ (uint64_t)ev->kind << 56 ^ (uint64_t)ev->node << 40) * UINT64_C(1099511628211);
 		dispatch(w, ev);
 		mem_free(ev);
 	}

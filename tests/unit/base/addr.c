@@ -17,14 +17,23 @@ static void peer_text(void **state)
 		const char *text;
 		uint64_t peer;
 	} good[] = {
-		{ "01:02:03:04:05:06", 0x010203040506 }, { "FF:ff:Ff:fF:ff:ff", PEER_MAX }, { "1:2:3:4:5:6", 0x010203040506 },
-		{ "00:00:00:00:00:00", PEER_NONE },      { "::1", 1 },                      { "1::", 0x010000000000 },
-		{ "a:b::c", 0x0a0b0000000c },            { "1:2:3:4::", 0x010203040000 },   { "::3:4:5:6", 0x000003040506 },
-		{ "1::5:6", 0x010000000506 },            { "8a:3b::0c:1", 0x8a3b00000c01 }, { "::0", PEER_NONE },
+		{ "01:02:03:04:05:06", 0x010203040506 },
+		{ "FF:ff:Ff:fF:ff:ff", PEER_MAX },
+		{ "1:2:3:4:5:6", 0x010203040506 },
+		{ "00:00:00:00:00:00", PEER_NONE },
+		{ "::1", 1 },
+		{ "1::", 0x010000000000 },
+		{ "a:b::c", 0x0a0b0000000c },
+		{ "1:2:3:4::", 0x010203040000 },
+		{ "::3:4:5:6", 0x000003040506 },
+		{ "1::5:6", 0x010000000506 },
+		{ "8a:3b::0c:1", 0x8a3b00000c01 },
+		{ "::0", PEER_NONE },
 	};
-	static const char *const bad[] = { "", ":", "::", ":::", "1", "1:2", "1:2:3:4:5", "1:2:3:4:5:6:7", "1:2:3:4:5::", "::1:2:3:4:5", "1:2:3::4:5",
-		"1:2:3:4::5:6", "1::2::3", "::1::", ":1:2:3:4:5:6", "1:2:3:4:5:6:", "::1:", "1:::2", "111::", "::001", "1:2:3:4:5:g", " ::1", "::1 ", "::x",
-		"1-2-3-4-5-6", "010203040506", "0x1::", "-1::" };
+	static const char *const bad[] = { "", ":", "::", ":::", "1", "1:2", "1:2:3:4:5", "1:2:3:4:5:6:7",
+		"1:2:3:4:5::", "::1:2:3:4:5", "1:2:3::4:5", "1:2:3:4::5:6", "1::2::3", "::1::", ":1:2:3:4:5:6",
+		"1:2:3:4:5:6:", "::1:", "1:::2", "111::", "::001", "1:2:3:4:5:g", " ::1", "::1 ", "::x", "1-2-3-4-5-6", "010203040506",
+		"0x1::", "-1::" };
 	for (size_t i = 0; i < COUNT(good); i++) {
 		uint64_t v = 99;
 		assert_int_equal(peer_parse(good[i].text, &v), ERR_OK);
@@ -50,8 +59,10 @@ static void mac_text(void **state)
 	assert_true(mac_eq(m, want));
 	char out[MAC_TEXT];
 	assert_string_equal(mac_format(m, out), "02:42:ac:11:00:ff");
-	static const char *const bad[] = { "", "02", "02:42:ac:11:00", "02:42:ac:11:00:", "02:42:ac:11:00:ff:", "02:42:ac:11:00:ff:01", "2:42:ac:11:00:ff",
-		"02:42:ac:11:00:f", "002:42:ac:11:00:ff", "02-42-ac-11-00-ff", "02:42:ac:11:00:fg", ":02:42:ac:11:00:ff", "02:42::00:ff", " 02:42:ac:11:00:ff" };
+	static const char *const bad[] = { "", "02", "02:42:ac:11:00",
+		"02:42:ac:11:00:", "02:42:ac:11:00:ff:", "02:42:ac:11:00:ff:01", "2:42:ac:11:00:ff", "02:42:ac:11:00:f",
+		"002:42:ac:11:00:ff", "02-42-ac-11-00-ff", "02:42:ac:11:00:fg", ":02:42:ac:11:00:ff", "02:42::00:ff",
+		" 02:42:ac:11:00:ff" };
 	for (size_t i = 0; i < COUNT(bad); i++)
 		if (mac_parse(bad[i], &m) != ERR_MALFORMED)
 			fail_msg("\"%s\" was accepted", bad[i]);
@@ -110,9 +121,9 @@ static void ip_text(void **state)
 		{ "::1.2.3.4", "::102:304" },
 		{ "64:ff9b::192.0.2.33", "64:ff9b::c000:221" },
 	};
-	static const char *const bad[] = { "", "1", "1.2.3", "1.2.3.4.5", "256.1.1.1", "1.2.3.04", "1.2.3.", ".1.2.3", "1.2.3.4 ", " 1.2.3.4", "0x1.2.3.4",
-		"1.2.3.-4", ":", ":::", "1:2:3:4:5:6:7", "1:2:3:4:5:6:7:8:9", "1::2::3", "12345::", "::g", "fe80::1%eth0", "[::1]", "::1/64", "::256.1.1.1",
-		"1:2:3:4:5:6:7:1.2.3.4", "none" };
+	static const char *const bad[] = { "", "1", "1.2.3", "1.2.3.4.5", "256.1.1.1", "1.2.3.04", "1.2.3.", ".1.2.3", "1.2.3.4 ",
+		" 1.2.3.4", "0x1.2.3.4", "1.2.3.-4", ":", ":::", "1:2:3:4:5:6:7", "1:2:3:4:5:6:7:8:9", "1::2::3", "12345::", "::g",
+		"fe80::1%eth0", "[::1]", "::1/64", "::256.1.1.1", "1:2:3:4:5:6:7:1.2.3.4", "none" };
 	char out[IP_TEXT];
 	for (size_t i = 0; i < COUNT(texts); i++)
 		assert_string_equal(ip_format(ip(texts[i][0]), out), texts[i][1]);
@@ -178,7 +189,8 @@ static void ip_values(void **state)
 	assert_true(ip_eq(none, none));
 	assert_false(ip_eq(none, ip("0.0.0.0")));
 	assert_false(ip_eq(ip("::"), ip("0.0.0.0")));
-	static const char *const sorted[] = { "0.0.0.0", "9.255.255.255", "10.0.0.0", "128.0.0.0", "255.255.255.255", "::", "::1", "1::", "8000::", "ffff::" };
+	static const char *const sorted[] = { "0.0.0.0", "9.255.255.255", "10.0.0.0", "128.0.0.0", "255.255.255.255", "::", "::1",
+		"1::", "8000::", "ffff::" };
 	for (size_t i = 0; i < COUNT(sorted); i++) {
 		assert_true(ip_cmp(none, ip(sorted[i])) < 0);
 		for (size_t j = 0; j < COUNT(sorted); j++) {
@@ -192,15 +204,28 @@ static void ip_values(void **state)
 static void prefix_text(void **state)
 {
 	(void)state;
-	static const char *const good[] = { "10.32.0.0/12", "10.32.0.7/12", "0.0.0.0/0", "1.2.3.4/32", "::/0", "fd00:77::9/64", "2001:db8::1/128" };
+	static const char *const good[] = { "10.32.0.0/12", "10.32.0.7/12", "0.0.0.0/0", "1.2.3.4/32", "::/0", "fd00:77::9/64",
+		"2001:db8::1/128" };
 	static const struct {
 		const char *text;
 		enum err e;
 	} bad[] = {
-		{ "", ERR_MALFORMED },           { "10.0.0.0", ERR_MALFORMED },     { "/8", ERR_MALFORMED },         { "10.0.0.0/", ERR_MALFORMED },
-		{ "10.0.0.0/x", ERR_MALFORMED }, { "10.0.0.0/8x", ERR_MALFORMED },  { "10.0.0.0/08", ERR_MALFORMED }, { "10.0.0.0/-1", ERR_MALFORMED },
-		{ "10.0.0.0/+8", ERR_MALFORMED }, { "10.0.0/8", ERR_MALFORMED },    { "10.0.0.0/8/8", ERR_MALFORMED }, { "10.0.0.0/ 8", ERR_MALFORMED },
-		{ "10.0.0.0/33", ERR_RANGE },    { "::/129", ERR_RANGE },           { "10.0.0.0/264", ERR_RANGE },   { "::/4294967297", ERR_RANGE },
+		{ "", ERR_MALFORMED },
+		{ "10.0.0.0", ERR_MALFORMED },
+		{ "/8", ERR_MALFORMED },
+		{ "10.0.0.0/", ERR_MALFORMED },
+		{ "10.0.0.0/x", ERR_MALFORMED },
+		{ "10.0.0.0/8x", ERR_MALFORMED },
+		{ "10.0.0.0/08", ERR_MALFORMED },
+		{ "10.0.0.0/-1", ERR_MALFORMED },
+		{ "10.0.0.0/+8", ERR_MALFORMED },
+		{ "10.0.0/8", ERR_MALFORMED },
+		{ "10.0.0.0/8/8", ERR_MALFORMED },
+		{ "10.0.0.0/ 8", ERR_MALFORMED },
+		{ "10.0.0.0/33", ERR_RANGE },
+		{ "::/129", ERR_RANGE },
+		{ "10.0.0.0/264", ERR_RANGE },
+		{ "::/4294967297", ERR_RANGE },
 		{ "1.2.3.4/99999999999999999999999999999999999999", ERR_RANGE },
 		{ "1111:2222:3333:4444:5555:6666:255.255.255.2555/1", ERR_MALFORMED },
 	};
@@ -297,7 +322,8 @@ static void prefix_edges(void **state)
 static void ranges(void **state)
 {
 	(void)state;
-	struct range4 all = range4_of(prefix("0.0.0.0/0")), last = range4_of(prefix("255.255.255.255/32")), ten = range4_of(prefix("10.1.2.3/8"));
+	struct range4 all = range4_of(prefix("0.0.0.0/0")), last = range4_of(prefix("255.255.255.255/32")),
+				  ten = range4_of(prefix("10.1.2.3/8"));
 	assert_int_equal(all.start, 0);
 	assert_int_equal(all.end, UINT64_C(1) << 32);
 	assert_int_equal(range4_size(all), UINT64_C(1) << 32);
@@ -331,17 +357,32 @@ static void hostport_text(void **state)
 	static const struct {
 		const char *text, *out;
 	} good[] = {
-		{ "1.2.3.4:5", "1.2.3.4:5" },       { "1.2.3.4", "1.2.3.4:6783" }, { "[::1]:5", "[::1]:5" }, { "[::1]", "[::1]:6783" },
-		{ "2001:DB8::1", "[2001:db8::1]:6783" }, { "1.2.3.4:65535", "1.2.3.4:65535" }, { "1.2.3.4:0", "1.2.3.4:0" },
+		{ "1.2.3.4:5", "1.2.3.4:5" },
+		{ "1.2.3.4", "1.2.3.4:6783" },
+		{ "[::1]:5", "[::1]:5" },
+		{ "[::1]", "[::1]:6783" },
+		{ "2001:DB8::1", "[2001:db8::1]:6783" },
+		{ "1.2.3.4:65535", "1.2.3.4:65535" },
+		{ "1.2.3.4:0", "1.2.3.4:0" },
 	};
 	static const struct {
 		const char *text;
 		enum err e;
 	} bad[] = {
-		{ "", ERR_MALFORMED },      { ":5", ERR_MALFORMED },         { "host:5", ERR_MALFORMED },    { "1.2.3.4:", ERR_MALFORMED },
-		{ "[::1]:", ERR_MALFORMED }, { "[::1]5", ERR_MALFORMED },    { "[::1", ERR_MALFORMED },      { "[1.2.3.4]:5", ERR_MALFORMED },
-		{ "1.2.3.4:5x", ERR_MALFORMED }, { "1.2.3.4:+5", ERR_MALFORMED }, { "1.2.3.4:65536", ERR_RANGE }, { "1.2.3.4:99999999999999999999", ERR_RANGE },
-		{ "1.2.3:5", ERR_MALFORMED }, { "a-name-that-is-much-too-long-for-an-address-of-any-family", ERR_MALFORMED },
+		{ "", ERR_MALFORMED },
+		{ ":5", ERR_MALFORMED },
+		{ "host:5", ERR_MALFORMED },
+		{ "1.2.3.4:", ERR_MALFORMED },
+		{ "[::1]:", ERR_MALFORMED },
+		{ "[::1]5", ERR_MALFORMED },
+		{ "[::1", ERR_MALFORMED },
+		{ "[1.2.3.4]:5", ERR_MALFORMED },
+		{ "1.2.3.4:5x", ERR_MALFORMED },
+		{ "1.2.3.4:+5", ERR_MALFORMED },
+		{ "1.2.3.4:65536", ERR_RANGE },
+		{ "1.2.3.4:99999999999999999999", ERR_RANGE },
+		{ "1.2.3:5", ERR_MALFORMED },
+		{ "a-name-that-is-much-too-long-for-an-address-of-any-family", ERR_MALFORMED },
 	};
 	struct hostport h;
 	char out[HOSTPORT_TEXT];
@@ -371,11 +412,15 @@ static void hostport_splits(void **state)
 		const char *text, *host;
 		uint16_t port;
 	} good[] = {
-		{ "name", "name", 6783 },         { "a-b_c.example.:1", "a-b_c.example.", 1 }, { "1.2.3.4:99", "1.2.3.4", 99 },
-		{ "[2001:db8::7]:6784", "2001:db8::7", 6784 }, { "[::]", "::", 6783 },        { "fe80::1", "fe80::1", 6783 },
+		{ "name", "name", 6783 },
+		{ "a-b_c.example.:1", "a-b_c.example.", 1 },
+		{ "1.2.3.4:99", "1.2.3.4", 99 },
+		{ "[2001:db8::7]:6784", "2001:db8::7", 6784 },
+		{ "[::]", "::", 6783 },
+		{ "fe80::1", "fe80::1", 6783 },
 	};
-	static const char *const bad[] = { "", ":", ":99", "a:b", "a:", "a b", "a/b", "a\n", "na\xc3\xafve", "[]", "[]:1", "[a]:1", "[::1]x", "[::1]]", "a:1:2",
-		"1:2:3:4:5:6:7:8:9", "fe80::1%eth0", "[fe80::1%eth0]:1", "a@b" };
+	static const char *const bad[] = { "", ":", ":99", "a:b", "a:", "a b", "a/b", "a\n", "na\xc3\xafve", "[]", "[]:1", "[a]:1",
+		"[::1]x", "[::1]]", "a:1:2", "1:2:3:4:5:6:7:8:9", "fe80::1%eth0", "[fe80::1%eth0]:1", "a@b" };
 	char host[64];
 	uint16_t port;
 	struct err_note note;
@@ -411,7 +456,8 @@ static void wire(void **state)
 	wbuf_mac(&w, m);
 	wbuf_ip(&w, ip("2001:db8::ff"));
 	assert_int_equal(wbuf_end(&w), ERR_OK);
-	static const uint8_t want[] = { 4, 10, 32, 0, 1, 0, 1, 2, 3, 4, 5, 6, 6, 0x20, 0x01, 0x0d, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff };
+	static const uint8_t want[] = { 4, 10, 32, 0, 1, 0, 1, 2, 3, 4, 5, 6, 6, 0x20, 0x01, 0x0d, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+		0, 0xff };
 	assert_true(slice_eq(wbuf_slice(&w), slice_of(want, sizeof want)));
 	rbuf_init(&r, want, sizeof want);
 	assert_true(ip_eq(rbuf_ip(&r), ip("10.32.0.1")));
@@ -444,9 +490,18 @@ static void wire(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(peer_text), cmocka_unit_test(mac_text), cmocka_unit_test(ip_text), cmocka_unit_test(ip_text_as_the_c_library),
-		cmocka_unit_test(ip_values), cmocka_unit_test(prefix_text), cmocka_unit_test(prefixes_bit_by_bit), cmocka_unit_test(prefix_edges),
-		cmocka_unit_test(ranges), cmocka_unit_test(hostport_text), cmocka_unit_test(hostport_splits), cmocka_unit_test(wire),
+		cmocka_unit_test(peer_text),
+		cmocka_unit_test(mac_text),
+		cmocka_unit_test(ip_text),
+		cmocka_unit_test(ip_text_as_the_c_library),
+		cmocka_unit_test(ip_values),
+		cmocka_unit_test(prefix_text),
+		cmocka_unit_test(prefixes_bit_by_bit),
+		cmocka_unit_test(prefix_edges),
+		cmocka_unit_test(ranges),
+		cmocka_unit_test(hostport_text),
+		cmocka_unit_test(hostport_splits),
+		cmocka_unit_test(wire),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -80,8 +80,10 @@ static void time_standing_or_going_back_gives_nothing(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(burst_then_refused),           cmocka_unit_test(no_fraction_is_lost),
-		cmocka_unit_test(rate_without_refill_or_burst), cmocka_unit_test(extremes),
+		cmocka_unit_test(burst_then_refused),
+		cmocka_unit_test(no_fraction_is_lost),
+		cmocka_unit_test(rate_without_refill_or_burst),
+		cmocka_unit_test(extremes),
 		cmocka_unit_test(time_standing_or_going_back_gives_nothing),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

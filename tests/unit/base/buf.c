@@ -369,10 +369,18 @@ static void write_then_read(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(slices), cmocka_unit_test(integers_are_big_endian), cmocka_unit_test(short_reads_fail),
-		cmocka_unit_test(bytes_in_place), cmocka_unit_test(sub_reader_is_fenced), cmocka_unit_test(varint_forms),
-		cmocka_unit_test(length_and_value), cmocka_unit_test(fixed_writer_stops), cmocka_unit_test(growing_writer_has_a_limit),
-		cmocka_unit_test(growing_writer_out_of_memory), cmocka_unit_test(patches), cmocka_unit_test(write_then_read),
+		cmocka_unit_test(slices),
+		cmocka_unit_test(integers_are_big_endian),
+		cmocka_unit_test(short_reads_fail),
+		cmocka_unit_test(bytes_in_place),
+		cmocka_unit_test(sub_reader_is_fenced),
+		cmocka_unit_test(varint_forms),
+		cmocka_unit_test(length_and_value),
+		cmocka_unit_test(fixed_writer_stops),
+		cmocka_unit_test(growing_writer_has_a_limit),
+		cmocka_unit_test(growing_writer_out_of_memory),
+		cmocka_unit_test(patches),
+		cmocka_unit_test(write_then_read),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -293,8 +293,14 @@ static void keys_of_64_bits(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		T(put_get_del), T(keys_are_copied), T(as_the_model), T(deleting_while_iterating), T(same_history_same_order),
-		T(churn_does_not_grow), T(out_of_memory_changes_nothing), T(keys_of_64_bits),
+		T(put_get_del),
+		T(keys_are_copied),
+		T(as_the_model),
+		T(deleting_while_iterating),
+		T(same_history_same_order),
+		T(churn_does_not_grow),
+		T(out_of_memory_changes_nothing),
+		T(keys_of_64_bits),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -282,9 +282,20 @@ static void arena_copies_and_prints(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		T(blocks_are_counted), T(realloc_keeps_bytes), T(product_overflow), T(fails_once), T(fails_for_ever), T(threads_are_apart),
-		T(grow_doubles), T(grow_fails_cleanly), T(arena_gives_apart_and_aligned), T(arena_reset_keeps_one_block),
-		T(arena_fills_a_block_exactly), T(arena_drops_an_oversized_block), T(arena_out_of_memory), T(arena_copies_and_prints),
+		T(blocks_are_counted),
+		T(realloc_keeps_bytes),
+		T(product_overflow),
+		T(fails_once),
+		T(fails_for_ever),
+		T(threads_are_apart),
+		T(grow_doubles),
+		T(grow_fails_cleanly),
+		T(arena_gives_apart_and_aligned),
+		T(arena_reset_keeps_one_block),
+		T(arena_fills_a_block_exactly),
+		T(arena_drops_an_oversized_block),
+		T(arena_out_of_memory),
+		T(arena_copies_and_prints),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -163,9 +163,14 @@ static void shuffle(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(known_sequences), cmocka_unit_test(same_seed_same_sequence), cmocka_unit_test(below_is_even),
-		cmocka_unit_test(below_is_unbiased), cmocka_unit_test(between_includes_both_ends), cmocka_unit_test(chance),
-		cmocka_unit_test(fill), cmocka_unit_test(shuffle),
+		cmocka_unit_test(known_sequences),
+		cmocka_unit_test(same_seed_same_sequence),
+		cmocka_unit_test(below_is_even),
+		cmocka_unit_test(below_is_unbiased),
+		cmocka_unit_test(between_includes_both_ends),
+		cmocka_unit_test(chance),
+		cmocka_unit_test(fill),
+		cmocka_unit_test(shuffle),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -4,7 +4,8 @@
 static void text(void **state)
 {
 	static const char *const good[] = { "", "a", "caf\xc3\xa9", "\xe2\x82\xac", "\xf0\x9f\x90\xb3", "a b~" };
-	static const char *const bad[] = { "\n", "\x7f", "\x80", "\xc3", "\xc0\x80", "\xe0\x80\x80", "\xed\xa0\x80", "\xf4\x90\x80\x80", "\xff", "a\xe2\x82" };
+	static const char *const bad[] = { "\n", "\x7f", "\x80", "\xc3", "\xc0\x80", "\xe0\x80\x80", "\xed\xa0\x80",
+		"\xf4\x90\x80\x80", "\xff", "a\xe2\x82" };
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++)
@@ -31,8 +32,9 @@ static enum err connect(struct nodes *t, int i, const char *const *targets, size
 
 static void targets_are_remembered_and_replaced(void **state)
 {
-	static const char *const first[] = { "10.9.0.1", "10.9.0.2", "host.example:99" }, *const second[] = { "10.9.0.2", "10.9.0.3" },
-	                        *const mixed[] = { "10.9.0.4", "10.9.0.5:x", "10.9.0.6" };
+	static const char *const first[] = { "10.9.0.1", "10.9.0.2", "host.example:99" },
+							 *const second[] = { "10.9.0.2", "10.9.0.3" },
+							 *const mixed[] = { "10.9.0.4", "10.9.0.5:x", "10.9.0.6" };
 	struct nodes t;
 
 	(void)state;
@@ -96,8 +98,8 @@ static void foreign_records_are_refused(void **state)
 	static const struct {
 		const char *key;
 		enum err err;
-	} records[] = { { "target/", ERR_MALFORMED }, { "target/1.2.3.4:x", ERR_MALFORMED }, { "target/1.2.3.4", ERR_OK }, { "other/thing", ERR_MALFORMED },
-		{ "", ERR_MALFORMED }, { "endpoint/x", ERR_MALFORMED }, { "name/x", ERR_MALFORMED } };
+	} records[] = { { "target/", ERR_MALFORMED }, { "target/1.2.3.4:x", ERR_MALFORMED }, { "target/1.2.3.4", ERR_OK },
+		{ "other/thing", ERR_MALFORMED }, { "", ERR_MALFORMED }, { "endpoint/x", ERR_MALFORMED }, { "name/x", ERR_MALFORMED } };
 	struct nodes t;
 	struct err_note note;
 
@@ -283,12 +285,14 @@ static void walk(size_t n, bool sticky)
 		}
 	}
 	nodes_connect(&t, 1, 0); /* what was refused is asked again */
-	nodes_run(&t, 40000); /* with memory again everything is made good: the two agree, and what is decoded is what the channels say */
+	nodes_run(
+		&t, 40000); /* with memory again everything is made good: the two agree, and what is decoded is what the channels say */
 	for (int i = 0; i < 2; i++)
 		nodes_check(&t, i);
 	for (uint8_t id = CHANNEL_PEERS; id <= CHANNEL_NETWORKS; id++) {
 		struct slice none = { NULL, 0 };
-		assert_true(fingerprint_eq(crdt_map_fingerprint(t.n[0].core->maps[id], none, none), crdt_map_fingerprint(t.n[1].core->maps[id], none, none)));
+		assert_true(fingerprint_eq(
+			crdt_map_fingerprint(t.n[0].core->maps[id], none, none), crdt_map_fingerprint(t.n[1].core->maps[id], none, none)));
 	}
 	nodes_free(&t);
 	assert_int_equal(mem_live(), before);

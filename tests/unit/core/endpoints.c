@@ -12,7 +12,8 @@ struct item {
 	struct crdt_item it;
 };
 
-static const struct crdt_item *endpoint_item(struct item *x, uint64_t owner, uint64_t ctr, const struct core_endpoint *e, bool live)
+static const struct crdt_item *endpoint_item(
+	struct item *x, uint64_t owner, uint64_t ctr, const struct core_endpoint *e, bool live)
 {
 	struct wbuf k, v;
 
@@ -88,17 +89,16 @@ static void an_endpoint_is_read_as_it_was_written(void **state)
 static void what_cannot_be_read_is_passed_over(void **state)
 {
 	static const uint8_t bad_values[][16] = {
-		{ 0 },
-		{ 2, 1, 'a', 0 },                         /* version */
-		{ 1, 0, 0 },                              /* no ident */
-		{ 1, 1, 'a' },                            /* cut */
-		{ 1, 1, '\n', 0 },                        /* control character */
-		{ 1, 2, 'a', 0, 0 },                      /* zero byte */
-		{ 1, 1, 0xff, 0 },                        /* not UTF-8 */
-		{ 1, 1, 'a', 33 },                        /* too many addresses */
-		{ 1, 1, 'a', 1, 4, 10, 0, 0, 1, 33 },     /* prefix length */
-		{ 1, 1, 'a', 1, 0, 0 },                   /* no address */
-		{ 1, 1, 'a', 1, 5, 10, 0, 0, 1, 24 },     /* family */
+		{ 0 }, { 2, 1, 'a', 0 },              /* version */
+		{ 1, 0, 0 },                          /* no ident */
+		{ 1, 1, 'a' },                        /* cut */
+		{ 1, 1, '\n', 0 },                    /* control character */
+		{ 1, 2, 'a', 0, 0 },                  /* zero byte */
+		{ 1, 1, 0xff, 0 },                    /* not UTF-8 */
+		{ 1, 1, 'a', 33 },                    /* too many addresses */
+		{ 1, 1, 'a', 1, 4, 10, 0, 0, 1, 33 }, /* prefix length */
+		{ 1, 1, 'a', 1, 0, 0 },               /* no address */
+		{ 1, 1, 'a', 1, 5, 10, 0, 0, 1, 24 }, /* family */
 	};
 	static const size_t lens[] = { 0, 4, 3, 3, 4, 5, 4, 4, 10, 6, 10 };
 	struct nodes t;

@@ -9,7 +9,8 @@ struct item {
 };
 
 /* more: bytes of a later version behind what we read. */
-static const struct crdt_item *name_item(struct item *x, uint64_t owner, uint64_t ctr, const char *ident, const char *fqdn, uint32_t addr, size_t more)
+static const struct crdt_item *name_item(
+	struct item *x, uint64_t owner, uint64_t ctr, const char *ident, const char *fqdn, uint32_t addr, size_t more)
 {
 	struct dns_name name;
 	struct wbuf k, v;
@@ -210,7 +211,8 @@ static void broken_records_are_refused(void **state)
 	assert_int_equal(core_new(&t.n[0].core, &cfg, t.now, &note), ERR_OK);
 	for (size_t n = 0; n < r->value_len; n++)
 		assert_int_equal(core_restore(t.n[0].core, slice_of(r->key, r->key_len), slice_of(r->value, n), &note), ERR_MALFORMED);
-	assert_int_equal(core_restore(t.n[0].core, slice_str("name/0123456789abcdef"), slice_of(r->value, r->value_len), &note), ERR_MALFORMED);
+	assert_int_equal(
+		core_restore(t.n[0].core, slice_str("name/0123456789abcdef"), slice_of(r->value, r->value_len), &note), ERR_MALFORMED);
 	assert_int_equal(core_restore(t.n[0].core, slice_of(r->key, r->key_len), slice_of(r->value, r->value_len), &note), ERR_OK);
 	assert_int_equal(nodes_resolve(&t, 0, "c.weft.local"), 1);
 	nodes_free(&t);

@@ -54,7 +54,7 @@ struct nodes {
 	size_t n_streams;
 	struct delivery *first, **last;
 	uint64_t now;
-	bool cut; /* what is sent is lost; nobody is told */
+	bool cut;             /* what is sent is lost; nobody is told */
 	bool down[NODES_MAX]; /* does not listen */
 };
 
@@ -346,7 +346,8 @@ static inline enum err nodes_try_start(struct nodes *t, int i, bool resume, void
 	if (err != ERR_OK)
 		return err;
 	for (size_t k = 0; err == ERR_OK && k < n->n_disk; k++)
-		err = core_restore(n->core, slice_of(n->disk[k].key, n->disk[k].key_len), slice_of(n->disk[k].value, n->disk[k].value_len), &note);
+		err = core_restore(
+			n->core, slice_of(n->disk[k].key, n->disk[k].key_len), slice_of(n->disk[k].value, n->disk[k].value_len), &note);
 	n->arena = arena_new();
 	if (err == ERR_OK && n->arena == NULL)
 		err = ERR_NOMEM;

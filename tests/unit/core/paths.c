@@ -7,7 +7,7 @@
 static bool same_offer(const struct path_offer *a, const struct path_offer *b)
 {
 	return a->vxlan_port == b->vxlan_port && a->userspace_port == b->userspace_port && a->password == b->password &&
-	       prefix_eq(a->range, b->range);
+		prefix_eq(a->range, b->range);
 }
 
 static void an_offer_is_read_as_it_was_written(void **state)
@@ -19,7 +19,10 @@ static void an_offer_is_read_as_it_was_written(void **state)
 	rng_seed(&r, seed);
 	for (int i = 0; i < 10000; i++) {
 		uint64_t v = rng_u64(&r);
-		struct path_offer got, o = { .vxlan_port = v & 1 ? (uint16_t)(v >> 8) : 0, .userspace_port = v & 2 ? (uint16_t)(v >> 24) : 0, .password = v & 4 };
+		struct path_offer got,
+			o = {
+				.vxlan_port = v & 1 ? (uint16_t)(v >> 8) : 0, .userspace_port = v & 2 ? (uint16_t)(v >> 24) : 0, .password = v & 4
+			};
 		uint8_t bytes[128];
 		struct wbuf w;
 		if (v & 8)

@@ -23,7 +23,11 @@ static void golden_bytes(void **state)
 	wbuf_fixed(&w, mem, sizeof mem);
 	assert_int_equal(crdt_delta_encode(m, keys, 3, sizeof mem, &w, &taken), ERR_OK);
 	assert_int_equal(taken, 3);
-	util_expect_hex(wbuf_slice(&w), "02" "06000000000001010900" "0700000000000161020301" "0178");
+	util_expect_hex(wbuf_slice(&w),
+		"02"
+		"06000000000001010900"
+		"0700000000000161020301"
+		"0178");
 	crdt_map_free(m);
 }
 

@@ -6,8 +6,12 @@ static void order_is_total(void **state)
 	struct test_item t[6];
 	/* Ascending. */
 	const struct crdt_item *v[6] = {
-		util_item(&t[0], 1, 'a', 1, 9, "z"), util_item(&t[1], 1, 'a', 2, 1, NULL), util_item(&t[2], 1, 'a', 2, 1, ""),
-		util_item(&t[3], 1, 'a', 2, 1, "x"), util_item(&t[4], 1, 'a', 2, 1, "xy"), util_item(&t[5], 1, 'a', 2, 2, NULL),
+		util_item(&t[0], 1, 'a', 1, 9, "z"),
+		util_item(&t[1], 1, 'a', 2, 1, NULL),
+		util_item(&t[2], 1, 'a', 2, 1, ""),
+		util_item(&t[3], 1, 'a', 2, 1, "x"),
+		util_item(&t[4], 1, 'a', 2, 1, "xy"),
+		util_item(&t[5], 1, 'a', 2, 2, NULL),
 	};
 	for (int i = 0; i < 6; i++)
 		for (int j = 0; j < 6; j++) {
@@ -36,7 +40,9 @@ static void golden_bytes(void **state)
 	struct wbuf w;
 	wbuf_fixed(&w, mem, sizeof mem);
 	crdt_item_encode(&w, util_item(&t, 0x0a0b0c0d0e0f, 'k', 3, 300, "value"));
-	util_expect_hex(wbuf_slice(&w), "070a0b0c0d0e0f6b03ac020105" "76616c7565");
+	util_expect_hex(wbuf_slice(&w),
+		"070a0b0c0d0e0f6b03ac020105"
+		"76616c7565");
 	wbuf_reset(&w);
 	crdt_item_encode(&w, util_item(&t, 0x0a0b0c0d0e0f, 'k', 1, 2, NULL));
 	util_expect_hex(wbuf_slice(&w), "070a0b0c0d0e0f6b010200");

@@ -186,7 +186,11 @@ static void deltas_are_as_good_as_states(void **state)
 enum { WRITER = 2 };
 
 struct own_view {
-	struct { struct crdt_item it; bool there; uint8_t value; } v[3];
+	struct {
+		struct crdt_item it;
+		bool there;
+		uint8_t value;
+	} v[3];
 };
 
 static struct own_view own_view(const struct crdt_map *m)
@@ -214,15 +218,9 @@ static void random_write(struct crdt_map *m, struct rng *r)
 	struct slice key = slice_str(keys[rng_below(r, 3)]);
 	enum err e = ERR_OK;
 	switch (rng_below(r, 4)) {
-	case 0:
-		e = crdt_map_delete(m, key, NULL);
-		break;
-	case 1:
-		e = crdt_map_compact(m, (size_t)rng_below(r, 2), NULL);
-		break;
-	default:
-		e = crdt_map_put(m, key, slice_str(values[rng_below(r, 2)]), NULL);
-		break;
+	case 0: e = crdt_map_delete(m, key, NULL); break;
+	case 1: e = crdt_map_compact(m, (size_t)rng_below(r, 2), NULL); break;
+	default: e = crdt_map_put(m, key, slice_str(values[rng_below(r, 2)]), NULL); break;
 	}
 	assert_int_equal(e, ERR_OK);
 }

@@ -178,16 +178,16 @@ static void compact_forgets_tombstones(void **state)
 	struct crdt_changes ch;
 	crdt_changes_init(&ch, a);
 	crdt_map_set_writer(m, 5, 1);
-	put(m, "a", "1"); /* 1 */
-	put(m, "b", "1"); /* 2 */
-	put(m, "c", "1"); /* 3 */
-	del(m, "b");      /* 4 */
-	del(m, "c");      /* 5 */
-	put(m, "d", "1"); /* 6 */
+	put(m, "a", "1");                                      /* 1 */
+	put(m, "b", "1");                                      /* 2 */
+	put(m, "c", "1");                                      /* 3 */
+	del(m, "b");                                           /* 4 */
+	del(m, "c");                                           /* 5 */
+	put(m, "d", "1");                                      /* 6 */
 	assert_int_equal(crdt_map_compact(m, 3, &ch), ERR_OK); /* too few */
 	assert_int_equal(crdt_map_compact(m, 2, &ch), ERR_OK); /* do not outnumber the living */
 	assert_int_equal(ch.n, 0);
-	del(m, "d"); /* 7 */
+	del(m, "d");      /* 7 */
 	put(m, "e", "1"); /* 8 */
 	assert_int_equal(crdt_map_compact(m, 3, &ch), ERR_OK);
 	assert_int_equal(ch.n, 2);

@@ -95,9 +95,7 @@ static void owner_writes(struct world *w, size_t owner)
 		e = crdt_map_delete(w->map[owner], slice_of(&sub, 1), &ch);
 		w->truth[owner][k] = 0;
 		break;
-	case 2:
-		e = crdt_map_compact(w->map[owner], (size_t)rng_below(w->r, 3), &ch);
-		break;
+	case 2: e = crdt_map_compact(w->map[owner], (size_t)rng_below(w->r, 3), &ch); break;
 	default:
 		e = crdt_map_put(w->map[owner], slice_of(&sub, 1), slice_of(&value, 1), &ch);
 		w->truth[owner][k] = (char)value;

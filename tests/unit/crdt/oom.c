@@ -14,24 +14,24 @@ struct held {
 	size_t fail_at;
 };
 
-#define TRY(call)              \
-	do {                       \
-		enum err e_ = (call);  \
-		if (e_ != ERR_OK)      \
-			return e_;         \
+#define TRY(call)             \
+	do {                      \
+		enum err e_ = (call); \
+		if (e_ != ERR_OK)     \
+			return e_;        \
 	} while (0)
 
 /* A step that must leave the map as it was when it fails. */
-#define TRY_WHOLE(m, call)                                                                          \
-	do {                                                                                            \
-		struct fingerprint before_ = crdt_map_fingerprint(m, util_none(), util_none());             \
-		size_t told_ = h->ch.n;                                                                     \
-		enum err e_ = (call);                                                                       \
-		if (e_ != ERR_OK) {                                                                         \
+#define TRY_WHOLE(m, call)                                                                           \
+	do {                                                                                             \
+		struct fingerprint before_ = crdt_map_fingerprint(m, util_none(), util_none());              \
+		size_t told_ = h->ch.n;                                                                      \
+		enum err e_ = (call);                                                                        \
+		if (e_ != ERR_OK) {                                                                          \
 			assert_true(fingerprint_eq(before_, crdt_map_fingerprint(m, util_none(), util_none()))); \
-			assert_int_equal(h->ch.n, told_);                                                       \
-			return e_;                                                                              \
-		}                                                                                           \
+			assert_int_equal(h->ch.n, told_);                                                        \
+			return e_;                                                                               \
+		}                                                                                            \
 	} while (0)
 
 static enum err merge(struct crdt_map *m, const struct crdt_item *it, struct crdt_changes *ch)

@@ -65,21 +65,39 @@ static void golden_bytes(void **state)
 	struct rbuf r;
 	wbuf_fixed(&w, mem, sizeof mem);
 	assert_int_equal(crdt_recon_open(a, &w), ERR_OK);
-	util_expect_hex(wbuf_slice(&w), "01" "0000000000000000" "0000000000000000" "00" "00");
+	util_expect_hex(wbuf_slice(&w),
+		"01"
+		"0000000000000000"
+		"0000000000000000"
+		"00"
+		"00");
 	/* The opening of a map with one item is the hash of that item. */
 	(void)util_merge(a, util_item(&t, 1, 'a', 2, 3, "x"), NULL);
 	wbuf_reset(&w);
 	assert_int_equal(crdt_recon_open(a, &w), ERR_OK);
-	util_expect_hex(wbuf_slice(&w), "01" "6181847891d46a65" "87878ae5f3c126b2" "01" "00");
+	util_expect_hex(wbuf_slice(&w),
+		"01"
+		"6181847891d46a65"
+		"87878ae5f3c126b2"
+		"01"
+		"00");
 	/* The empty one answers that it has nothing, and gets the item as news. */
 	wbuf_fixed(&out, answer, sizeof answer);
 	rbuf_init(&r, w.data, w.len);
 	assert_int_equal(crdt_recon_step(b, &r, &out, NULL, NULL), ERR_OK);
-	util_expect_hex(wbuf_slice(&out), "02" "00000000" "00");
+	util_expect_hex(wbuf_slice(&out),
+		"02"
+		"00000000"
+		"00");
 	wbuf_reset(&w);
 	rbuf_init(&r, out.data, out.len);
 	assert_int_equal(crdt_recon_step(a, &r, &w, NULL, NULL), ERR_OK);
-	util_expect_hex(wbuf_slice(&w), "03" "0000000d" "0700000000000161020301" "0178" "00");
+	util_expect_hex(wbuf_slice(&w),
+		"03"
+		"0000000d"
+		"0700000000000161020301"
+		"0178"
+		"00");
 	wbuf_reset(&out);
 	rbuf_init(&r, w.data, w.len);
 	assert_int_equal(crdt_recon_step(b, &r, &out, NULL, NULL), ERR_OK);
@@ -154,8 +172,15 @@ static void only_what_is_missing_is_answered(void **state)
 static void large_differences_in_small_messages(void **state)
 {
 	(void)state;
-	static const struct { uint32_t a_from, a_to, b_from, b_to; } cases[] = {
-		{ 0, 0, 0, 5000 }, { 0, 5000, 0, 0 }, { 0, 3000, 3000, 6000 }, { 0, 4000, 2000, 6000 }, { 0, 10, 0, 4000 }, { 0, 4000, 3990, 4000 },
+	static const struct {
+		uint32_t a_from, a_to, b_from, b_to;
+	} cases[] = {
+		{ 0, 0, 0, 5000 },
+		{ 0, 5000, 0, 0 },
+		{ 0, 3000, 3000, 6000 },
+		{ 0, 4000, 2000, 6000 },
+		{ 0, 10, 0, 4000 },
+		{ 0, 4000, 3990, 4000 },
 	};
 	static const size_t rooms[] = { 16 * 1024, 60 * 1024, RECON_MESSAGE_MAX };
 	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
@@ -237,7 +262,8 @@ static void any_two_maps_converge(void **state)
 			run(a, b, 16 * 1024, &x);
 		}
 		assert_true(x.messages <= 10);
-		assert_true(fingerprint_eq(crdt_map_fingerprint(a, util_none(), util_none()), crdt_map_fingerprint(b, util_none(), util_none())));
+		assert_true(
+			fingerprint_eq(crdt_map_fingerprint(a, util_none(), util_none()), crdt_map_fingerprint(b, util_none(), util_none())));
 		if (i % 64 == 0) {
 			assert_true(util_equal(a, b));
 			crdt_map_check(a);
@@ -331,22 +357,92 @@ static enum err step_hex(struct crdt_map *m, const char *hex, size_t *answer)
 static void malformed_messages(void **state)
 {
 	(void)state;
-	static const struct { const char *why, *hex; enum err want; size_t items; } bad[] = {
+	static const struct {
+		const char *why, *hex;
+		enum err want;
+		size_t items;
+	} bad[] = {
 		{ "unknown kind", "0400", ERR_MALFORMED, 0 },
 		{ "cut fingerprint", "0100000000", ERR_TRUNCATED, 0 },
-		{ "no bound", "02" "00000000", ERR_TRUNCATED, 0 },
-		{ "length beyond the end", "02" "000000ff" "00", ERR_TRUNCATED, 0 },
-		{ "bound before the one before", "00" "026262" "00" "0161", ERR_MALFORMED, 0 },
-		{ "bound equal to the one before", "00" "0162" "00" "0162", ERR_MALFORMED, 0 },
-		{ "range behind the end", "00" "00" "00" "00", ERR_MALFORMED, 0 },
-		{ "bound too long", "00" "61" "00", ERR_TRUNCATED, 0 },
-		{ "item cut", "02" "00000005" "0700000000" "00", ERR_TRUNCATED, 0 },
-		{ "item below its range", "00" "0141" "03" "0000000b" "0700000000000161020300" "00", ERR_MALFORMED, 0 },
-		{ "item above its range", "03" "0000000b" "0700000000000161020300" "0100", ERR_MALFORMED, 0 },
-		{ "item twice", "02" "00000016" "0700000000000161020300" "0700000000000161020300" "00", ERR_MALFORMED, 1 },
-		{ "items out of order", "02" "00000016" "0700000000000162020300" "0700000000000161020300" "00", ERR_MALFORMED, 1 },
-		{ "item without owner", "02" "00000005" "0141020300" "00", ERR_MALFORMED, 0 },
-		{ "junk behind good items", "03" "0000000b" "0700000000000161020300" "0190" "ff", ERR_TRUNCATED, 1 },
+		{ "no bound",
+			"02"
+			"00000000",
+			ERR_TRUNCATED, 0 },
+		{ "length beyond the end",
+			"02"
+			"000000ff"
+			"00",
+			ERR_TRUNCATED, 0 },
+		{ "bound before the one before",
+			"00"
+			"026262"
+			"00"
+			"0161",
+			ERR_MALFORMED, 0 },
+		{ "bound equal to the one before",
+			"00"
+			"0162"
+			"00"
+			"0162",
+			ERR_MALFORMED, 0 },
+		{ "range behind the end",
+			"00"
+			"00"
+			"00"
+			"00",
+			ERR_MALFORMED, 0 },
+		{ "bound too long",
+			"00"
+			"61"
+			"00",
+			ERR_TRUNCATED, 0 },
+		{ "item cut",
+			"02"
+			"00000005"
+			"0700000000"
+			"00",
+			ERR_TRUNCATED, 0 },
+		{ "item below its range",
+			"00"
+			"0141"
+			"03"
+			"0000000b"
+			"0700000000000161020300"
+			"00",
+			ERR_MALFORMED, 0 },
+		{ "item above its range",
+			"03"
+			"0000000b"
+			"0700000000000161020300"
+			"0100",
+			ERR_MALFORMED, 0 },
+		{ "item twice",
+			"02"
+			"00000016"
+			"0700000000000161020300"
+			"0700000000000161020300"
+			"00",
+			ERR_MALFORMED, 1 },
+		{ "items out of order",
+			"02"
+			"00000016"
+			"0700000000000162020300"
+			"0700000000000161020300"
+			"00",
+			ERR_MALFORMED, 1 },
+		{ "item without owner",
+			"02"
+			"00000005"
+			"0141020300"
+			"00",
+			ERR_MALFORMED, 0 },
+		{ "junk behind good items",
+			"03"
+			"0000000b"
+			"0700000000000161020300"
+			"0190"
+			"ff",
+			ERR_TRUNCATED, 1 },
 	};
 	for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
 		struct crdt_map *m = util_map(true);
@@ -395,7 +491,8 @@ static void answers_keep_to_the_limits(void **state)
 	wbuf_grow(&out, 1 << 22);
 	wbuf_grow(&last, 1 << 22);
 	for (uint32_t i = 1; i <= RECON_RANGES_MAX; i++) {
-		uint8_t bound[17] = { 0, 0, 0, 0, 0, 1, 'n', 'u', 'm', 'b', 'e', 'r', '-', 0, 0, (uint8_t)(i * 58 >> 8), (uint8_t)(i * 58) };
+		uint8_t bound[17] = { 0, 0, 0, 0, 0, 1, 'n', 'u', 'm', 'b', 'e', 'r', '-', 0, 0, (uint8_t)(i * 58 >> 8),
+			(uint8_t)(i * 58) };
 		wbuf_u8(&w, 1);
 		wbuf_u64(&w, i);
 		wbuf_u64(&w, i);

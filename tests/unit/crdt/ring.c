@@ -117,7 +117,12 @@ static void division(void **state)
 {
 	(void)state;
 	static const char *want[] = {
-		"1111111111111111", "1111111122222222", "1111122222233333", "1111222233334444", "1112223333444555", "1112233344455666",
+		"1111111111111111",
+		"1111111122222222",
+		"1111122222233333",
+		"1111222233334444",
+		"1112223333444555",
+		"1112233344455666",
 	};
 	for (size_t n = 1; n <= 6; n++) {
 		struct crdt_map *m = ring();
@@ -269,7 +274,18 @@ static void golden_token(void **state)
 	assert_true(crdt_map_seek(m, util_none(), &it));
 	wbuf_fixed(&w, mem, sizeof mem);
 	crdt_item_encode(&w, &it);
-	util_expect_hex(wbuf_slice(&w), "09" "0a000000" "1c" "0a000000" "00" "01" "01" "0b" "0102030405ff" "0a00000f" "00");
+	util_expect_hex(wbuf_slice(&w),
+		"09"
+		"0a000000"
+		"1c"
+		"0a000000"
+		"00"
+		"01"
+		"01"
+		"0b"
+		"0102030405ff"
+		"0a00000f"
+		"00");
 	assert_true(ring_item_valid(&it));
 	struct universe u = ring_item_universe(&it);
 	assert_int_equal(u.first, small.first);
@@ -280,7 +296,12 @@ static void golden_token(void **state)
 static void malformed_tokens(void **state)
 {
 	(void)state;
-	static const struct { const char *why; uint8_t key[9], value[11]; size_t key_n, value_n; bool live; } bad[] = {
+	static const struct {
+		const char *why;
+		uint8_t key[9], value[11];
+		size_t key_n, value_n;
+		bool live;
+	} bad[] = {
 		{ "tombstone", { 10, 0, 0, 0, 28, 10, 0, 0, 0 }, { 0 }, 9, 0, false },
 		{ "no owner", { 10, 0, 0, 0, 28, 10, 0, 0, 0 }, { 0, 0, 0, 0, 0, 0, 10, 0, 0, 15, 0 }, 9, 11, true },
 		{ "flags", { 10, 0, 0, 0, 28, 10, 0, 0, 0 }, { 0, 0, 0, 0, 0, 1, 10, 0, 0, 15, 1 }, 9, 11, true },
@@ -297,8 +318,10 @@ static void malformed_tokens(void **state)
 	for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
 		struct crdt_map *m = ring();
 		enum crdt_merge what;
-		struct crdt_item it = { .key = slice_of(bad[i].key, bad[i].key_n), .stamp = { 0, 1 }, .live = bad[i].live,
-			                    .value = slice_of(bad[i].value, bad[i].value_n) };
+		struct crdt_item it = { .key = slice_of(bad[i].key, bad[i].key_n),
+			.stamp = { 0, 1 },
+			.live = bad[i].live,
+			.value = slice_of(bad[i].value, bad[i].value_n) };
 		if (ring_item_valid(&it) || crdt_map_merge(m, &it, &what, NULL) != ERR_MALFORMED)
 			fail_msg("accepted: %s", bad[i].why);
 		crdt_map_free(m);
@@ -536,12 +559,8 @@ static void no_address_has_two_owners(void **state)
 				arena_reset(arena);
 				give_away(&w, &r, arena);
 				break;
-			case 1:
-				gossip(&w, &r);
-				break;
-			default:
-				deliver(&w, &r);
-				break;
+			case 1: gossip(&w, &r); break;
+			default: deliver(&w, &r); break;
 			}
 		}
 		/* Everything arrives in the end: one ring, nothing lost, nothing twice. */

@@ -49,7 +49,8 @@ struct test_item {
 };
 
 /* sub 0: the owner's floor; value NULL: dead. */
-static inline struct crdt_item *util_item(struct test_item *t, uint64_t owner, char sub, uint64_t inc, uint64_t ctr, const char *value)
+static inline struct crdt_item *util_item(
+	struct test_item *t, uint64_t owner, char sub, uint64_t inc, uint64_t ctr, const char *value)
 {
 	struct wbuf w;
 	wbuf_fixed(&w, t->key, sizeof t->key);
@@ -99,8 +100,8 @@ static inline struct crdt_map *util_copy(const struct crdt_map *src, bool owned)
 
 static inline bool util_same_item(const struct crdt_item *a, const struct crdt_item *b)
 {
-	return slice_eq(a->key, b->key) && stamp_cmp(a->stamp, b->stamp) == 0 && a->live == b->live
-	       && (!a->live || slice_eq(a->value, b->value));
+	return slice_eq(a->key, b->key) && stamp_cmp(a->stamp, b->stamp) == 0 && a->live == b->live &&
+		(!a->live || slice_eq(a->value, b->value));
 }
 
 /* Item by item, not by fingerprint. */

@@ -86,7 +86,7 @@ static enum dns_verdict ask_raw(struct world *w, struct slice query, bool is_tcp
 	mem_fail_at(0, false);
 	assert_int_equal(mem_live(), live);
 	w->n = 0;
-	w->edns = (struct dns_edns){0};
+	w->edns = (struct dns_edns){ 0 };
 	if (w->result.verdict != DNS_VERDICT_ANSWER) {
 		assert_int_equal(w->out.len, 0);
 		return w->result.verdict;
@@ -122,12 +122,12 @@ static enum dns_verdict ask(struct world *w, const char *qname, uint16_t type, s
 	uint8_t mem[600];
 	struct wbuf out;
 	struct dns_writer d;
-	struct dns_question q = {.name = name(qname), .type = type, .cls = o.cls ? o.cls : DNS_IN};
+	struct dns_question q = { .name = name(qname), .type = type, .cls = o.cls ? o.cls : DNS_IN };
 	wbuf_fixed(&out, mem, sizeof(mem));
 	assert_true(dns_writer_init(&d, &out, 512, 0xabcd, o.flags ? o.flags : DNS_RD));
 	assert_true(dns_write_question(&d, &q));
 	if (o.edns) {
-		struct dns_edns e = {.size = o.edns, .dnssec_ok = o.dnssec_ok, .version = o.version};
+		struct dns_edns e = { .size = o.edns, .dnssec_ok = o.dnssec_ok, .version = o.version };
 		assert_true(dns_write_opt(&d, &e));
 	}
 	assert_int_equal(dns_writer_finish(&d), ERR_OK);
@@ -145,31 +145,36 @@ static enum dns_verdict ask(struct world *w, const char *qname, uint16_t type, s
 static bool got(const struct world *w, uint16_t rcode, size_t an, size_t ns, bool aa)
 {
 	bool ok = w->result.verdict == DNS_VERDICT_ANSWER && w->result.rcode == rcode && w->header.an == an && w->header.ns == ns &&
-	          ((w->header.flags & DNS_AA) != 0) == aa;
+		((w->header.flags & DNS_AA) != 0) == aa;
 	if (!ok)
-		printf("verdict %d rcode %u flags %04x an %u ns %u\n", (int)w->result.verdict, w->result.rcode, w->header.flags, w->header.an, w->header.ns);
+		printf("verdict %d rcode %u flags %04x an %u ns %u\n", (int)w->result.verdict, w->result.rcode, w->header.flags,
+			w->header.an, w->header.ns);
 	return ok;
 }
 
-static const struct opts plain = {0};
+static const struct opts plain = { 0 };
 
 static void golden(void **state)
 {
 	struct world *w = *state;
 	static struct packet p;
-	struct slice q = hex(&p, "1a2b 0100 0001 0000 0000 0001 03\"wEb\"04\"weft\"05\"local\"00 0001 0001 00 0029 04d0 00008000 0000");
+	struct slice q =
+		hex(&p, "1a2b 0100 0001 0000 0000 0001 03\"wEb\"04\"weft\"05\"local\"00 0001 0001 00 0029 04d0 00008000 0000");
 	assert_int_equal(ask_raw(w, q, false), DNS_VERDICT_ANSWER);
-	assert_true(hex_is(wbuf_slice(&w->out), "1a2b 8580 0001 0001 0000 0001 03\"wEb\"04\"weft\"05\"local\"00 0001 0001 "
-	                                        "c00c 0001 0001 00000001 0004 0a200001 00 0029 1000 00008000 0000"));
+	assert_true(hex_is(wbuf_slice(&w->out),
+		"1a2b 8580 0001 0001 0000 0001 03\"wEb\"04\"weft\"05\"local\"00 0001 0001 "
+		"c00c 0001 0001 00000001 0004 0a200001 00 0029 1000 00008000 0000"));
 	q = hex(&p, "1a2b 0110 0001 0000 0000 0000 02\"no\"04\"weft\"05\"local\"00 001c 0001");
 	assert_int_equal(ask_raw(w, q, false), DNS_VERDICT_ANSWER);
-	assert_true(hex_is(wbuf_slice(&w->out), "1a2b 8593 0001 0000 0001 0000 02\"no\"04\"weft\"05\"local\"00 001c 0001 "
-	                                        "c00f 0006 0001 00000001 0026 c00f 06\"nobody\"07\"invalid\"00 "
-	                                        "00000001 00000e10 000004b0 00093a80 00000001"));
+	assert_true(hex_is(wbuf_slice(&w->out),
+		"1a2b 8593 0001 0000 0001 0000 02\"no\"04\"weft\"05\"local\"00 001c 0001 "
+		"c00f 0006 0001 00000001 0026 c00f 06\"nobody\"07\"invalid\"00 "
+		"00000001 00000e10 000004b0 00093a80 00000001"));
 	q = hex(&p, "0001 0100 0001 0000 0000 0000 01\"1\"01\"0\"02\"32\"02\"10\"07\"in-addr\"04\"arpa\"00 000c 0001");
 	assert_int_equal(ask_raw(w, q, false), DNS_VERDICT_ANSWER);
-	assert_true(hex_is(wbuf_slice(&w->out), "0001 8580 0001 0001 0000 0000 01\"1\"01\"0\"02\"32\"02\"10\"07\"in-addr\"04\"arpa\"00 000c 0001 "
-	                                        "c00c 000c 0001 00000001 0010 03\"web\"04\"weft\"05\"local\"00"));
+	assert_true(hex_is(wbuf_slice(&w->out),
+		"0001 8580 0001 0001 0000 0000 01\"1\"01\"0\"02\"32\"02\"10\"07\"in-addr\"04\"arpa\"00 000c 0001 "
+		"c00c 000c 0001 00000001 0010 03\"web\"04\"weft\"05\"local\"00"));
 }
 
 static void names(void **state)
@@ -199,12 +204,23 @@ static void negative(void **state)
 		const char *name;
 		uint16_t type, rcode;
 	} cases[] = {
-		{"web.weft.local", DNS_AAAA, DNS_NOERROR},  {"web.weft.local", DNS_TXT, DNS_NOERROR}, {"web.weft.local", DNS_SRV, DNS_NOERROR},
-		{"web.weft.local", DNS_NS, DNS_NOERROR},    {"web", DNS_MX, DNS_NOERROR},             {"web", DNS_NS, DNS_NOERROR},
-		{"six.weft.local", DNS_A, DNS_NOERROR},     {"sub.weft.local", DNS_A, DNS_NOERROR},   {"sub.weft.local", DNS_ANY, DNS_NOERROR},
-		{"gone.weft.local", DNS_A, DNS_NOERROR},    {"no.weft.local", DNS_A, DNS_NXDOMAIN},   {"no.weft.local", DNS_ANY, DNS_NXDOMAIN},
-		{"x.web.weft.local", DNS_A, DNS_NXDOMAIN},  {"no", DNS_A, DNS_NXDOMAIN},              {"weft.local", DNS_TXT, DNS_NOERROR},
-		{"weft.local", DNS_AAAA, DNS_NOERROR},      {"_dns._udp.weft.local", DNS_SRV, DNS_NXDOMAIN},
+		{ "web.weft.local", DNS_AAAA, DNS_NOERROR },
+		{ "web.weft.local", DNS_TXT, DNS_NOERROR },
+		{ "web.weft.local", DNS_SRV, DNS_NOERROR },
+		{ "web.weft.local", DNS_NS, DNS_NOERROR },
+		{ "web", DNS_MX, DNS_NOERROR },
+		{ "web", DNS_NS, DNS_NOERROR },
+		{ "six.weft.local", DNS_A, DNS_NOERROR },
+		{ "sub.weft.local", DNS_A, DNS_NOERROR },
+		{ "sub.weft.local", DNS_ANY, DNS_NOERROR },
+		{ "gone.weft.local", DNS_A, DNS_NOERROR },
+		{ "no.weft.local", DNS_A, DNS_NXDOMAIN },
+		{ "no.weft.local", DNS_ANY, DNS_NXDOMAIN },
+		{ "x.web.weft.local", DNS_A, DNS_NXDOMAIN },
+		{ "no", DNS_A, DNS_NXDOMAIN },
+		{ "weft.local", DNS_TXT, DNS_NOERROR },
+		{ "weft.local", DNS_AAAA, DNS_NOERROR },
+		{ "_dns._udp.weft.local", DNS_SRV, DNS_NXDOMAIN },
 	};
 	struct dns_name domain = name("weft.local");
 	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
@@ -282,13 +298,13 @@ static void reverse(void **state)
 static void foreign(void **state)
 {
 	struct world *w = *state;
-	struct opts no_rd = {.flags = DNS_CD};
+	struct opts no_rd = { .flags = DNS_CD };
 	assert_int_equal(ask(w, "example.org", DNS_A, plain), DNS_VERDICT_FORWARD);
 	assert_int_equal(w->result.limit, 512);
 	assert_int_equal(w->result.type, DNS_A);
-	assert_int_equal(ask(w, "example.org", DNS_A, (struct opts){.edns = 1232}), DNS_VERDICT_FORWARD);
+	assert_int_equal(ask(w, "example.org", DNS_A, (struct opts){ .edns = 1232 }), DNS_VERDICT_FORWARD);
 	assert_int_equal(w->result.limit, 1232);
-	assert_int_equal(ask(w, "example.org", DNS_A, (struct opts){.edns = 1232, .is_tcp = true}), DNS_VERDICT_FORWARD);
+	assert_int_equal(ask(w, "example.org", DNS_A, (struct opts){ .edns = 1232, .is_tcp = true }), DNS_VERDICT_FORWARD);
 	assert_int_equal(w->result.limit, 65535);
 	assert_int_equal(ask(w, ".", DNS_NS, plain), DNS_VERDICT_FORWARD);
 	assert_int_equal(ask(w, "notweft.local", DNS_A, plain), DNS_VERDICT_FORWARD);
@@ -302,9 +318,9 @@ static void foreign(void **state)
 static void refusals(void **state)
 {
 	struct world *w = *state;
-	ask(w, "version.bind", DNS_TXT, (struct opts){.cls = DNS_CH});
+	ask(w, "version.bind", DNS_TXT, (struct opts){ .cls = DNS_CH });
 	assert_true(got(w, DNS_REFUSED, 0, 0, false));
-	ask(w, "web.weft.local", DNS_A, (struct opts){.cls = 255});
+	ask(w, "web.weft.local", DNS_A, (struct opts){ .cls = 255 });
 	assert_true(got(w, DNS_REFUSED, 0, 0, false));
 	ask(w, "weft.local", 252, plain); /* AXFR */
 	assert_true(got(w, DNS_REFUSED, 0, 0, false));
@@ -313,18 +329,18 @@ static void refusals(void **state)
 	ask(w, "web.weft.local", DNS_OPT, plain);
 	assert_true(got(w, DNS_FORMERR, 0, 0, false));
 	for (uint16_t opcode = 1; opcode < 16; opcode++) {
-		ask(w, "web.weft.local", DNS_A, (struct opts){.flags = (uint16_t)(opcode << 11 | DNS_RD)});
+		ask(w, "web.weft.local", DNS_A, (struct opts){ .flags = (uint16_t)(opcode << 11 | DNS_RD) });
 		assert_true(got(w, DNS_NOTIMP, 0, 0, false));
 		assert_int_equal(dns_opcode(w->header.flags), opcode);
 	}
-	ask(w, "web.weft.local", DNS_A, (struct opts){.edns = 1232, .version = 1});
+	ask(w, "web.weft.local", DNS_A, (struct opts){ .edns = 1232, .version = 1 });
 	assert_true(got(w, DNS_BADVERS, 0, 0, false));
 	assert_int_equal(w->edns.version, 0);
-	assert_int_equal(ask(w, "web.weft.local", DNS_A, (struct opts){.flags = DNS_QR | DNS_RD}), DNS_VERDICT_DROP);
+	assert_int_equal(ask(w, "web.weft.local", DNS_A, (struct opts){ .flags = DNS_QR | DNS_RD }), DNS_VERDICT_DROP);
 	assert_int_equal(w->result.drop, DNS_DROP_RESPONSE);
 }
 
-#define Q "03\"web\"04\"weft\"05\"local\"00 0001 0001 "
+#define Q   "03\"web\"04\"weft\"05\"local\"00 0001 0001 "
 #define OPT "00 0029 04d0 00000000 0000 "
 
 static void malformed(void **state)
@@ -335,25 +351,25 @@ static void malformed(void **state)
 		const char *query;
 		bool silent;
 	} cases[] = {
-		{"", true},
-		{"1234 0100 0001 0000 0000 00", true},
-		{"1234 0100 0001 0000 0000 0000", false},               /* no question though one is promised */
-		{"1234 0100 0000 0000 0000 0000", false},               /* none promised */
-		{"1234 0100 0002 0000 0000 0000 " Q Q, false},          /* two */
-		{"1234 0100 0001 0000 0000 0000 03\"web\"04\"weft\"05\"local\"00 0001 00", false},
-		{"1234 0100 0001 0000 0000 0000 03\"web\"04\"weft\"05\"loca\"", false},
-		{"1234 0100 0001 0000 0000 0000 c00c 0001 0001", false}, /* points at itself */
-		{"1234 0100 0001 0000 0000 0000 01\"a\"c00c 0001 0001", false},
-		{"1234 0100 0001 0000 0000 0000 c000 0001 0001", false},
-		{"1234 0100 0001 0000 0000 0000 40 0001 0001", false},
-		{"1234 0100 0001 0000 0000 0001 " Q, false},            /* counts that lie */
-		{"1234 0100 0001 ffff ffff ffff " Q OPT, false},
-		{"1234 0100 0001 0000 0000 0000 " Q OPT, false},        /* more than was promised */
-		{"1234 0100 0001 0000 0000 0000 " Q "00", false},
-		{"1234 0100 0001 0000 0000 0002 " Q OPT OPT, false},    /* two OPTs */
-		{"1234 0100 0001 0001 0000 0000 " Q OPT, false},        /* OPT among the answers */
-		{"1234 0100 0001 0000 0000 0001 " Q "01\"a\"00 0029 04d0 00000000 0000", false},
-		{"1234 0100 0001 0000 0000 0001 " Q "00 0029 04d0 00000000 0002 0000", false},
+		{ "", true },
+		{ "1234 0100 0001 0000 0000 00", true },
+		{ "1234 0100 0001 0000 0000 0000", false },      /* no question though one is promised */
+		{ "1234 0100 0000 0000 0000 0000", false },      /* none promised */
+		{ "1234 0100 0002 0000 0000 0000 " Q Q, false }, /* two */
+		{ "1234 0100 0001 0000 0000 0000 03\"web\"04\"weft\"05\"local\"00 0001 00", false },
+		{ "1234 0100 0001 0000 0000 0000 03\"web\"04\"weft\"05\"loca\"", false },
+		{ "1234 0100 0001 0000 0000 0000 c00c 0001 0001", false }, /* points at itself */
+		{ "1234 0100 0001 0000 0000 0000 01\"a\"c00c 0001 0001", false },
+		{ "1234 0100 0001 0000 0000 0000 c000 0001 0001", false },
+		{ "1234 0100 0001 0000 0000 0000 40 0001 0001", false },
+		{ "1234 0100 0001 0000 0000 0001 " Q, false }, /* counts that lie */
+		{ "1234 0100 0001 ffff ffff ffff " Q OPT, false },
+		{ "1234 0100 0001 0000 0000 0000 " Q OPT, false }, /* more than was promised */
+		{ "1234 0100 0001 0000 0000 0000 " Q "00", false },
+		{ "1234 0100 0001 0000 0000 0002 " Q OPT OPT, false }, /* two OPTs */
+		{ "1234 0100 0001 0001 0000 0000 " Q OPT, false },     /* OPT among the answers */
+		{ "1234 0100 0001 0000 0000 0001 " Q "01\"a\"00 0029 04d0 00000000 0000", false },
+		{ "1234 0100 0001 0000 0000 0001 " Q "00 0029 04d0 00000000 0002 0000", false },
 	};
 	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
 		enum dns_verdict v = ask_raw(w, hex(&p, cases[i].query), false);
@@ -366,7 +382,7 @@ static void malformed(void **state)
 	}
 	/* Records of other sections are allowed as long as they are whole. */
 	assert_int_equal(ask_raw(w, hex(&p, "1234 0100 0001 0001 0000 0001 " Q "c00c 0001 0001 00000000 0004 01020304 " OPT), false),
-	                 DNS_VERDICT_ANSWER);
+		DNS_VERDICT_ANSWER);
 	assert_true(got(w, DNS_NOERROR, 1, 0, true));
 }
 
@@ -390,13 +406,22 @@ static void sizes(void **state)
 		size_t answers;
 		bool tc;
 	} cases[] = {
-		{0, false, 29, true},    {1, false, 29, true},     {511, false, 29, true},    {512, false, 29, true},
-		{523, false, 29, true},  {524, false, 30, true},   {843, false, 49, true},    {844, false, 50, false},
-		{4096, false, 50, false}, {65535, false, 50, false}, {0, true, 50, false},      {512, true, 50, false},
+		{ 0, false, 29, true },
+		{ 1, false, 29, true },
+		{ 511, false, 29, true },
+		{ 512, false, 29, true },
+		{ 523, false, 29, true },
+		{ 524, false, 30, true },
+		{ 843, false, 49, true },
+		{ 844, false, 50, false },
+		{ 4096, false, 50, false },
+		{ 65535, false, 50, false },
+		{ 0, true, 50, false },
+		{ 512, true, 50, false },
 	};
 	many(w, 50);
 	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
-		ask(w, "many.weft.local", DNS_A, (struct opts){.edns = cases[i].edns, .is_tcp = cases[i].is_tcp});
+		ask(w, "many.weft.local", DNS_A, (struct opts){ .edns = cases[i].edns, .is_tcp = cases[i].is_tcp });
 		size_t opt = cases[i].edns ? DNS_OPT_SIZE : 0;
 		if (!got(w, DNS_NOERROR, cases[i].answers, 0, true) || ((w->header.flags & DNS_TC) != 0) != cases[i].tc)
 			fail_msg("case %zu", i);
@@ -407,10 +432,10 @@ static void sizes(void **state)
 	}
 	/* More than 4096 octets are cut however much the client would take; TCP ends at 65535. */
 	many(w, 5000);
-	ask(w, "many.weft.local", DNS_A, (struct opts){.edns = 65535});
+	ask(w, "many.weft.local", DNS_A, (struct opts){ .edns = 65535 });
 	assert_true(got(w, DNS_NOERROR, (4096 - 33 - 11) / 16, 0, true));
 	assert_true(w->header.flags & DNS_TC);
-	ask(w, "many.weft.local", DNS_A, (struct opts){.is_tcp = true});
+	ask(w, "many.weft.local", DNS_A, (struct opts){ .is_tcp = true });
 	assert_true(got(w, DNS_NOERROR, (65535 - 33) / 16, 0, true));
 	assert_false(w->header.flags & DNS_TC);
 }
@@ -438,7 +463,7 @@ static void small_buffers(void **state)
 static void shuffled(void **state)
 {
 	struct world *w = *state;
-	size_t first[4] = {0};
+	size_t first[4] = { 0 };
 	rng_seed(&w->rng, test_seed("answer"));
 	for (uint8_t i = 0; i < 4; i++) {
 		char a[] = "10.34.0.0";
@@ -458,7 +483,7 @@ static void configuration(void **state)
 {
 	(void)state;
 	struct dns_answer_cfg c;
-	struct err_note note = {{0}};
+	struct err_note note = { { 0 } };
 	struct dns_name n = name(DNS_DOMAIN_DEFAULT);
 	assert_int_equal(dns_answer_cfg_init(&c, NULL, DNS_TTL_DEFAULT, &note), ERR_OK);
 	assert_true(dns_name_exact(&c.domain, &n));
@@ -474,7 +499,7 @@ static void counting(void **state)
 	ask(w, "web.weft.local", DNS_A, plain);
 	ask(w, "web.weft.local", DNS_A, plain);
 	ask(w, "no.weft.local", DNS_MX, plain);
-	ask(w, "x.org", DNS_TXT, (struct opts){.cls = DNS_CH});
+	ask(w, "x.org", DNS_TXT, (struct opts){ .cls = DNS_CH });
 	ask(w, "x.org", DNS_TXT, plain);
 	assert_int_equal(w->stats.answers[DNS_STAT_LOCAL][DNS_STAT_TYPE_A][DNS_STAT_RCODE_NOERROR], 2);
 	assert_int_equal(w->stats.answers[DNS_STAT_LOCAL][DNS_STAT_TYPE_OTHER][DNS_STAT_RCODE_NXDOMAIN], 1);
@@ -514,9 +539,21 @@ static void own_errors(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		T(golden),  T(names),    T(negative),  T(apex),  T(any),           T(reverse),  T(foreign),
-		T(refusals), T(malformed), T(sizes), T(small_buffers), T(shuffled), T(counting),
-		cmocka_unit_test(configuration), cmocka_unit_test(own_errors),
+		T(golden),
+		T(names),
+		T(negative),
+		T(apex),
+		T(any),
+		T(reverse),
+		T(foreign),
+		T(refusals),
+		T(malformed),
+		T(sizes),
+		T(small_buffers),
+		T(shuffled),
+		T(counting),
+		cmocka_unit_test(configuration),
+		cmocka_unit_test(own_errors),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

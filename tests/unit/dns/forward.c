@@ -31,7 +31,7 @@ static struct hostport up(const char *text)
 
 static void upstreams(struct world *w, const char *a, const char *b, const char *c)
 {
-	struct hostport v[3] = {0};
+	struct hostport v[3] = { 0 };
 	size_t n = 0;
 	if (a)
 		v[n++] = up(a);
@@ -136,21 +136,21 @@ static void does_not_match(void **state)
 		int offset;
 		enum dns_stat_drop why;
 	} cases[] = {
-		{"8.8.8.8", "1111 " ANSWER, 1, DNS_DROP_SOCKET},
-		{"8.8.4.4", "1111 " ANSWER, 0, DNS_DROP_ADDRESS},
-		{"8.8.8.8:54", "1111 " ANSWER, 0, DNS_DROP_ADDRESS},
-		{"8.8.8.8", "2222 " ANSWER, 0, DNS_DROP_ID},
-		{"8.8.8.8", "cafe " ANSWER, 0, DNS_DROP_ID},
-		{"8.8.8.8", "1111 8180 0001 0000 0000 0000 07\"example\"03\"com\"00 0001 0001", 0, DNS_DROP_QUESTION},
-		{"8.8.8.8", "1111 8180 0001 0000 0000 0000 07\"example\"03\"org\"00 001c 0001", 0, DNS_DROP_QUESTION},
-		{"8.8.8.8", "1111 8180 0001 0000 0000 0000 07\"example\"03\"org\"00 0001 0003", 0, DNS_DROP_QUESTION},
-		{"8.8.8.8", "1111 8180 0000 0000 0000 0000 " Q, 0, DNS_DROP_QUESTION},
-		{"8.8.8.8", "1111 8180 0001 0000 0000 0000 c00c 0001 0001", 0, DNS_DROP_QUESTION},
-		{"8.8.8.8", "1111 8180 0001 0000 0000 0000 07\"exa\"", 0, DNS_DROP_QUESTION},
-		{"8.8.8.8", "1111 0180 0001 0000 0000 0000 " Q, 0, DNS_DROP_UPSTREAM_MALFORMED}, /* a query */
-		{"8.8.8.8", "1111 a180 0001 0000 0000 0000 " Q, 0, DNS_DROP_UPSTREAM_MALFORMED}, /* opcode */
-		{"8.8.8.8", "1111 8180 0001", 0, DNS_DROP_UPSTREAM_MALFORMED},
-		{"8.8.8.8", "", 0, DNS_DROP_UPSTREAM_MALFORMED},
+		{ "8.8.8.8", "1111 " ANSWER, 1, DNS_DROP_SOCKET },
+		{ "8.8.4.4", "1111 " ANSWER, 0, DNS_DROP_ADDRESS },
+		{ "8.8.8.8:54", "1111 " ANSWER, 0, DNS_DROP_ADDRESS },
+		{ "8.8.8.8", "2222 " ANSWER, 0, DNS_DROP_ID },
+		{ "8.8.8.8", "cafe " ANSWER, 0, DNS_DROP_ID },
+		{ "8.8.8.8", "1111 8180 0001 0000 0000 0000 07\"example\"03\"com\"00 0001 0001", 0, DNS_DROP_QUESTION },
+		{ "8.8.8.8", "1111 8180 0001 0000 0000 0000 07\"example\"03\"org\"00 001c 0001", 0, DNS_DROP_QUESTION },
+		{ "8.8.8.8", "1111 8180 0001 0000 0000 0000 07\"example\"03\"org\"00 0001 0003", 0, DNS_DROP_QUESTION },
+		{ "8.8.8.8", "1111 8180 0000 0000 0000 0000 " Q, 0, DNS_DROP_QUESTION },
+		{ "8.8.8.8", "1111 8180 0001 0000 0000 0000 c00c 0001 0001", 0, DNS_DROP_QUESTION },
+		{ "8.8.8.8", "1111 8180 0001 0000 0000 0000 07\"exa\"", 0, DNS_DROP_QUESTION },
+		{ "8.8.8.8", "1111 0180 0001 0000 0000 0000 " Q, 0, DNS_DROP_UPSTREAM_MALFORMED }, /* a query */
+		{ "8.8.8.8", "1111 a180 0001 0000 0000 0000 " Q, 0, DNS_DROP_UPSTREAM_MALFORMED }, /* opcode */
+		{ "8.8.8.8", "1111 8180 0001", 0, DNS_DROP_UPSTREAM_MALFORMED },
+		{ "8.8.8.8", "", 0, DNS_DROP_UPSTREAM_MALFORMED },
 	};
 	query(w, 100, 7, false);
 	uint64_t s = w->a.v[0].sock;
@@ -251,7 +251,7 @@ static void refusal(void **state)
 static void too_large(void **state)
 {
 	struct world *w = *state;
-	uint8_t big[2000] = {0};
+	uint8_t big[2000] = { 0 };
 	struct slice head = hex(&w->p, "1111 8580 0001 0040 0002 0003 " Q);
 	memcpy(big, head.p, head.n);
 	for (size_t size = 511; size <= 513; size++) {
@@ -328,8 +328,9 @@ static void random_events(void **state)
 		if (what < 30 && n < 20000) {
 			query(&w, now, n++, rng_chance(&rng, 300000));
 		} else if (what < 60) {
-			static const char *const froms[] = {"1.1.1.1", "2.2.2.2", "3.3.3.3"};
-			static const char *const texts[] = {"1111 " ANSWER, "2222 " ANSWER, "1111 8182 0001 0000 0000 0000 " Q, "2222 8185 0001 0000 0000 0000 " Q};
+			static const char *const froms[] = { "1.1.1.1", "2.2.2.2", "3.3.3.3" };
+			static const char *const texts[] = { "1111 " ANSWER, "2222 " ANSWER, "1111 8182 0001 0000 0000 0000 " Q,
+				"2222 8185 0001 0000 0000 0000 " Q };
 			reply(&w, now, sock, froms[rng_below(&rng, 3)], texts[rng_below(&rng, 4)]);
 		} else if (what < 75) {
 			dns_forward_failed(w.f, now, sock, &w.a);
@@ -382,8 +383,16 @@ static void random_events(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		T(passes_through), T(does_not_match), T(silence), T(hard_failures), T(no_upstream), T(refusal),
-		T(too_large), T(bounded), T(nonsense), cmocka_unit_test(random_events),
+		T(passes_through),
+		T(does_not_match),
+		T(silence),
+		T(hard_failures),
+		T(no_upstream),
+		T(refusal),
+		T(too_large),
+		T(bounded),
+		T(nonsense),
+		cmocka_unit_test(random_events),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -21,17 +21,17 @@ static void text_forms(void **state)
 	static const struct {
 		const char *in, *out;
 	} good[] = {
-		{".", "."},
-		{"a", "a."},
-		{"a.", "a."},
-		{"Web.Weft.Local", "Web.Weft.Local."},
-		{"a\\.b.c", "a\\.b.c."},
-		{"\\065\\\\.x", "A\\\\.x."},
-		{"\\000\\255\\032.x.", "\\000\\255\\032.x."},
-		{"_http._tcp.x", "_http._tcp.x."},
-		{"a\\\"b.x", "a\\\"b.x."},
+		{ ".", "." },
+		{ "a", "a." },
+		{ "a.", "a." },
+		{ "Web.Weft.Local", "Web.Weft.Local." },
+		{ "a\\.b.c", "a\\.b.c." },
+		{ "\\065\\\\.x", "A\\\\.x." },
+		{ "\\000\\255\\032.x.", "\\000\\255\\032.x." },
+		{ "_http._tcp.x", "_http._tcp.x." },
+		{ "a\\\"b.x", "a\\\"b.x." },
 	};
-	static const char *const bad[] = {"", "..", ".a", "a..b", "a..", "\\", "a\\", "\\25", "\\256", "\\1a2.x"};
+	static const char *const bad[] = { "", "..", ".a", "a..b", "a..", "\\", "a\\", "\\25", "\\256", "\\1a2.x" };
 	char text[DNS_NAME_TEXT];
 	struct dns_name n;
 
@@ -71,7 +71,7 @@ static void lengths(void **state)
 	assert_int_equal(dns_name_parse(text, &n), ERR_LIMIT);
 
 	/* The longest text form fits its buffer. */
-	struct dns_name wide = {.len = 255};
+	struct dns_name wide = { .len = 255 };
 	for (size_t i = 0; i < 254; i += 64) {
 		wide.b[i] = (uint8_t)(i + 64 <= 254 ? 63 : 254 - i - 1);
 		memset(wide.b + i + 1, 0xff, wide.b[i]);
@@ -84,7 +84,8 @@ static void lengths(void **state)
 static void comparing(void **state)
 {
 	(void)state;
-	struct dns_name a = name("Web.WEFT.local"), b = name("web.weft.LOCAL."), domain = name("weft.local"), other = name("ft.local"), n;
+	struct dns_name a = name("Web.WEFT.local"), b = name("web.weft.LOCAL."), domain = name("weft.local"),
+					other = name("ft.local"), n;
 
 	assert_true(dns_name_eq(&a, &b));
 	assert_false(dns_name_exact(&a, &b));
@@ -119,7 +120,7 @@ static void from_wire(void **state)
 {
 	(void)state;
 	struct dns_name n;
-	static const uint8_t loop[] = {0xc0, 0x00};
+	static const uint8_t loop[] = { 0xc0, 0x00 };
 
 	assert_int_equal(dns_name_from_wire(slice_of("\1a\0", 3), &n), ERR_OK);
 	assert_int_equal(n.len, 3);
@@ -136,7 +137,7 @@ static void round_trip(void **state)
 	struct rng rng;
 	rng_seed(&rng, test_seed("name"));
 	for (int i = 0; i < 20000; i++) {
-		struct dns_name n = {0}, m;
+		struct dns_name n = { 0 }, m;
 		char text[DNS_NAME_TEXT];
 		for (;;) {
 			size_t label = (size_t)rng_between(&rng, 1, rng_chance(&rng, 100000) ? 63 : 5);
@@ -165,21 +166,21 @@ static void checks(void **state)
 		enum err err;
 		const char *out;
 	} cases[] = {
-		{"web.weft.local", ERR_OK, "web.weft.local."},
-		{"Web.WEFT.local.", ERR_OK, "Web.WEFT.local."},
-		{"a.b.weft.local", ERR_OK, "a.b.weft.local."},
-		{"web", ERR_OK, "web.weft.local."},
-		{"web.", ERR_OK, "web.weft.local."},
-		{"my_db-1", ERR_OK, "my_db-1.weft.local."},
-		{"web.example.org", ERR_RANGE, NULL},
-		{"weft.local", ERR_RANGE, NULL},
-		{"xweft.local", ERR_RANGE, NULL},
-		{"", ERR_MALFORMED, NULL},
-		{".", ERR_MALFORMED, NULL},
-		{"a b.weft.local", ERR_MALFORMED, NULL},
-		{"a\\.b.weft.local", ERR_MALFORMED, NULL},
-		{"a..weft.local", ERR_MALFORMED, NULL},
-		{"*.weft.local", ERR_MALFORMED, NULL},
+		{ "web.weft.local", ERR_OK, "web.weft.local." },
+		{ "Web.WEFT.local.", ERR_OK, "Web.WEFT.local." },
+		{ "a.b.weft.local", ERR_OK, "a.b.weft.local." },
+		{ "web", ERR_OK, "web.weft.local." },
+		{ "web.", ERR_OK, "web.weft.local." },
+		{ "my_db-1", ERR_OK, "my_db-1.weft.local." },
+		{ "web.example.org", ERR_RANGE, NULL },
+		{ "weft.local", ERR_RANGE, NULL },
+		{ "xweft.local", ERR_RANGE, NULL },
+		{ "", ERR_MALFORMED, NULL },
+		{ ".", ERR_MALFORMED, NULL },
+		{ "a b.weft.local", ERR_MALFORMED, NULL },
+		{ "a\\.b.weft.local", ERR_MALFORMED, NULL },
+		{ "a..weft.local", ERR_MALFORMED, NULL },
+		{ "*.weft.local", ERR_MALFORMED, NULL },
 	};
 
 	assert_int_equal(dns_domain_check("weft.local", &domain, &note), ERR_OK);
@@ -208,20 +209,20 @@ static void reverse(void **state)
 	static const struct {
 		const char *name, *prefix; /* NULL: not a reverse name */
 	} cases[] = {
-		{"1.2.32.10.in-addr.arpa", "10.32.2.1/32"},
-		{"255.0.0.1.IN-ADDR.ARPA.", "1.0.0.255/32"},
-		{"32.10.in-addr.arpa", "10.32.0.0/16"},
-		{"in-addr.arpa", "0.0.0.0/0"},
-		{"256.2.32.10.in-addr.arpa", NULL},
-		{"01.2.32.10.in-addr.arpa", NULL},
-		{"0001.2.32.10.in-addr.arpa", NULL},
-		{"1.1.2.32.10.in-addr.arpa", NULL},
-		{"x.in-addr.arpa", NULL},
-		{"arpa", NULL},
-		{"1.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.8.b.d.0.1.0.0.2.ip6.arpa", "2001:db8::1/128"},
-		{"F.8.b.d.0.1.0.0.2.ip6.arpa", "2001:db8:f000::/36"},
-		{"10.8.b.d.0.1.0.0.2.ip6.arpa", NULL},
-		{"g.8.b.d.0.1.0.0.2.ip6.arpa", NULL},
+		{ "1.2.32.10.in-addr.arpa", "10.32.2.1/32" },
+		{ "255.0.0.1.IN-ADDR.ARPA.", "1.0.0.255/32" },
+		{ "32.10.in-addr.arpa", "10.32.0.0/16" },
+		{ "in-addr.arpa", "0.0.0.0/0" },
+		{ "256.2.32.10.in-addr.arpa", NULL },
+		{ "01.2.32.10.in-addr.arpa", NULL },
+		{ "0001.2.32.10.in-addr.arpa", NULL },
+		{ "1.1.2.32.10.in-addr.arpa", NULL },
+		{ "x.in-addr.arpa", NULL },
+		{ "arpa", NULL },
+		{ "1.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.8.b.d.0.1.0.0.2.ip6.arpa", "2001:db8::1/128" },
+		{ "F.8.b.d.0.1.0.0.2.ip6.arpa", "2001:db8:f000::/36" },
+		{ "10.8.b.d.0.1.0.0.2.ip6.arpa", NULL },
+		{ "g.8.b.d.0.1.0.0.2.ip6.arpa", NULL },
 	};
 	struct rng rng;
 	char text[PREFIX_TEXT];
@@ -235,7 +236,7 @@ static void reverse(void **state)
 	}
 	rng_seed(&rng, test_seed("reverse"));
 	for (int i = 0; i < 10000; i++) {
-		struct ip a = {.family = rng_chance(&rng, 500000) ? 4 : 6};
+		struct ip a = { .family = rng_chance(&rng, 500000) ? 4 : 6 };
 		struct dns_name n, m;
 		struct prefix p;
 		rng_fill(&rng, a.b, a.family == 4 ? 4 : 16);
@@ -248,8 +249,13 @@ static void reverse(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(text_forms), cmocka_unit_test(lengths),    cmocka_unit_test(comparing), cmocka_unit_test(from_wire),
-		cmocka_unit_test(round_trip), cmocka_unit_test(checks), cmocka_unit_test(reverse),
+		cmocka_unit_test(text_forms),
+		cmocka_unit_test(lengths),
+		cmocka_unit_test(comparing),
+		cmocka_unit_test(from_wire),
+		cmocka_unit_test(round_trip),
+		cmocka_unit_test(checks),
+		cmocka_unit_test(reverse),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -32,10 +32,17 @@ static void lines(void **state)
 	(void)state;
 	assert_string_equal(parse("nameserver 8.8.8.8\nnameserver\t8.8.4.4  \n", NULL, 16), "8.8.8.8:53 8.8.4.4:53 ");
 	assert_string_equal(parse("nameserver 2001:db8::1\r\nnameserver fe80::1%eth0\n", NULL, 16), "[2001:db8::1]:53 [fe80::1]:53 ");
-	assert_string_equal(parse("# nameserver 1.1.1.1\n;nameserver 1.1.1.1\nsearch weft.local\noptions ndots:2\nnameserver 9.9.9.9", NULL, 16), "9.9.9.9:53 ");
+	assert_string_equal(
+		parse("# nameserver 1.1.1.1\n;nameserver 1.1.1.1\nsearch weft.local\noptions ndots:2\nnameserver 9.9.9.9", NULL, 16),
+		"9.9.9.9:53 ");
 	assert_string_equal(parse("nameserver 9.9.9.9 # quad nine\nnameserver 9.9.9.9\n", NULL, 16), "9.9.9.9:53 ");
-	assert_string_equal(parse("nameserver\nnameserver \nnameserver x\nnameserver 1.2.3\nnameservers 1.1.1.1\nnameserver1.1.1.1\n nameserver 1.1.1.1", NULL, 16), "");
-	assert_string_equal(parse("nameserver 1111111111111111111111111111111111111111111111111111\nnameserver 1.1.1.1", NULL, 16), "1.1.1.1:53 ");
+	assert_string_equal(
+		parse(
+			"nameserver\nnameserver \nnameserver x\nnameserver 1.2.3\nnameservers 1.1.1.1\nnameserver1.1.1.1\n nameserver 1.1.1.1",
+			NULL, 16),
+		"");
+	assert_string_equal(
+		parse("nameserver 1111111111111111111111111111111111111111111111111111\nnameserver 1.1.1.1", NULL, 16), "1.1.1.1:53 ");
 	assert_string_equal(parse("", NULL, 16), "");
 	assert_string_equal(parse("\n\n\n", NULL, 16), "");
 	assert_string_equal(parse("nameserver 1.0.0.1\nnameserver 1.0.0.2\nnameserver 1.0.0.3", NULL, 2), "1.0.0.1:53 1.0.0.2:53 ");

@@ -200,7 +200,7 @@ static void refusals(void **state)
 	text[DNS_ID_MAX] = '\0';
 	assert_int_equal(dns_table_add(t, 1, text, &n, addr("10.0.0.1")), ERR_OK);
 	assert_int_equal(dns_table_add(t, 1, "", &root, addr("10.0.0.1")), ERR_LIMIT);
-	assert_int_equal(dns_table_add(t, 1, "", &n, (struct ip){0}), ERR_RANGE);
+	assert_int_equal(dns_table_add(t, 1, "", &n, (struct ip){ 0 }), ERR_RANGE);
 	text[0] = '\0';
 	for (unsigned i = 0; i < DNS_TABLE_LABELS_MAX + 1; i++)
 		strcat(text, "a.");
@@ -259,9 +259,9 @@ struct model {
 
 static struct fact random_fact(struct rng *rng)
 {
-	static const char *const ids[] = {"", "c1", "c2"};
-	static const char *const all[] = {"a.d", "A.d", "b.d", "x.b.d", "y.x.b.d", "c.d"};
-	struct fact f = {.owner = rng_below(rng, 4), .id = ids[rng_below(rng, 3)], .name = name(all[rng_below(rng, 6)])};
+	static const char *const ids[] = { "", "c1", "c2" };
+	static const char *const all[] = { "a.d", "A.d", "b.d", "x.b.d", "y.x.b.d", "c.d" };
+	struct fact f = { .owner = rng_below(rng, 4), .id = ids[rng_below(rng, 3)], .name = name(all[rng_below(rng, 6)]) };
 	f.addr.family = rng_chance(rng, 700000) ? 4 : 6;
 	f.addr.b[3] = (uint8_t)rng_below(rng, 5);
 	return f;
@@ -395,8 +395,14 @@ static void out_of_memory(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(names),     cmocka_unit_test(names_above),   cmocka_unit_test(reachability),  cmocka_unit_test(addresses),
-		cmocka_unit_test(refusals), cmocka_unit_test(iterating), cmocka_unit_test(against_model), cmocka_unit_test(out_of_memory),
+		cmocka_unit_test(names),
+		cmocka_unit_test(names_above),
+		cmocka_unit_test(reachability),
+		cmocka_unit_test(addresses),
+		cmocka_unit_test(refusals),
+		cmocka_unit_test(iterating),
+		cmocka_unit_test(against_model),
+		cmocka_unit_test(out_of_memory),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

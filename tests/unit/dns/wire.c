@@ -39,23 +39,23 @@ static void names(void **state)
 		const char *name; /* NULL: refused */
 		size_t after;
 	} cases[] = {
-		{HEADER "03\"web\"04\"weft\"00", 12, "web.weft.", 22},
-		{HEADER "00", 12, ".", 13},
-		{HEADER "04\"weft\"00 03\"web\"c00c", 18, "web.weft.", 24},
-		{HEADER "04\"weft\"00 03\"web\"c00c 01\"a\"c012", 24, "a.web.weft.", 28},
-		{HEADER "04\"weft\"00 c00c", 18, "weft.", 20},
-		{HEADER "c00c", 12, NULL, 0},                  /* itself */
-		{HEADER "c00e 00", 12, NULL, 0},               /* forwards */
-		{HEADER "01\"a\"c00c", 12, NULL, 0},           /* into its own run */
-		{HEADER "01\"a\"c00e 01\"b\"c00c", 16, NULL, 0}, /* two that point at each other */
-		{HEADER "c000", 12, NULL, 0},                  /* into the header */
-		{HEADER "c00b", 12, NULL, 0},
-		{HEADER "04\"weft\"00 c0", 18, NULL, 0},       /* half a pointer */
-		{HEADER "04\"weft\"", 12, NULL, 0},            /* no root */
-		{HEADER "04\"we\"", 12, NULL, 0},              /* label cut */
-		{HEADER "", 12, NULL, 0},
-		{HEADER "41\"a\"00", 12, NULL, 0},             /* the dead label types */
-		{HEADER "80", 12, NULL, 0},
+		{ HEADER "03\"web\"04\"weft\"00", 12, "web.weft.", 22 },
+		{ HEADER "00", 12, ".", 13 },
+		{ HEADER "04\"weft\"00 03\"web\"c00c", 18, "web.weft.", 24 },
+		{ HEADER "04\"weft\"00 03\"web\"c00c 01\"a\"c012", 24, "a.web.weft.", 28 },
+		{ HEADER "04\"weft\"00 c00c", 18, "weft.", 20 },
+		{ HEADER "c00c", 12, NULL, 0 },                    /* itself */
+		{ HEADER "c00e 00", 12, NULL, 0 },                 /* forwards */
+		{ HEADER "01\"a\"c00c", 12, NULL, 0 },             /* into its own run */
+		{ HEADER "01\"a\"c00e 01\"b\"c00c", 16, NULL, 0 }, /* two that point at each other */
+		{ HEADER "c000", 12, NULL, 0 },                    /* into the header */
+		{ HEADER "c00b", 12, NULL, 0 },
+		{ HEADER "04\"weft\"00 c0", 18, NULL, 0 }, /* half a pointer */
+		{ HEADER "04\"weft\"", 12, NULL, 0 },      /* no root */
+		{ HEADER "04\"we\"", 12, NULL, 0 },        /* label cut */
+		{ HEADER "", 12, NULL, 0 },
+		{ HEADER "41\"a\"00", 12, NULL, 0 }, /* the dead label types */
+		{ HEADER "80", 12, NULL, 0 },
 	};
 	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
 		struct dns_name n;
@@ -77,7 +77,7 @@ static void names(void **state)
 static void name_limits(void **state)
 {
 	(void)state;
-	uint8_t m[700] = {0};
+	uint8_t m[700] = { 0 };
 	struct rbuf r;
 	struct dns_name n;
 
@@ -154,8 +154,8 @@ static void records(void **state)
 		HEADER "00 0001 0001 0000003c 0005 0a20000100", /* and of five */
 		HEADER "00 0001 0001 0000003c 0004 0a2000",     /* length lies */
 		HEADER "00 001c 0001 0000003c 0004 0a200001",
-		HEADER "00 000c 0001 00000001 0001 01\"y\"00",      /* the name goes past its rdata */
-		HEADER "00 000c 0001 00000001 0004 01\"y\"00 00",   /* and ends before */
+		HEADER "00 000c 0001 00000001 0001 01\"y\"00",    /* the name goes past its rdata */
+		HEADER "00 000c 0001 00000001 0004 01\"y\"00 00", /* and ends before */
 		HEADER "00 0006 0001 00000001 0015 00 00 00000001 00000002 00000003 00000004 000000",
 		HEADER "00 0010 0001 00000001 0003 02\"h\"",
 		HEADER "00 0010 0001 00000001 00",
@@ -193,10 +193,10 @@ static void writing(void **state)
 	uint8_t mem[600];
 	struct wbuf w;
 	struct dns_writer d;
-	struct dns_question q = {.name = name("Web.weft.local"), .type = DNS_A, .cls = DNS_IN};
-	struct dns_rr rr = {.name = q.name, .type = DNS_A, .cls = DNS_IN, .ttl = 1, .ip = ip_v4(0x0a200001)};
-	struct dns_rr ns = {.name = name("weft.local"), .type = DNS_NS, .cls = DNS_IN, .ttl = 1, .name1 = name("x.Web.weft.local")};
-	struct dns_edns e = {.size = 4096, .dnssec_ok = true};
+	struct dns_question q = { .name = name("Web.weft.local"), .type = DNS_A, .cls = DNS_IN };
+	struct dns_rr rr = { .name = q.name, .type = DNS_A, .cls = DNS_IN, .ttl = 1, .ip = ip_v4(0x0a200001) };
+	struct dns_rr ns = { .name = name("weft.local"), .type = DNS_NS, .cls = DNS_IN, .ttl = 1, .name1 = name("x.Web.weft.local") };
+	struct dns_edns e = { .size = 4096, .dnssec_ok = true };
 
 	wbuf_fixed(&w, mem, sizeof(mem));
 	wbuf_u16(&w, 0xffff); /* a length prefix: offsets count from behind it */
@@ -209,12 +209,13 @@ static void writing(void **state)
 	assert_true(dns_write_opt(&d, &e));
 	dns_writer_set_flags(&d, 0x8580);
 	assert_int_equal(dns_writer_finish(&d), ERR_OK);
-	assert_true(hex_is(wbuf_slice(&w), "ffff 1234 8580 0001 0002 0001 0001 "
-	                                   "03\"Web\"04\"weft\"05\"local\"00 0001 0001 "
-	                                   "c00c 0001 0001 00000001 0004 0a200001 "
-	                                   "03\"web\"c010 0001 0001 00000001 0004 0a200001 "
-	                                   "c010 0002 0001 00000001 0004 01\"x\"c00c "
-	                                   "00 0029 1000 00008000 0000"));
+	assert_true(hex_is(wbuf_slice(&w),
+		"ffff 1234 8580 0001 0002 0001 0001 "
+		"03\"Web\"04\"weft\"05\"local\"00 0001 0001 "
+		"c00c 0001 0001 00000001 0004 0a200001 "
+		"03\"web\"c010 0001 0001 00000001 0004 0a200001 "
+		"c010 0002 0001 00000001 0004 01\"x\"c00c "
+		"00 0029 1000 00008000 0000"));
 }
 
 /* A record that does not fit leaves no trace; one that fits exactly goes in; what was reserved is kept. */
@@ -222,10 +223,10 @@ static void limits(void **state)
 {
 	(void)state;
 	uint8_t mem[600], before[600];
-	struct dns_question q = {.name = name("a.b"), .type = DNS_A, .cls = DNS_IN}; /* 5 + 4 octets */
-	struct dns_rr rr = {.name = q.name, .type = DNS_A, .cls = DNS_IN, .ip = ip_v4(1)}; /* 16 octets, compressed */
-	struct dns_rr other = {.name = name("some.other.name"), .type = DNS_CNAME, .cls = DNS_IN, .name1 = name("b")};
-	struct dns_edns e = {.size = 512};
+	struct dns_question q = { .name = name("a.b"), .type = DNS_A, .cls = DNS_IN };       /* 5 + 4 octets */
+	struct dns_rr rr = { .name = q.name, .type = DNS_A, .cls = DNS_IN, .ip = ip_v4(1) }; /* 16 octets, compressed */
+	struct dns_rr other = { .name = name("some.other.name"), .type = DNS_CNAME, .cls = DNS_IN, .name1 = name("b") };
+	struct dns_edns e = { .size = 512 };
 
 	for (size_t limit = 12; limit < 80; limit++) {
 		struct wbuf w;
@@ -265,7 +266,7 @@ static void limits(void **state)
 
 static struct dns_name random_name(struct rng *rng)
 {
-	static const char *const labels[] = {"a", "B", "web", "WEB", "weft", "local", "a-much-longer-label-than-the-others"};
+	static const char *const labels[] = { "a", "B", "web", "WEB", "weft", "local", "a-much-longer-label-than-the-others" };
 	char text[300] = "";
 	for (uint64_t k = rng_between(rng, 1, 5); k > 0; k--) {
 		strcat(text, labels[rng_below(rng, 7)]);
@@ -276,13 +277,16 @@ static struct dns_name random_name(struct rng *rng)
 
 static struct dns_rr random_rr(struct rng *rng)
 {
-	static const uint16_t types[] = {DNS_A, DNS_AAAA, DNS_NS, DNS_CNAME, DNS_PTR, DNS_MX, DNS_SOA, DNS_TXT, DNS_SRV};
-	struct dns_rr rr = {.name = random_name(rng), .type = types[rng_below(rng, 9)], .cls = DNS_IN, .ttl = (uint32_t)rng_u64(rng)};
+	static const uint16_t types[] = { DNS_A, DNS_AAAA, DNS_NS, DNS_CNAME, DNS_PTR, DNS_MX, DNS_SOA, DNS_TXT, DNS_SRV };
+	struct dns_rr rr = {
+		.name = random_name(rng), .type = types[rng_below(rng, 9)], .cls = DNS_IN, .ttl = (uint32_t)rng_u64(rng)
+	};
 	rr.name1 = random_name(rng);
 	rr.preference = (uint16_t)rng_u64(rng);
 	rr.ip.family = rr.type == DNS_A ? 4 : 6;
 	rng_fill(rng, rr.ip.b, rr.type == DNS_A ? 4 : 16);
-	rr.soa = (struct dns_soa){.mname = random_name(rng), .rname = random_name(rng), .serial = (uint32_t)rng_u64(rng), .minimum = 7};
+	rr.soa =
+		(struct dns_soa){ .mname = random_name(rng), .rname = random_name(rng), .serial = (uint32_t)rng_u64(rng), .minimum = 7 };
 	rr.rdata = slice_of("\3abc\2de", (size_t)rng_below(rng, 7));
 	return rr;
 }
@@ -293,19 +297,15 @@ static bool same_rr(const struct dns_rr *a, const struct dns_rr *b)
 		return false;
 	switch (a->type) {
 	case DNS_A:
-	case DNS_AAAA:
-		return ip_eq(a->ip, b->ip);
-	case DNS_MX:
-		return a->preference == b->preference && dns_name_exact(&a->name1, &b->name1);
+	case DNS_AAAA: return ip_eq(a->ip, b->ip);
+	case DNS_MX: return a->preference == b->preference && dns_name_exact(&a->name1, &b->name1);
 	case DNS_NS:
 	case DNS_CNAME:
-	case DNS_PTR:
-		return dns_name_exact(&a->name1, &b->name1);
+	case DNS_PTR: return dns_name_exact(&a->name1, &b->name1);
 	case DNS_SOA:
 		return dns_name_exact(&a->soa.mname, &b->soa.mname) && dns_name_exact(&a->soa.rname, &b->soa.rname) &&
-		       a->soa.serial == b->soa.serial && a->soa.minimum == b->soa.minimum;
-	default:
-		return slice_eq(a->rdata, b->rdata);
+			a->soa.serial == b->soa.serial && a->soa.minimum == b->soa.minimum;
+	default: return slice_eq(a->rdata, b->rdata);
 	}
 }
 
@@ -347,7 +347,7 @@ static void growing(void **state)
 	(void)state;
 	struct wbuf w;
 	struct dns_writer d;
-	struct dns_question q = {.name = name("a.b"), .type = DNS_A, .cls = DNS_IN};
+	struct dns_question q = { .name = name("a.b"), .type = DNS_A, .cls = DNS_IN };
 	wbuf_grow(&w, 15);
 	assert_true(dns_writer_init(&d, &w, 512, 1, 0));
 	assert_false(dns_write_question(&d, &q));
@@ -363,8 +363,14 @@ static void growing(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(names),   cmocka_unit_test(name_limits), cmocka_unit_test(records),    cmocka_unit_test(edns),
-		cmocka_unit_test(writing), cmocka_unit_test(limits),      cmocka_unit_test(round_trip), cmocka_unit_test(growing),
+		cmocka_unit_test(names),
+		cmocka_unit_test(name_limits),
+		cmocka_unit_test(records),
+		cmocka_unit_test(edns),
+		cmocka_unit_test(writing),
+		cmocka_unit_test(limits),
+		cmocka_unit_test(round_trip),
+		cmocka_unit_test(growing),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

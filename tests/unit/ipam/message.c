@@ -44,9 +44,10 @@ static void add_token(struct wbuf *w, uint32_t start, uint32_t last, uint64_t ow
 
 static bool equal(const struct ipam_message *a, const struct ipam_message *b)
 {
-	return a->type == b->type && a->u.first == b->u.first && a->u.len == b->u.len && a->range.start == b->range.start && a->range.end == b->range.end &&
-	       a->serial == b->serial && a->reason == b->reason && slice_eq(a->text, b->text) && fingerprint_eq(a->print, b->print) &&
-	       a->n_items == b->n_items && a->n_held == b->n_held && slice_eq(a->items, b->items) && slice_eq(a->held, b->held);
+	return a->type == b->type && a->u.first == b->u.first && a->u.len == b->u.len && a->range.start == b->range.start &&
+		a->range.end == b->range.end && a->serial == b->serial && a->reason == b->reason && slice_eq(a->text, b->text) &&
+		fingerprint_eq(a->print, b->print) && a->n_items == b->n_items && a->n_held == b->n_held &&
+		slice_eq(a->items, b->items) && slice_eq(a->held, b->held);
 }
 
 #define TOKEN "09 0a2000000c0a280000 00 02 01 0b 0a0000000001 0a2fffff 00"
@@ -58,9 +59,10 @@ static const struct {
 	{ MSG_SPACE_REQUEST, "space-request", "01 0a2000000c 0a200000 0a2000ff 0102030405060708" },
 	{ MSG_SPACE_GRANT, "space-grant", "02 0a2000000c 0a280000 0a2fffff 0102030405060708 01" TOKEN },
 	{ MSG_SPACE_DENIED, "space-denied", "03 0a2000000c 0a200005 0a200005 0102030405060708 02 03 776562" },
-	{ MSG_RING_REQUEST, "ring-request", "04 0a2000000c 0a200000 0a2fffff 0102030405060708 1112131415161718 2122232425262728 09 01" TOKEN },
+	{ MSG_RING_REQUEST, "ring-request",
+		"04 0a2000000c 0a200000 0a2fffff 0102030405060708 1112131415161718 2122232425262728 09 01" TOKEN },
 	{ MSG_RING_STATE, "ring-state",
-	  "05 0a2000000c 0a200000 0a2fffff 0102030405060708 1112131415161718 2122232425262728 09 01" TOKEN "02 0a200001 0a200007" },
+		"05 0a2000000c 0a200000 0a2fffff 0102030405060708 1112131415161718 2122232425262728 09 01" TOKEN "02 0a200001 0a200007" },
 	{ MSG_HANDOVER, "handover", "06 0a2000000c 0102030405060708 01" TOKEN },
 	{ MSG_HANDOVER_ACK, "handover-ack", "07 0a2000000c 0102030405060708" },
 	{ MSG_ELECT, "elect", "08 0a2000000c" },
@@ -74,10 +76,10 @@ static struct ipam_message sample(enum ipam_message_type t, struct wbuf *items, 
 	struct ipam_message m = { .type = t, .u = u };
 	bool range = t != MSG_HANDOVER && t != MSG_HANDOVER_ACK && t != MSG_ELECT;
 	if (range)
-		m.range = t == MSG_SPACE_REQUEST  ? (struct range4){ 0x0a200000, 0x0a200100 }
-		          : t == MSG_SPACE_GRANT  ? (struct range4){ 0x0a280000, 0x0a300000 }
-		          : t == MSG_SPACE_DENIED ? (struct range4){ 0x0a200005, 0x0a200006 }
-		                                  : (struct range4){ 0x0a200000, 0x0a300000 };
+		m.range = t == MSG_SPACE_REQUEST ? (struct range4){ 0x0a200000, 0x0a200100 }
+			: t == MSG_SPACE_GRANT       ? (struct range4){ 0x0a280000, 0x0a300000 }
+			: t == MSG_SPACE_DENIED      ? (struct range4){ 0x0a200005, 0x0a200006 }
+										 : (struct range4){ 0x0a200000, 0x0a300000 };
 	if (t != MSG_ELECT)
 		m.serial = 0x0102030405060708;
 	if (t == MSG_SPACE_DENIED) {
@@ -136,20 +138,24 @@ static void refused(void **state)
 	(void)state;
 	assert_int_equal(decode("00 0a2000000c"), ERR_UNSUPPORTED);
 	assert_int_equal(decode("09 0a2000000c"), ERR_UNSUPPORTED);
-	assert_int_not_equal(decode("08 0a20000107"), ERR_OK);   /* universe too large */
-	assert_int_not_equal(decode("08 0a2000010c"), ERR_OK);   /* bits after its prefix */
-	assert_int_not_equal(decode("08 0a2000001f"), ERR_OK);   /* too small */
+	assert_int_not_equal(decode("08 0a20000107"), ERR_OK);                                    /* universe too large */
+	assert_int_not_equal(decode("08 0a2000010c"), ERR_OK);                                    /* bits after its prefix */
+	assert_int_not_equal(decode("08 0a2000001f"), ERR_OK);                                    /* too small */
 	assert_int_not_equal(decode("01 0a2000000c 0a200001 0a200000 0102030405060708"), ERR_OK); /* last before first */
-	assert_int_not_equal(decode("03 0a2000000c 0a200005 0a200005 0102030405060708 02 03 770a62"), ERR_OK); /* a line end in a text */
-	assert_int_equal(decode("06 0a2000000c 0102030405060708 8108"), ERR_LIMIT); /* too many items */
-	assert_int_not_equal(decode("06 0a2100000c 0102030405060708 01" TOKEN), ERR_OK); /* an item of another universe */
-	assert_int_not_equal(decode("06 0a2000000c 0102030405060708 01 09 0a2000000c0a280000 00 02 01 0b 0a0000000001 0a27ffff 00"), ERR_OK); /* not a token */
-	assert_int_not_equal(decode("05 0a2000000c 0a200000 0a2fffff 0102030405060708 1112131415161718 2122232425262728 09 00 02 0a200007 0a200001"),
-	                     ERR_OK); /* held addresses out of order */
+	assert_int_not_equal(
+		decode("03 0a2000000c 0a200005 0a200005 0102030405060708 02 03 770a62"), ERR_OK); /* a line end in a text */
+	assert_int_equal(decode("06 0a2000000c 0102030405060708 8108"), ERR_LIMIT);           /* too many items */
+	assert_int_not_equal(decode("06 0a2100000c 0102030405060708 01" TOKEN), ERR_OK);      /* an item of another universe */
+	assert_int_not_equal(decode("06 0a2000000c 0102030405060708 01 09 0a2000000c0a280000 00 02 01 0b 0a0000000001 0a27ffff 00"),
+		ERR_OK); /* not a token */
+	assert_int_not_equal(
+		decode("05 0a2000000c 0a200000 0a2fffff 0102030405060708 1112131415161718 2122232425262728 09 00 02 0a200007 0a200001"),
+		ERR_OK); /* held addresses out of order */
 	/* A reason that is not known yet is understood as "not now". */
 	uint8_t mem[64];
 	struct ipam_message m;
-	assert_int_equal(ipam_message_decode(unhex("03 0a2000000c 0a200005 0a200005 0102030405060708 63 00", mem, sizeof mem), &m), ERR_OK);
+	assert_int_equal(
+		ipam_message_decode(unhex("03 0a2000000c 0a200005 0a200005 0102030405060708 63 00", mem, sizeof mem), &m), ERR_OK);
 	assert_int_equal(m.reason, DENY_NOT_NOW);
 }
 
@@ -179,6 +185,7 @@ static void bent_bytes(void **state)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = { cmocka_unit_test(every_message), cmocka_unit_test(refused), cmocka_unit_test(bent_bytes) };
+	const struct CMUnitTest tests[] = { cmocka_unit_test(every_message), cmocka_unit_test(refused),
+		cmocka_unit_test(bent_bytes) };
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -53,7 +53,9 @@ static void restart(struct model *m, size_t at, bool disk_lost)
 			continue;
 		c->request = ++m->next_request;
 		/* Until it is answered the container goes on using the address, and so it stays HAS. */
-		model_step(m, at, &(struct ipam_event){ .kind = IPAM_CLAIM, .request = c->request, .ident = ident_of(n), .subnet = c->addr, .wait = true, .on = true });
+		model_step(m, at,
+			&(struct ipam_event){
+				.kind = IPAM_CLAIM, .request = c->request, .ident = ident_of(n), .subnet = c->addr, .wait = true, .on = true });
 	}
 	for (size_t n = 0; n < IDENTS_MAX && h->up; n++)
 		if (h->c[n].want == WANTS)
@@ -206,7 +208,9 @@ static void settle_down(struct model *m, struct plan *p)
 			if (!m->h[o].dead)
 				for (int map = 0; map < 3; map++) {
 					struct slice all = { NULL, 0 };
-					MODEL_CHECK(m, fingerprint_eq(crdt_map_fingerprint(h->maps[map], all, all), crdt_map_fingerprint(m->h[o].maps[map], all, all)));
+					MODEL_CHECK(m,
+						fingerprint_eq(
+							crdt_map_fingerprint(h->maps[map], all, all), crdt_map_fingerprint(m->h[o].maps[map], all, all)));
 				}
 		struct err_note note;
 		if (ring_check(h->maps[0], m->u, &note) != ERR_OK) {
@@ -288,7 +292,8 @@ static void histories(void **state)
 	struct sums s = { 0 };
 	for (size_t k = 0; k < count; k++)
 		history(seed + k, getenv("WEFT_BREAK_PERSIST") != NULL, 0, &s);
-	printf("%zu histories: %zu steps, %zu crashes, %zu addresses given, %zu messages\n", count, s.steps, s.crashes, s.given, s.messages);
+	printf("%zu histories: %zu steps, %zu crashes, %zu addresses given, %zu messages\n", count, s.steps, s.crashes, s.given,
+		s.messages);
 	assert_true(s.given > count);
 }
 
@@ -301,7 +306,8 @@ static void histories_without_memory(void **state)
 	long before = mem_live();
 	for (size_t k = 0; k < POOR_HISTORIES; k++)
 		history(seed + k, false, 100000, &s);
-	printf("%d histories: %zu steps, %zu of them refused, %zu crashes, %zu addresses given\n", POOR_HISTORIES, s.steps, s.failures, s.crashes, s.given);
+	printf("%d histories: %zu steps, %zu of them refused, %zu crashes, %zu addresses given\n", POOR_HISTORIES, s.steps,
+		s.failures, s.crashes, s.given);
 	assert_true(s.failures > POOR_HISTORIES);
 	assert_int_equal(mem_live(), before);
 }

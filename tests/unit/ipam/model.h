@@ -19,7 +19,7 @@
 #include "ipam/ipam.h"
 #include "ipam/message.h"
 
-#define HOSTS_MAX 8
+#define HOSTS_MAX  8
 #define IDENTS_MAX 64 /* containers a host */
 
 struct record {
@@ -33,8 +33,8 @@ struct container {
 	bool claim;          /* wants exactly addr */
 	bool answered_error; /* the claim was refused */
 	uint64_t request;
-	bool lost;           /* HAS, but its host has lost its disk and has not been told again yet */
-	struct prefix addr;  /* HAS: what it got; claim: what it wants */
+	bool lost;          /* HAS, but its host has lost its disk and has not been told again yet */
+	struct prefix addr; /* HAS: what it got; claim: what it wants */
 	struct prefix subnet;
 };
 
@@ -84,22 +84,22 @@ struct model {
 	uint64_t next_copy_ms, copy_ms;
 	uint64_t seeds[HOSTS_MAX];
 	size_t n_seeds;
-	bool in_doubt;        /* a range may be in two hands by their rings, unused: after a takeover or the loss of a disk */
-	bool break_persist;   /* records are forgotten by a crash: to see the model notice */
+	bool in_doubt;      /* a range may be in two hands by their rings, unused: after a takeover or the loss of a disk */
+	bool break_persist; /* records are forgotten by a crash: to see the model notice */
 	size_t steps, crashes, failures, addresses_given, messages;
 	int verbose;
 };
 
-#define MODEL_FAIL(m, what)                                                                                      \
-	do {                                                                                                         \
+#define MODEL_FAIL(m, what)                                                                                           \
+	do {                                                                                                              \
 		printf("model: %s at %s:%d, seed %llu, t=%llu ms\n", what, __FILE__, __LINE__, (unsigned long long)(m)->seed, \
-		       (unsigned long long)(m)->now);                                                                    \
-		fflush(stdout);                                                                                          \
-		abort();                                                                                                 \
+			(unsigned long long)(m)->now);                                                                            \
+		fflush(stdout);                                                                                               \
+		abort();                                                                                                      \
 	} while (0)
-#define MODEL_CHECK(m, cond)         \
-	do {                             \
-		if (!(cond))                 \
+#define MODEL_CHECK(m, cond)              \
+	do {                                  \
+		if (!(cond))                      \
 			MODEL_FAIL(m, "not: " #cond); \
 	} while (0)
 
@@ -234,7 +234,7 @@ static inline void net_copy_all(struct model *m, size_t from, size_t to)
 	for (int map = 0; map < 3; map++) {
 		struct crdt_item it;
 		for (bool there = crdt_map_next(m->h[from].maps[map], slice_of(NULL, 0), &it); there;
-		     there = crdt_map_next(m->h[from].maps[map], it.key, &it))
+			 there = crdt_map_next(m->h[from].maps[map], it.key, &it))
 			net_item(m, from, to, map, &it);
 	}
 }
@@ -382,15 +382,29 @@ static inline void host_up(struct model *m, size_t at)
 	crdt_map_set_writer(h->maps[IPAM_MAP_PAXOS], h->name, h->incarnation);
 	crdt_map_set_writer(h->maps[IPAM_MAP_USAGE], h->name, h->incarnation);
 	struct ipam_cfg cfg = {
-		.self = h->name, .universe = m->u, .default_subnet = m->subnet, .init = h->init, .consensus = m->consensus,
-		.seeds = m->seeds, .n_seeds = m->n_seeds, .ring = h->maps[0], .paxos = h->maps[1], .usage = h->maps[2],
-		.ctx = h, .reachable = model_reachable, .next_peer = model_next_peer, .in_use_elsewhere = model_in_use,
-		.nickname = model_nickname, .seed = rng_u64(&m->rng), .fresh_store = fresh,
+		.self = h->name,
+		.universe = m->u,
+		.default_subnet = m->subnet,
+		.init = h->init,
+		.consensus = m->consensus,
+		.seeds = m->seeds,
+		.n_seeds = m->n_seeds,
+		.ring = h->maps[0],
+		.paxos = h->maps[1],
+		.usage = h->maps[2],
+		.ctx = h,
+		.reachable = model_reachable,
+		.next_peer = model_next_peer,
+		.in_use_elsewhere = model_in_use,
+		.nickname = model_nickname,
+		.seed = rng_u64(&m->rng),
+		.fresh_store = fresh,
 	};
 	assert_int_equal(ipam_new(&h->ipam, &cfg, &note), ERR_OK);
 	for (size_t k = 0; k < h->n_disk; k++)
 		assert_int_equal(ipam_restore(h->ipam, slice_of(h->disk[k].key, h->disk[k].key_n),
-		                              slice_of(h->disk[k].value, h->disk[k].value_n), &note), ERR_OK);
+							 slice_of(h->disk[k].value, h->disk[k].value_n), &note),
+			ERR_OK);
 	h->up = true;
 	h->left = false;
 	model_step(m, at, &(struct ipam_event){ .kind = IPAM_TICK });
@@ -402,19 +416,17 @@ static inline void trace_message(struct model *m, size_t at, size_t to, struct s
 {
 	struct ipam_message d;
 	assert_int_equal(ipam_message_decode(payload, &d), ERR_OK);
-	printf("%8llu host %zu to %zu: %s %u-%u, %zu items, %zu held, reason %d\n", (unsigned long long)m->now, at, to, ipam_message_name(d.type),
-	       (unsigned)(d.range.start & 0xff), (unsigned)((d.range.end - 1) & 0xff), d.n_items, d.n_held, (int)d.reason);
+	printf("%8llu host %zu to %zu: %s %u-%u, %zu items, %zu held, reason %d\n", (unsigned long long)m->now, at, to,
+		ipam_message_name(d.type), (unsigned)(d.range.start & 0xff), (unsigned)((d.range.end - 1) & 0xff), d.n_items, d.n_held,
+		(int)d.reason);
 }
 
 static inline void do_action(struct model *m, size_t at, const struct ipam_action *a)
 {
 	struct host *h = &m->h[at];
 	switch (a->kind) {
-	case IPAM_PERSIST:
-		break;
-	case IPAM_CHANGED:
-		net_changed(m, at, a->u.changed.map, &a->u.changed.changes);
-		break;
+	case IPAM_PERSIST: break;
+	case IPAM_CHANGED: net_changed(m, at, a->u.changed.map, &a->u.changed.changes); break;
 	case IPAM_SEND: {
 		size_t to = model_at(m, a->u.send.to);
 		m->messages++;
@@ -424,9 +436,7 @@ static inline void do_action(struct model *m, size_t at, const struct ipam_actio
 			net_put(m, to, h->name, -1, a->u.send.payload.p, a->u.send.payload.n);
 		break;
 	}
-	case IPAM_REPLY:
-		host_reply(m, h, a);
-		break;
+	case IPAM_REPLY: host_reply(m, h, a); break;
 	case IPAM_NOTE:
 		h->notes_error += a->u.note.level >= 3;
 		if (m->verbose)
@@ -479,7 +489,8 @@ static inline void model_deliver(struct model *m, struct packet *p)
 	size_t from = model_at(m, p->from);
 	if (h->up && from < m->n && m->h[from].side == h->side) {
 		if (p->map < 0) {
-			model_step(m, p->to, &(struct ipam_event){ .kind = IPAM_MESSAGE, .peer = p->from, .payload = slice_of(p->bytes, p->n) });
+			model_step(
+				m, p->to, &(struct ipam_event){ .kind = IPAM_MESSAGE, .peer = p->from, .payload = slice_of(p->bytes, p->n) });
 		} else {
 			struct rbuf r;
 			struct crdt_item it;
@@ -490,8 +501,12 @@ static inline void model_deliver(struct model *m, struct packet *p)
 			crdt_changes_init(&ch, m->arena);
 			assert_int_equal(crdt_map_merge(h->maps[p->map], &it, &what, &ch), ERR_OK);
 			if (ch.n > 0)
-				model_step(m, p->to, &(struct ipam_event){ .kind = IPAM_NEWS, .map = p->map == 0 ? IPAM_MAP_RING : p->map == 1 ? IPAM_MAP_PAXOS : IPAM_MAP_USAGE,
-				                                                  .changes = &ch });
+				model_step(m, p->to,
+					&(struct ipam_event){ .kind = IPAM_NEWS,
+						.map = p->map == 0 ? IPAM_MAP_RING
+							: p->map == 1  ? IPAM_MAP_PAXOS
+										   : IPAM_MAP_USAGE,
+						.changes = &ch });
 		}
 	}
 	free(p);
@@ -555,8 +570,12 @@ static inline void user_ask(struct model *m, size_t at, size_t n)
 	struct container *c = &m->h[at].c[n];
 	c->want = WANTS;
 	c->request = ++m->next_request;
-	model_step(m, at, &(struct ipam_event){ .kind = c->claim ? IPAM_CLAIM : IPAM_ALLOCATE, .request = c->request, .ident = ident_of(n),
-	                                        .subnet = c->claim ? c->addr : c->subnet, .wait = true });
+	model_step(m, at,
+		&(struct ipam_event){ .kind = c->claim ? IPAM_CLAIM : IPAM_ALLOCATE,
+			.request = c->request,
+			.ident = ident_of(n),
+			.subnet = c->claim ? c->addr : c->subnet,
+			.wait = true });
 }
 
 static inline void user_allocate(struct model *m, size_t at, size_t n, struct prefix subnet)

@@ -79,8 +79,10 @@ static void deliver(struct node *to, const struct node *from, size_t which)
 	wbuf_fixed(&k, key, sizeof key);
 	wbuf_u48(&k, from->name);
 	wbuf_bytes(&k, paxos_subkey(u, mem).p, PAXOS_SUBKEY);
-	struct crdt_item it = { .key = wbuf_slice(&k), .stamp = { 1, which + 1 }, .live = true,
-		                    .value = slice_of(from->history[which].b, from->history[which].n) };
+	struct crdt_item it = { .key = wbuf_slice(&k),
+		.stamp = { 1, which + 1 },
+		.live = true,
+		.value = slice_of(from->history[which].b, from->history[which].n) };
 	assert_int_equal(crdt_map_merge(to->m, &it, &what, NULL), ERR_OK);
 }
 
@@ -137,9 +139,7 @@ static void act(struct world *w)
 	struct node *x = &w->node[at];
 	bool changed = false;
 	switch (rng_below(w->rng, 10)) {
-	case 0:
-		assert_int_equal(paxos_propose(&x->p, x->m, &changed), ERR_OK);
-		break;
+	case 0: assert_int_equal(paxos_propose(&x->p, x->m, &changed), ERR_OK); break;
 	case 1:
 		/* Crash: what was not published is not stored either. */
 		node_down(x);
@@ -259,17 +259,64 @@ static void decode(const char *hex, enum err expected)
 static void states_from_outside(void **state)
 {
 	(void)state;
-	decode("00000007" "00000000000000" "00000000000000" "00" "00", ERR_MALFORMED); /* a byte too many */
-	decode("00000007" "00000000000000" "00000000000000" "00", ERR_OK);
-	decode("00000007" "05000000000001" "00000000000000" "00", ERR_OK);
-	decode("00000007" "05000000000001" "04000000000002" "01" "00000000000100000007", ERR_OK);
-	decode("00000007" "05000000000001" "06000000000002" "01" "00000000000100000007", ERR_MALFORMED); /* accepted above promised */
-	decode("00000007" "05000000000001" "04000000000002" "00", ERR_MALFORMED);                       /* accepted nothing */
-	decode("00000007" "05000000000001" "00000000000000" "01" "00000000000100000007", ERR_MALFORMED); /* a value for no ballot */
-	decode("00000007" "05000000000000" "00000000000000" "00", ERR_MALFORMED);                       /* a ballot of nobody */
-	decode("00000007" "05000000000001" "04000000000002" "02" "0000000000020000000700000000000100000007", ERR_MALFORMED); /* not ascending */
-	decode("00000007" "05000000000001" "04000000000002" "8106", ERR_LIMIT);
-	decode("00000007" "0500000000", ERR_TRUNCATED);
+	decode("00000007"
+		   "00000000000000"
+		   "00000000000000"
+		   "00"
+		   "00",
+		ERR_MALFORMED); /* a byte too many */
+	decode("00000007"
+		   "00000000000000"
+		   "00000000000000"
+		   "00",
+		ERR_OK);
+	decode("00000007"
+		   "05000000000001"
+		   "00000000000000"
+		   "00",
+		ERR_OK);
+	decode("00000007"
+		   "05000000000001"
+		   "04000000000002"
+		   "01"
+		   "00000000000100000007",
+		ERR_OK);
+	decode("00000007"
+		   "05000000000001"
+		   "06000000000002"
+		   "01"
+		   "00000000000100000007",
+		ERR_MALFORMED); /* accepted above promised */
+	decode("00000007"
+		   "05000000000001"
+		   "04000000000002"
+		   "00",
+		ERR_MALFORMED); /* accepted nothing */
+	decode("00000007"
+		   "05000000000001"
+		   "00000000000000"
+		   "01"
+		   "00000000000100000007",
+		ERR_MALFORMED); /* a value for no ballot */
+	decode("00000007"
+		   "05000000000000"
+		   "00000000000000"
+		   "00",
+		ERR_MALFORMED); /* a ballot of nobody */
+	decode("00000007"
+		   "05000000000001"
+		   "04000000000002"
+		   "02"
+		   "0000000000020000000700000000000100000007",
+		ERR_MALFORMED); /* not ascending */
+	decode("00000007"
+		   "05000000000001"
+		   "04000000000002"
+		   "8106",
+		ERR_LIMIT);
+	decode("00000007"
+		   "0500000000",
+		ERR_TRUNCATED);
 }
 
 int main(void)

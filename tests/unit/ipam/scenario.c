@@ -275,8 +275,10 @@ static void lowest_and_same_again(void **state)
 	}
 	struct answer a = direct(&m, 0, (struct ipam_event){ .kind = IPAM_LOOKUP, .ident = "c03" });
 	assert_true(a.there && a.err == ERR_OK && ip_to_v4(a.result.addr) == 0x0a200001 && a.result.len == 24);
-	expect_direct(&m, 0, (struct ipam_event){ .kind = IPAM_LOOKUP, .ident = "c09" }, ERR_NOT_FOUND, "c09 has no address in 10.32.0.0/24");
-	expect_direct(&m, 0, (struct ipam_event){ .kind = IPAM_FREE, .ident = "c03", .addr = ip_v4(0x0a200002) }, ERR_NOT_FOUND, "10.32.0.2");
+	expect_direct(
+		&m, 0, (struct ipam_event){ .kind = IPAM_LOOKUP, .ident = "c09" }, ERR_NOT_FOUND, "c09 has no address in 10.32.0.0/24");
+	expect_direct(
+		&m, 0, (struct ipam_event){ .kind = IPAM_FREE, .ident = "c03", .addr = ip_v4(0x0a200002) }, ERR_NOT_FOUND, "10.32.0.2");
 	expect_direct(&m, 0, (struct ipam_event){ .kind = IPAM_FREE, .ident = "c03", .addr = ip_v4(0x0a200001) }, ERR_OK, "");
 	expect_direct(&m, 0, (struct ipam_event){ .kind = IPAM_FREE, .ident = "c03" }, ERR_NOT_FOUND, "c03 has no address");
 	model_end(&m);
@@ -296,8 +298,10 @@ static void edges_are_never_given(void **state)
 	user_free(&m, 0, 3);
 	expect_has(&m, 0, 6, "10.32.0.4/29");
 	assert_string_equal(status(&m, 0), "ready");
-	expect_direct(&m, 0, (struct ipam_event){ .kind = IPAM_CLAIM, .ident = "x", .subnet = prefix("10.32.0.0/29") }, ERR_RANGE, "never given");
-	expect_direct(&m, 0, (struct ipam_event){ .kind = IPAM_CLAIM, .ident = "x", .subnet = prefix("10.32.0.7/29") }, ERR_RANGE, "never given");
+	expect_direct(&m, 0, (struct ipam_event){ .kind = IPAM_CLAIM, .ident = "x", .subnet = prefix("10.32.0.0/29") }, ERR_RANGE,
+		"never given");
+	expect_direct(&m, 0, (struct ipam_event){ .kind = IPAM_CLAIM, .ident = "x", .subnet = prefix("10.32.0.7/29") }, ERR_RANGE,
+		"never given");
 	model_end(&m);
 }
 
@@ -330,7 +334,8 @@ static void refusals(void **state)
 		struct prefix p = { ip_v4(0x0a200000 + 1 + k), 24 };
 		expect_direct(&m, 0, (struct ipam_event){ .kind = IPAM_CLAIM, .ident = "many", .subnet = p }, ERR_OK, "");
 	}
-	expect_direct(&m, 0, (struct ipam_event){ .kind = IPAM_CLAIM, .ident = "many", .subnet = prefix("10.32.0.100/24") }, ERR_LIMIT, "too many");
+	expect_direct(&m, 0, (struct ipam_event){ .kind = IPAM_CLAIM, .ident = "many", .subnet = prefix("10.32.0.100/24") },
+		ERR_LIMIT, "too many");
 	model_end(&m);
 }
 
@@ -353,14 +358,18 @@ static void pending_limit_and_cancel(void **state)
 	/* The same number again is the caller's mistake; a cancelled one is answered, once. */
 	struct ipam_actions out;
 	ipam_actions_init(&out, m.arena);
-	assert_int_equal(ipam_step(m.h[0].ipam, &(struct ipam_event){ .kind = IPAM_ALLOCATE, .ident = "x", .request = last, .now_ms = m.now }, &out), ERR_DUPLICATE);
+	assert_int_equal(ipam_step(m.h[0].ipam,
+						 &(struct ipam_event){ .kind = IPAM_ALLOCATE, .ident = "x", .request = last, .now_ms = m.now }, &out),
+		ERR_DUPLICATE);
 	ipam_actions_init(&out, m.arena);
-	assert_int_equal(ipam_step(m.h[0].ipam, &(struct ipam_event){ .kind = IPAM_CANCEL, .request = last, .now_ms = m.now }, &out), ERR_OK);
+	assert_int_equal(
+		ipam_step(m.h[0].ipam, &(struct ipam_event){ .kind = IPAM_CANCEL, .request = last, .now_ms = m.now }, &out), ERR_OK);
 	assert_int_equal(out.n, 1);
 	assert_int_equal(out.v[0].kind, IPAM_REPLY);
 	assert_int_equal(out.v[0].u.reply.err, ERR_CANCELLED);
 	ipam_actions_init(&out, m.arena);
-	assert_int_equal(ipam_step(m.h[0].ipam, &(struct ipam_event){ .kind = IPAM_CANCEL, .request = last, .now_ms = m.now }, &out), ERR_OK);
+	assert_int_equal(
+		ipam_step(m.h[0].ipam, &(struct ipam_event){ .kind = IPAM_CANCEL, .request = last, .now_ms = m.now }, &out), ERR_OK);
 	assert_int_equal(out.n, 0);
 	model_end(&m);
 }
@@ -735,8 +744,9 @@ static void rings_formed_apart(void **state)
 	side(&m, 1, 0);
 	model_run(&m, m.now + 1000);
 	size_t lost = strstr(conflict(&m, 0), "by its ring") ? 0 : 1;
-	expect_text(conflict(&m, lost), lost == 0 ? "is b(0a:00:00:00:01:01)'s by its ring (4 addresses in use here are kept): run `weft reset` here"
-	                                          : "is a(0a:00:00:00:00:01)'s by its ring (1 addresses in use here are kept): run `weft reset` here");
+	expect_text(conflict(&m, lost),
+		lost == 0 ? "is b(0a:00:00:00:01:01)'s by its ring (4 addresses in use here are kept): run `weft reset` here"
+				  : "is a(0a:00:00:00:00:01)'s by its ring (1 addresses in use here are kept): run `weft reset` here");
 	expect_text(conflict(&m, 1 - lost), "in our range: run `weft reset` there");
 	/* Nobody's hands are on what the other has in use. */
 	for (size_t n = 10; n < 60; n++)
@@ -812,16 +822,28 @@ static void bad_records(void **state)
 		{ "nonsense", "", 8, 0 },
 		{ "lease/", "", 6, 0 },
 		{ "lease/\x0a\x20\0\0\x18\x0a\x20\0\1", "", 15, 0 },
-		{ "lease/\x0a\x20\0\0\x18\x0a\x20\0\1", "\x18\x05" "ab", 15, 4 },
-		{ "lease/\x0a\x20\0\0\x18\x0a\x20\0\1", "\x21\x01" "a", 15, 3 },
+		{ "lease/\x0a\x20\0\0\x18\x0a\x20\0\1",
+			"\x18\x05"
+			"ab",
+			15, 4 },
+		{ "lease/\x0a\x20\0\0\x18\x0a\x20\0\1",
+			"\x21\x01"
+			"a",
+			15, 3 },
 		{ "ring/\x0a\x20\0\0\x18\x0a\x20\0\1", "x", 14, 1 },
 		{ "paxos/\x0a\x20\0\0\x18", "x", 11, 1 },
 		{ "doubt/\x0a\x20\0\0\x18", "\x09\x00", 11, 2 },
 		{ "what/\x0a\x20\0\0\x18", "x", 10, 1 },
 	};
 	for (size_t k = 0; k < sizeof bad / sizeof *bad; k++)
-		assert_int_equal(ipam_restore(i, slice_of(bad[k].key, bad[k].key_n), slice_of(bad[k].value, bad[k].value_n), &note), ERR_MALFORMED);
-	assert_int_equal(ipam_restore(i, slice_of("lease/\x0a\x20\0\0\x18\x0a\x20\0\1", 15), slice_of("\x18\x01" "a", 3), &note), ERR_OK);
+		assert_int_equal(
+			ipam_restore(i, slice_of(bad[k].key, bad[k].key_n), slice_of(bad[k].value, bad[k].value_n), &note), ERR_MALFORMED);
+	assert_int_equal(ipam_restore(i, slice_of("lease/\x0a\x20\0\0\x18\x0a\x20\0\1", 15),
+						 slice_of("\x18\x01"
+								  "a",
+							 3),
+						 &note),
+		ERR_OK);
 	assert_string_equal(ipam_holder(i, 0x0a200001), "a");
 	ipam_free(i);
 	crdt_map_free(cfg.ring);
@@ -890,7 +912,9 @@ static void nonsense(void **state)
 			b[0] = (uint8_t)rng_between(&m.rng, 1, 8);
 			memcpy(b + 1, "\x0a\x20\0\0\x18", 5);
 		}
-		model_step(&m, 0, &(struct ipam_event){ .kind = IPAM_MESSAGE, .peer = rng_chance(&m.rng, 500000) ? m.h[1].name : 77, .payload = slice_of(b, n) });
+		model_step(&m, 0,
+			&(struct ipam_event){
+				.kind = IPAM_MESSAGE, .peer = rng_chance(&m.rng, 500000) ? m.h[1].name : 77, .payload = slice_of(b, n) });
 		arena_reset(m.arena);
 	}
 	expect_has(&m, 0, 0, "10.32.0.1/24");

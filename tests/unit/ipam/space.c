@@ -35,10 +35,10 @@ static void blocks_to_give(void **state)
 	struct space s;
 	assert_int_equal(space_init(&s, 1), ERR_OK);
 	assert_int_equal(ranges_add(&s.mine, net(BASE, 12)), ERR_OK);
-	expect_block(&s, net(BASE, 12), 0x0a280000, 1 << 19);      /* 10.40.0.0/13 */
-	expect_block(&s, net(BASE, 26), BASE + 32, 32);            /* upper /27 */
+	expect_block(&s, net(BASE, 12), 0x0a280000, 1 << 19); /* 10.40.0.0/13 */
+	expect_block(&s, net(BASE, 26), BASE + 32, 32);       /* upper /27 */
 	take(&s, BASE + 1);
-	expect_block(&s, net(BASE, 12), 0x0a2c0000, 1 << 18);      /* 10.44.0.0/14 */
+	expect_block(&s, net(BASE, 12), 0x0a2c0000, 1 << 18); /* 10.44.0.0/14 */
 	space_free(&s);
 
 	/* One address left: it is given, unless it is one that nobody can use. */
@@ -60,7 +60,7 @@ static void blocks_to_give(void **state)
 
 struct model {
 	bool mine[64];
-	int lease[64]; /* 0: none, else its ident */
+	int lease[64];     /* 0: none, else its ident */
 	unsigned held[64]; /* by peers 1, 2, 3: bits */
 };
 

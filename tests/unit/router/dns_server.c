@@ -41,7 +41,7 @@ static struct hostport at(const char *text)
 static struct sockaddr_in v4(const char *text)
 {
 	struct hostport h = at(text);
-	struct sockaddr_in a = {.sin_family = AF_INET, .sin_port = htons(h.port)};
+	struct sockaddr_in a = { .sin_family = AF_INET, .sin_port = htons(h.port) };
 	memcpy(&a.sin_addr, h.ip.b, 4);
 	return a;
 }
@@ -74,7 +74,9 @@ static int setup(void **state)
 	assert_int_equal(dns_table_new(&w->table, 1), ERR_OK);
 	assert_int_equal(dns_name_parse("web.weft.local", &n), ERR_OK);
 	assert_int_equal(dns_table_add(w->table, 1, "c", &n, ip_v4(0x0a200001)), ERR_OK);
-	w->cfg = (struct dns_server_cfg){.listen = {at("127.0.0.1:53"), at("[::1]:53")}, .n_listen = 2, .resolv_conf = w->conf, .ttl = 1, .table = w->table};
+	w->cfg = (struct dns_server_cfg){
+		.listen = { at("127.0.0.1:53"), at("[::1]:53") }, .n_listen = 2, .resolv_conf = w->conf, .ttl = 1, .table = w->table
+	};
 	assert_int_equal(dns_server_start(&w->server, &w->loop, &w->cfg, NULL), ERR_OK);
 	*state = w;
 	return 0;
@@ -105,7 +107,7 @@ static int teardown(void **state)
 static int open_socket(int type, const char *from, const char *to)
 {
 	int s = socket(AF_INET, type | SOCK_CLOEXEC, 0), on = 1;
-	struct timeval patience = {.tv_usec = 1000};
+	struct timeval patience = { .tv_usec = 1000 };
 	assert_true(s >= 0);
 	assert_int_equal(setsockopt(s, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience)), 0);
 	assert_int_equal(setsockopt(s, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)), 0);
@@ -125,7 +127,7 @@ static size_t make_query(uint8_t out[300], uint16_t id, const char *qname)
 {
 	struct wbuf w;
 	struct dns_writer d;
-	struct dns_question q = {.type = DNS_A, .cls = DNS_IN};
+	struct dns_question q = { .type = DNS_A, .cls = DNS_IN };
 	assert_int_equal(dns_name_parse(qname, &q.name), ERR_OK);
 	wbuf_fixed(&w, out, 300);
 	wbuf_u16(&w, 0);
@@ -264,7 +266,7 @@ static void pipelined_tcp(void **state)
 		uv_run(&w->loop, UV_RUN_NOWAIT);
 		c = accept(up, NULL, NULL);
 	}
-	struct timeval patience = {.tv_usec = 1000};
+	struct timeval patience = { .tv_usec = 1000 };
 	assert_int_equal(setsockopt(c, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience)), 0);
 	receive_all(w, c, m, n);
 	answer(m + 2, 0x8183);
@@ -324,12 +326,13 @@ static void connection_limit(void **state)
 {
 	struct world *w = there(state);
 	int s[DNS_TCP_MAX + 3];
-	struct dns_server_stats st = {0};
+	struct dns_server_stats st = { 0 };
 	for (size_t i = 0; i < DNS_TCP_MAX + 3; i++) {
 		s[i] = open_socket(SOCK_STREAM, NULL, "127.0.0.1:53");
 		uv_run(&w->loop, UV_RUN_NOWAIT);
 	}
-	for (uint64_t end = uv_hrtime() + UINT64_C(5000000000); st.tcp_accepted + st.tcp_refused < DNS_TCP_MAX + 3 && uv_hrtime() < end;) {
+	for (uint64_t end = uv_hrtime() + UINT64_C(5000000000);
+		 st.tcp_accepted + st.tcp_refused < DNS_TCP_MAX + 3 && uv_hrtime() < end;) {
 		uv_run(&w->loop, UV_RUN_NOWAIT);
 		dns_server_stats(w->server, &st);
 	}
@@ -373,7 +376,13 @@ int main(void)
 {
 	may = ns_start() && system("ip link set lo up") == 0;
 	const struct CMUnitTest tests[] = {
-		T(local_udp), T(forwarded_udp), T(pipelined_tcp), T(half_closed_tcp), T(connection_limit), T(follows_resolv_conf), T(refusals),
+		T(local_udp),
+		T(forwarded_udp),
+		T(pipelined_tcp),
+		T(half_closed_tcp),
+		T(connection_limit),
+		T(follows_resolv_conf),
+		T(refusals),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -104,7 +104,7 @@ static void constant_strangers_are_heard_now_and_then(void **state)
 	struct log *l = log_new(c.fd, LOG_LEVEL_INFO, false);
 	for (uint64_t ms = 0; ms <= 3600 * 1000; ms += 100)
 		log_stranger(l, LOG_LEVEL_INFO, 1000 + ms, "%c%c%c: a stranger", 'a' + (int)(ms / 100 % 26), 'a' + (int)(ms / 2600 % 26),
-		             'a' + (int)(ms / 67600 % 26));
+			'a' + (int)(ms / 67600 % 26));
 	assert_in_range(lines(&c), 60, 60 + LOG_STRANGER_BURST);
 	log_free(l);
 	close(c.fd);

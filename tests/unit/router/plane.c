@@ -9,10 +9,10 @@
 #include "router/log.h"
 #include "router/plane.h"
 
-#define SELF  UINT64_C(0x020000000009)
-#define LOW   UINT64_C(0x020000000001)
-#define HIGH  UINT64_C(0x020000000002)
-#define MANY  10000
+#define SELF UINT64_C(0x020000000009)
+#define LOW  UINT64_C(0x020000000001)
+#define HIGH UINT64_C(0x020000000002)
+#define MANY 10000
 
 struct bed {
 	struct core *core;
@@ -33,7 +33,9 @@ static void know(struct bed *b, struct peer_state *p, uint64_t name, const char 
 {
 	bool there = p->name != PEER_NONE;
 
-	*p = (struct peer_state){ .name = name, .reachable = true, .path = { .path = path, .underlay = ip_of(at), .userspace_port = 6783 } };
+	*p = (struct peer_state){
+		.name = name, .reachable = true, .path = { .path = path, .underlay = ip_of(at), .userspace_port = 6783 }
+	};
 	if (!there)
 		assert_int_equal(map_put64(b->core->peers, name, p, NULL), ERR_OK);
 }
@@ -268,10 +270,13 @@ static void our_addresses(void **state)
 
 	(void)state;
 	assert_int_equal(underlay_addresses(out, 8), 0);
-	assert_int_equal(ns_run(-1, "ip link add under0 mtu 1400 type bridge && ip addr add 10.5.5.5/24 dev under0 && ip link set under0 up &&"
-	                            "ip link add docker0 type bridge && ip addr add 10.6.6.6/24 dev docker0 && ip link set docker0 up &&"
-	                            "ip link add down0 type bridge && ip addr add 10.7.7.7/24 dev down0 &&"
-	                            "ip addr add 169.254.1.1/16 dev under0"), 0);
+	assert_int_equal(
+		ns_run(-1,
+			"ip link add under0 mtu 1400 type bridge && ip addr add 10.5.5.5/24 dev under0 && ip link set under0 up &&"
+			"ip link add docker0 type bridge && ip addr add 10.6.6.6/24 dev docker0 && ip link set docker0 up &&"
+			"ip link add down0 type bridge && ip addr add 10.7.7.7/24 dev down0 &&"
+			"ip addr add 169.254.1.1/16 dev under0"),
+		0);
 	assert_int_equal(underlay_addresses(out, 8), 1);
 	assert_string_equal(ip_format(out[0], text), "10.5.5.5");
 	assert_int_equal(underlay_addresses(out, 0), 0);

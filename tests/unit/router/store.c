@@ -47,7 +47,8 @@ static enum err see(void *ctx, struct slice key, struct slice value)
 	struct seen *s = ctx;
 	size_t at = strlen(s->text);
 
-	snprintf(s->text + at, sizeof(s->text) - at, "%.*s=%.*s ", (int)key.n, (const char *)key.p, (int)value.n, (const char *)value.p);
+	snprintf(
+		s->text + at, sizeof(s->text) - at, "%.*s=%.*s ", (int)key.n, (const char *)key.p, (int)value.n, (const char *)value.p);
 	return ++s->n == s->fail_at ? ERR_CANCELLED : ERR_OK;
 }
 
@@ -139,8 +140,9 @@ static void killed_at_any_time(void **state)
 	if (pid == 0) {
 		struct err_note note;
 		struct store *s = NULL;
-		if (store_open(&s, d.path, &note) != ERR_OK || store_put_one(s, "a", slice_str("1"), &note) != ERR_OK || store_begin(s, &note) != ERR_OK ||
-		    store_put(s, slice_str("b"), slice_str("2"), &note) != ERR_OK || write(ready[1], "!", 1) != 1)
+		if (store_open(&s, d.path, &note) != ERR_OK || store_put_one(s, "a", slice_str("1"), &note) != ERR_OK ||
+			store_begin(s, &note) != ERR_OK || store_put(s, slice_str("b"), slice_str("2"), &note) != ERR_OK ||
+			write(ready[1], "!", 1) != 1)
 			_exit(1);
 		pause();
 		_exit(1);
