@@ -20,6 +20,7 @@
 
 #include "base/buf.h"
 #include "base/mem.h"
+#include "router/core/announce.h"
 #include "router/core/fwd.h"
 
 #define HOST_PREFIX "vethwe"
@@ -227,9 +228,10 @@ static int host_up(struct kernel *k, int index, int bridge, const struct contain
 		result = netlink_do(nl, &r);
 	}
 	if (result == 0) {
-		const struct ndmsg head = {
-			.ndm_family = AF_BRIDGE, .ndm_ifindex = index, .ndm_state = NUD_NOARP | NUD_REACHABLE, .ndm_flags = NTF_MASTER | NTF_STICKY
-		};
+		const struct ndmsg head = { .ndm_family = AF_BRIDGE,
+			.ndm_ifindex = index,
+			.ndm_state = NUD_NOARP | NUD_REACHABLE,
+			.ndm_flags = NTF_MASTER | NTF_STICKY };
 		netlink_req(&r, RTM_NEWNEIGH, NLM_F_CREATE | NLM_F_REPLACE, &head, sizeof head);
 		netlink_put(&r, NDA_LLADDR, mac.b, 6);
 		result = netlink_do(nl, &r);
@@ -347,81 +349,14 @@ static void wait_running(struct kernel *k, int port, struct netlink *inside, int
 
 /* ---- telling the network */
 
-static void ethernet(struct wbuf *w, const uint8_t dst[6], struct mac src, uint16_t type)
-{
-	wbuf_bytes(w, dst, 6);
-	wbuf_mac(w, src);
-	wbuf_u16(w, type);
-}
-
-/* ARP announcement (RFC 5227 section 2.3): a request for one's own address. */
-static void put_announcement4(struct wbuf *w, struct mac mac, struct ip a)
-{
-	static const uint8_t all[6] = { 0xff, 0xff, 0xff, 0xff, 0xff, 0xff }, nobody[6];
-	ethernet(w, all, mac, 0x0806);
-	wbuf_u16(w, 1);
-	wbuf_u16(w, 0x0800);
-	wbuf_u8(w, 6);
-	wbuf_u8(w, 4);
-	wbuf_u16(w, 1);
-	wbuf_mac(w, mac);
-	wbuf_bytes(w, a.b, 4);
-	wbuf_bytes(w, nobody, 6);
-	wbuf_bytes(w, a.b, 4);
-}
-
-static uint32_t sum16(uint32_t sum, const uint8_t *p, size_t n)
-{
-	for (size_t i = 0; i + 1 < n; i += 2)
-		sum += (uint32_t)p[i] << 8 | p[i + 1];
-	return sum;
-}
-
-/* Unsolicited neighbour advertisement (RFC 4861 section 7.2.6). */
-static void put_announcement6(struct wbuf *w, struct mac mac, struct ip a)
-{
-	static const uint8_t all[6] = { 0x33, 0x33, 0, 0, 0, 1 };
-	static const uint8_t all_nodes[16] = { 0xff, 0x02, [15] = 1 };
-	const uint16_t length = 32;
-	ethernet(w, all, mac, 0x86dd);
-	wbuf_u32(w, UINT32_C(6) << 28);
-	wbuf_u16(w, length);
-	wbuf_u8(w, 58);
-	wbuf_u8(w, 255);
-	wbuf_bytes(w, a.b, 16);
-	wbuf_bytes(w, all_nodes, 16);
-	size_t icmp = w->len;
-	wbuf_u8(w, 136);
-	wbuf_u8(w, 0);
-	wbuf_u16(w, 0);
-	wbuf_u32(w, UINT32_C(1) << 29); /* override */
-	wbuf_bytes(w, a.b, 16);
-	wbuf_u8(w, 2);
-	wbuf_u8(w, 1);
-	wbuf_mac(w, mac);
-	if (w->failed)
-		return;
-	uint32_t sum = sum16(sum16(58u + length, w->data + icmp - 32, 32), w->data + icmp, length);
-	while (sum >> 16)
-		sum = (sum & 0xffff) + (sum >> 16);
-	wbuf_patch_u16(w, icmp + 2, (uint16_t)~sum);
-}
-
 static enum err announce(const struct inside *in, int index, struct mac mac, struct ip a, struct err_note *note)
 {
-	uint8_t frame[128];
-	struct wbuf w;
-	wbuf_fixed(&w, frame, sizeof frame);
-	if (a.family == 4)
-		put_announcement4(&w, mac, a);
-	else
-		put_announcement6(&w, mac, a);
-	enum err e = wbuf_end(&w);
-	assert(e == ERR_OK);
+	uint8_t frame[ANNOUNCE_MAX];
+	const size_t n = announce_frame(mac, a, frame);
 	const struct sockaddr_ll to = { .sll_family = AF_PACKET, .sll_ifindex = index };
-	if (sendto(in->packet, w.data, w.len, 0, (const struct sockaddr *)&to, sizeof to) < 0)
-		e = err_note(note, netlink_err_of(errno), "cannot announce the container's address: %s", strerror(errno));
-	return e;
+	if (sendto(in->packet, frame, n, 0, (const struct sockaddr *)&to, sizeof to) < 0)
+		return err_note(note, netlink_err_of(errno), "cannot announce the container's address: %s", strerror(errno));
+	return ERR_OK;
 }
 
 /* ---- attach */
@@ -529,6 +464,14 @@ static enum err configure(struct attaching *a, struct err_note *note)
 	if (e != ERR_OK)
 		return e;
 	int result = inside_up(a->in.nl, a->inner, want->mtu);
+	if (result)
+		return netlink_error(a->in.nl, result, note, "configure " CONTAINER_IFNAME " of container %s", want->ident);
+	result = host_up(a->k, a->host.link.index, a->bridge, want, a->record.mac);
+	if (result)
+		return netlink_error(kernel_netlink(a->k), result, note, "put the interface of container %s on the bridge", want->ident);
+	/* Addresses last: with one the container can send, and what it sends too early is lost: a question for a MAC is repeated only a second
+	 * later. */
+	wait_running(a->k, a->host.link.index, a->in.nl, a->inner);
 	for (size_t i = 0; i < a->record.n_addrs && result == 0; i++) {
 		result = address_change(a->in.nl, a->inner, true, a->record.addrs[i]);
 		a->added[i] = result == 0;
@@ -541,10 +484,6 @@ static enum err configure(struct attaching *a, struct err_note *note)
 		result = link_route(a->in.nl, a->inner, UINT32_C(224) << 24, 4);
 	if (result)
 		return netlink_error(a->in.nl, result, note, "configure " CONTAINER_IFNAME " of container %s", want->ident);
-	result = host_up(a->k, a->host.link.index, a->bridge, want, a->record.mac);
-	if (result)
-		return netlink_error(kernel_netlink(a->k), result, note, "put the interface of container %s on the bridge", want->ident);
-	wait_running(a->k, a->host.link.index, a->in.nl, a->inner);
 	for (size_t i = 0; i < a->record.n_addrs && e == ERR_OK; i++)
 		if (a->added[i])
 			e = announce(&a->in, a->inner, a->record.mac, a->record.addrs[i].addr, note);

@@ -19,7 +19,8 @@
 #include "base/mem.h"
 #include "router/core/fwd.h"
 
-#define FDB_MAX (UINT32_C(1) << 20) /* entries taken from the kernel at a time */
+#define FDB_MAX   (UINT32_C(1) << 20) /* entries taken from the kernel at a time */
+#define NEIGH_MAX (UINT32_C(1) << 20)
 
 /* The members of the kernel's enum are no macros, so name what might be new here: IN6_ADDR_GEN_MODE_NONE, "makes no link-local address". */
 #define ADDR_GEN_NONE 1
@@ -30,6 +31,7 @@ struct kernel {
 	struct netlink *nl;
 	char name[DEVICES][NETLINK_NAME_MAX + 1];
 	int index[DEVICES]; /* 0: not known; a device made anew has another, see device_index */
+	bool mute[DEVICES]; /* an uplink that the kernel does not answer for */
 };
 
 enum err kernel_open(const struct kernel_names *names, struct kernel **out, struct err_note *note)
@@ -201,7 +203,8 @@ enum err link_bridge(struct kernel *k, struct mac mac, unsigned mtu, struct err_
 		result = addr_gen_none(k, l.index);
 	if (result == 0) {
 		netlink_req_link(&r, RTM_NEWLINK, 0, AF_UNSPEC, l.index, 1);
-		netlink_put(&r, IFLA_ADDRESS, mac.b, 6);
+		if (!mac_eq(l.mac, mac)) /* even the same one set again makes the kernel forget all neighbours */
+			netlink_put(&r, IFLA_ADDRESS, mac.b, 6);
 		netlink_put_u32(&r, IFLA_MTU, mtu);
 		put_bridge_info(&r);
 		result = netlink_do(k->nl, &r);
@@ -250,8 +253,26 @@ enum err link_dns_address(struct kernel *k, struct err_note *note)
 				  : ERR_OK;
 }
 
+/* The bridge answers for the neighbours it knows behind the port. A kernel that has no such flag refuses it or takes no notice, and all else
+ * works without, so what counts is whether it is set afterwards. */
+static int suppress(struct kernel *k, enum device d, int index)
+{
+	struct netlink_link l;
+	struct netlink_req r;
+	netlink_req_link(&r, RTM_SETLINK, 0, AF_BRIDGE, index, -1);
+	struct nlattr *port = netlink_nest(&r, IFLA_PROTINFO | NLA_F_NESTED);
+	netlink_put_u8(&r, IFLA_BRPORT_NEIGH_SUPPRESS, 1);
+	netlink_nest_end(&r, port);
+	int result = netlink_do(k->nl, &r);
+	if (result != 0 && result != -EINVAL && result != -EOPNOTSUPP)
+		return result;
+	result = netlink_link_at(k->nl, index, &l);
+	k->mute[d] = result == 0 && !l.suppress;
+	return result;
+}
+
 /* Both uplinks are isolated and learn nothing; what is flooded goes to one of them only. Sets master, MTU and up as well. */
-static int uplink_port(struct kernel *k, int index, unsigned mtu, bool flood)
+static int uplink_port(struct kernel *k, enum device d, int index, unsigned mtu, bool flood)
 {
 	int bridge, result = device_index(k, BRIDGE, true, &bridge);
 	struct netlink_req r;
@@ -275,6 +296,8 @@ static int uplink_port(struct kernel *k, int index, unsigned mtu, bool flood)
 		netlink_nest_end(&r, port);
 		result = netlink_do(k->nl, &r);
 	}
+	if (result == 0)
+		result = suppress(k, d, index);
 	if (result == 0) {
 		netlink_req_link(&r, RTM_NEWLINK, 0, AF_UNSPEC, index, 1);
 		result = netlink_do(k->nl, &r);
@@ -355,7 +378,7 @@ enum err link_vxlan(struct kernel *k, const struct link_vxlan *want, unsigned mt
 			result = device_look(k, VXLAN, &l);
 	}
 	if (result == 0)
-		result = uplink_port(k, l.index, mtu, false);
+		result = uplink_port(k, VXLAN, l.index, mtu, false);
 	return result ? vxlan_error(k, result, want, note) : ERR_OK;
 }
 
@@ -366,6 +389,7 @@ enum err link_vxlan_remove(struct kernel *k, struct err_note *note)
 	if (result == 0)
 		result = netlink_link_del(k->nl, l.index);
 	k->index[VXLAN] = 0;
+	k->mute[VXLAN] = false;
 	return result && result != -ENODEV ? netlink_error(k->nl, result, note, "remove VXLAN device %s", k->name[VXLAN]) : ERR_OK;
 }
 
@@ -379,7 +403,7 @@ enum err link_tap(struct kernel *k, unsigned mtu, struct err_note *note)
 	if (result == 0 && (e = check_kind(k, TAP, &l, "tun", note)) != ERR_OK)
 		return e;
 	if (result == 0)
-		result = uplink_port(k, l.index, mtu, true);
+		result = uplink_port(k, TAP, l.index, mtu, true);
 	return result ? netlink_error(k->nl, result, note, "set up the TAP device %s", k->name[TAP]) : ERR_OK;
 }
 
@@ -442,6 +466,54 @@ enum err link_fdb_del(struct kernel *k, struct mac mac, struct err_note *note)
 	return result ? netlink_error(k->nl, result, note, "remove the forwarding entry of %s", mac_format(mac, text)) : ERR_OK;
 }
 
+/* ---- neighbours */
+
+bool link_answers(const struct kernel *k)
+{
+	return !k->mute[VXLAN] && !k->mute[TAP];
+}
+
+/* mac NULL: removes the entry. */
+static int neigh_change(struct kernel *k, struct ip ip, const struct mac *mac)
+{
+	int result = -ENODEV;
+	for (int try = 0; try < 2 && result == -ENODEV; try++) {
+		int index;
+		result = device_index(k, BRIDGE, try > 0, &index);
+		if (result)
+			break;
+		const struct ndmsg head = {
+			.ndm_family = ip.family == 6 ? AF_INET6 : AF_INET,
+			.ndm_ifindex = index,
+			.ndm_state = NUD_PERMANENT,
+		};
+		struct netlink_req r;
+		netlink_req(&r, mac ? RTM_NEWNEIGH : RTM_DELNEIGH, mac ? NLM_F_CREATE | NLM_F_REPLACE : 0, &head, sizeof head);
+		netlink_put_ip(&r, NDA_DST, ip);
+		if (mac)
+			netlink_put(&r, NDA_LLADDR, mac->b, 6);
+		result = netlink_do(k->nl, &r);
+	}
+	/* No IPv6 in the kernel; or none on this bridge, as with an MTU below 1280. Nobody asks there. */
+	if (result == -EAFNOSUPPORT || (ip.family == 6 && result == -EINVAL))
+		return 0;
+	return !mac && (result == -ENOENT || result == -ENODEV) ? 0 : result;
+}
+
+enum err link_neigh_set(struct kernel *k, struct ip ip, struct mac mac, struct err_note *note)
+{
+	int result = neigh_change(k, ip, &mac);
+	char text[IP_TEXT];
+	return result ? netlink_error(k->nl, result, note, "answer for %s", ip_format(ip, text)) : ERR_OK;
+}
+
+enum err link_neigh_del(struct kernel *k, struct ip ip, struct err_note *note)
+{
+	int result = neigh_change(k, ip, NULL);
+	char text[IP_TEXT];
+	return result ? netlink_error(k->nl, result, note, "stop answering for %s", ip_format(ip, text)) : ERR_OK;
+}
+
 /* ---- reading the tables back */
 
 struct fdb_reading {
@@ -450,7 +522,7 @@ struct fdb_reading {
 	size_t n, cap;
 };
 
-static int on_neighbour(struct nl_msg *msg, void *arg)
+static int on_forwarding(struct nl_msg *msg, void *arg)
 {
 	struct fdb_reading *f = arg;
 	if (!msg) {
@@ -498,7 +570,7 @@ enum err link_fdb_list(struct kernel *k, link_fdb_each each, void *arg, struct e
 		(void)device_index(k, d, true, &f.index[d]); /* one that is missing has no entries */
 	struct netlink_req r;
 	netlink_req_link(&r, RTM_GETNEIGH, NLM_F_DUMP, AF_BRIDGE, 0, -1);
-	int result = netlink_ask(k->nl, &r, on_neighbour, &f);
+	int result = netlink_ask(k->nl, &r, on_forwarding, &f);
 	if (result == 0 && f.n > 0) {
 		qsort(f.v, f.n, sizeof *f.v, by_mac);
 		for (size_t i = 0; i < f.n; i++) {
@@ -514,6 +586,67 @@ enum err link_fdb_list(struct kernel *k, link_fdb_each each, void *arg, struct e
 	}
 	mem_free(f.v);
 	return result ? netlink_error(k->nl, result, note, "read the forwarding tables") : ERR_OK;
+}
+
+struct neigh_reading {
+	int bridge;
+	struct link_neigh *v;
+	size_t n, cap;
+};
+
+static int on_neighbour(struct nl_msg *msg, void *arg)
+{
+	struct neigh_reading *f = arg;
+	if (!msg) {
+		f->n = 0;
+		return 0;
+	}
+	struct nlmsghdr *hdr = nlmsg_hdr(msg);
+	struct nlattr *a[NDA_MAX + 1];
+	if (hdr->nlmsg_type != RTM_NEWNEIGH || nlmsg_parse(hdr, sizeof(struct ndmsg), a, NDA_MAX, NULL) < 0)
+		return 0;
+	const struct ndmsg *head = nlmsg_data(hdr);
+	if ((head->ndm_family != AF_INET && head->ndm_family != AF_INET6) || head->ndm_ifindex != f->bridge ||
+		!(head->ndm_state & NUD_PERMANENT) || !a[NDA_LLADDR] || nla_len(a[NDA_LLADDR]) != 6)
+		return 0;
+	struct link_neigh entry = { .ip = netlink_attr_ip(a[NDA_DST]) };
+	nla_memcpy(entry.mac.b, a[NDA_LLADDR], 6);
+	if (!entry.ip.family)
+		return 0;
+	if (f->n == NEIGH_MAX)
+		return -ENOBUFS;
+	if (!mem_grow((void **)&f->v, &f->cap, f->n + 1, sizeof *f->v))
+		return -ENOMEM;
+	f->v[f->n++] = entry;
+	return 0;
+}
+
+static int by_ip(const void *a, const void *b)
+{
+	const struct link_neigh *x = a, *y = b;
+	return ip_cmp(x->ip, y->ip);
+}
+
+enum err link_neigh_list(struct kernel *k, link_neigh_each each, void *arg, struct err_note *note)
+{
+	struct neigh_reading f = { 0 };
+	const struct ndmsg head = { .ndm_family = AF_UNSPEC };
+	struct netlink_req r;
+	int result = device_index(k, BRIDGE, true, &f.bridge);
+	if (result == -ENODEV)
+		return ERR_OK; /* one that is missing has no entries */
+	if (result == 0) {
+		netlink_req(&r, RTM_GETNEIGH, NLM_F_DUMP, &head, sizeof head);
+		netlink_put_u32(&r, NDA_IFINDEX, (uint32_t)f.bridge); /* older kernels give those of all devices */
+		result = netlink_ask(k->nl, &r, on_neighbour, &f);
+	}
+	if (result == 0 && f.n > 0) {
+		qsort(f.v, f.n, sizeof *f.v, by_ip);
+		for (size_t i = 0; i < f.n; i++)
+			each(&f.v[i], arg);
+	}
+	mem_free(f.v);
+	return result ? netlink_error(k->nl, result, note, "read the neighbours") : ERR_OK;
 }
 
 /* ---- taking it all away */

@@ -1,13 +1,17 @@
-/* What weft keeps in the kernel of its host: the bridge, its two uplinks, the address for names, the forwarding entries.
+/* What weft keeps in the kernel of its host: the bridge, its two uplinks, the address for names, entries for
+ * forwarding and neighbours.
  *
  *   containers ─veth─▶ bridge `weft` ──▶ weft-vx   VXLAN to the host of a MAC          (LINK_FAST)
  *                        static FDB  └─▶ weft-tap  frames to and from the userspace path (LINK_USERSPACE)
+ *                        neighbours: containers' questions are answered here
  *
  * Every call states what shall be: what is there already and right is kept (traffic goes on while a new daemon takes over), what differs is
  * changed, what is missing is made. Calls block for some round trips to the kernel. Control thread only. All of it happens in the network
  * namespace in which kernel_open was called. Each failure gives one line in note (may be NULL) that says what is wrong and what to do. */
 #ifndef WEFT_ROUTER_LINK_H
 #define WEFT_ROUTER_LINK_H
+
+#include <stdbool.h>
 
 #include "base/addr.h"
 #include "base/err.h"
@@ -81,7 +85,24 @@ struct link_fdb {
 typedef void (*link_fdb_each)(const struct link_fdb *entry, void *arg);
 enum err link_fdb_list(struct kernel *k, link_fdb_each each, void *arg, struct err_note *note) MUST_CHECK;
 
-/* Removes all of it: containers' interfaces, uplinks, bridge, rule and routes. ERR_OK when nothing is there; goes on after a failure and
+/* Who has an address, so that the bridge itself can answer containers that ask (ARP, IPv6 neighbour discovery). It answers where the MAC's
+ * forwarding entry leads to an uplink; for the MAC of a container here it only keeps the question off the uplinks. The host itself comes to
+ * use an entry only for what it sends by the bridge: answers to names. ERR_OK where the bridge has no such protocol: nobody asks then. */
+enum err link_neigh_set(struct kernel *k, struct ip ip, struct mac mac, struct err_note *note) MUST_CHECK;
+/* ERR_OK when there was none. */
+enum err link_neigh_del(struct kernel *k, struct ip ip, struct err_note *note) MUST_CHECK;
+/* What is programmed now, one call per address, in order of ip_cmp. What the kernel has learnt by itself is left out. */
+struct link_neigh {
+	struct ip ip;
+	struct mac mac;
+};
+typedef void (*link_neigh_each)(const struct link_neigh *entry, void *arg);
+enum err link_neigh_list(struct kernel *k, link_neigh_each each, void *arg, struct err_note *note) MUST_CHECK;
+/* Whether all uplinks that were set up by link_vxlan and link_tap are answered for. false: the kernel cannot (before Linux 4.15), so that
+ * questions go to the other hosts as any broadcast does. */
+bool link_answers(const struct kernel *k);
+
+/* Removes all of it: containers' interfaces, uplinks, bridge with its neighbours, rule and routes. ERR_OK when nothing is there; goes on after a failure and
  * reports the first. */
 enum err link_reset(struct kernel *k, struct err_note *note) MUST_CHECK;
 

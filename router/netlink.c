@@ -310,8 +310,10 @@ static void parse_linkinfo(struct netlink_link *out, struct nlattr *info)
 	attr_text(slave, sizeof slave, a[IFLA_INFO_SLAVE_KIND]);
 	if (strcmp(slave, "bridge") == 0 && a[IFLA_INFO_SLAVE_DATA]) {
 		struct nlattr *p[IFLA_BRPORT_MAX + 1];
-		if (nla_parse_nested(p, IFLA_BRPORT_MAX, a[IFLA_INFO_SLAVE_DATA], NULL) >= 0)
+		if (nla_parse_nested(p, IFLA_BRPORT_MAX, a[IFLA_INFO_SLAVE_DATA], NULL) >= 0) {
 			out->port_state = attr_u8(p[IFLA_BRPORT_STATE]);
+			out->suppress = attr_u8(p[IFLA_BRPORT_NEIGH_SUPPRESS]) != 0;
+		}
 	}
 }
 

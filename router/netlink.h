@@ -66,6 +66,7 @@ struct netlink_link {
 	char kind[16]; /* "bridge", "vxlan", "veth", "tun" */
 	char alias[NETLINK_ALIAS_MAX + 1];
 	uint8_t port_state; /* as a bridge port: BR_STATE_…; 0 otherwise */
+	bool suppress;      /* as a bridge port: neighbours behind it are answered for (IFLA_BRPORT_NEIGH_SUPPRESS) */
 	uint32_t vxlan_vni;
 	uint16_t vxlan_port;
 	bool vxlan_learning;

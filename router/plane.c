@@ -1,7 +1,9 @@
 /* Theory of operation. What the kernel's bridge should know of other hosts' containers follows from the core alone: for each remote endpoint
  * the uplink of its host's path. plane_apply makes that list, compares it with what was programmed last (c->fdb; at start: what the kernel
  * still has from a former daemon, which is kept where it is right), and sends only the differences. What a former daemon left and we do not
- * know yet stays for INHERITED_MS: so long the other hosts may need to tell us. The userspace path gets a whole new table each time: it needs more (who is a member, who may send), and swapping it costs it nothing. */
+ * know yet stays for INHERITED_MS: so long the other hosts may need to tell us. Neighbour entries (neigh.c) go by the same rules: one is there
+ * as long as the forwarding entry of its MAC, set after and removed before that. The userspace path gets a whole new table each time: it needs
+ * more (who is a member, who may send), and swapping it costs it nothing. */
 #include "router/plane.h"
 
 #include <ifaddrs.h>
@@ -18,6 +20,7 @@
 #include "base/mem.h"
 #include "router/core/fwd.h"
 #include "router/log.h"
+#include "router/neigh.h"
 #include "router/tap.h"
 #include "router/userspace.h"
 
@@ -28,7 +31,7 @@ enum { INHERITED_MS = 10000 };
 struct fdb_entry {
 	enum link_uplink uplink;
 	struct ip underlay;
-	bool wanted; /* during plane_apply */
+	bool wanted;    /* during plane_apply */
 	bool inherited; /* of a former daemon, and nobody has said yet that it is right */
 };
 
@@ -36,12 +39,14 @@ struct plane {
 	struct plane_cfg cfg;
 	struct kernel *kernel;
 	struct userspace *userspace;
-	struct map *fdb; /* mac -> struct fdb_entry, as the kernel has it */
-	size_t inherited;         /* how many entries of a former daemon are left */
+	struct neigh *neigh;
+	struct map *fdb;  /* mac -> struct fdb_entry, as the kernel has it */
+	size_t inherited; /* how many entries of a former daemon are left */
 	uint64_t inherited_until;
 	uint32_t mtu;
 	size_t failures;
 	int tap;
+	bool tap_gone; /* somebody removed the device and there is no new one yet */
 };
 
 /* --- the underlay ------------------------------------------------------------------------------------------------------------------- */
@@ -83,8 +88,8 @@ static bool link_local(struct ip ip)
 static bool usable(const struct ifaddrs *a, struct ip *ip)
 {
 	*ip = ip_of(a->ifa_addr);
-	return ip->family != 0 && (a->ifa_flags & IFF_UP) != 0 && (a->ifa_flags & IFF_LOOPBACK) == 0 && !ours_or_dockers(a->ifa_name) &&
-	       !link_local(*ip);
+	return ip->family != 0 && (a->ifa_flags & IFF_UP) != 0 && (a->ifa_flags & IFF_LOOPBACK) == 0 &&
+		!ours_or_dockers(a->ifa_name) && !link_local(*ip);
 }
 
 size_t underlay_addresses(struct ip *out, size_t max)
@@ -206,6 +211,13 @@ static enum err open_devices(struct plane *p, struct err_note *note)
 	return err;
 }
 
+static enum err start_userspace(struct plane *p, struct err_note *note)
+{
+	struct hostport at = { .ip = p->cfg.host, .port = p->cfg.udp_port };
+
+	return userspace_start(p->tap, at, &p->userspace, note);
+}
+
 enum err plane_open(struct plane **out, const struct plane_cfg *cfg, struct err_note *note)
 {
 	struct plane *p = mem_zalloc(1, sizeof(*p));
@@ -218,13 +230,18 @@ enum err plane_open(struct plane **out, const struct plane_cfg *cfg, struct err_
 	p->fdb = map_new(cfg->self);
 	enum err err = p->fdb == NULL ? err_note(note, ERR_NOMEM, "out of memory") : open_devices(p, note);
 	if (err == ERR_OK)
-		err = userspace_start(p->tap, (struct hostport){ .ip = cfg->host, .port = cfg->udp_port }, &p->userspace, note);
+		err = start_userspace(p, note);
 	if (err == ERR_OK)
 		err = link_fdb_list(p->kernel, remember, p, note);
+	if (err == ERR_OK)
+		err = neigh_open(&p->neigh, cfg->self, p->kernel, cfg->log, note);
 	if (err != ERR_OK) {
 		plane_close(p);
 		return err;
 	}
+	if (!link_answers(p->kernel))
+		log_write(cfg->log, LOG_LEVEL_INFO,
+			"this kernel cannot answer ARP for containers of other hosts (neigh_suppress): their hosts are asked");
 	*out = p;
 	return ERR_OK;
 }
@@ -239,13 +256,21 @@ static void fdb_clear(struct plane *p)
 	p->inherited = 0;
 }
 
+static void close_tap(struct plane *p)
+{
+	userspace_stop(p->userspace);
+	p->userspace = NULL;
+	if (p->tap >= 0)
+		(void)close(p->tap);
+	p->tap = -1;
+}
+
 void plane_close(struct plane *p)
 {
 	if (p == NULL)
 		return;
-	userspace_stop(p->userspace);
-	if (p->tap >= 0)
-		(void)close(p->tap);
+	close_tap(p);
+	neigh_close(p->neigh);
 	kernel_close(p->kernel);
 	if (p->fdb != NULL)
 		fdb_clear(p);
@@ -253,15 +278,68 @@ void plane_close(struct plane *p)
 	mem_free(p);
 }
 
-/* --- forwarding ----------------------------------------------------------------------------------------------------------------------- */
-
 static void own(struct plane *p, struct fdb_entry *e)
 {
 	p->inherited -= e->inherited;
 	e->inherited = false;
 }
 
-static void set(struct plane *p, struct mac mac, enum link_uplink uplink, struct ip underlay)
+static bool tap_lost(const struct plane *p)
+{
+	struct userspace_stats s = { 0 };
+
+	if (p->userspace != NULL)
+		userspace_stats(p->userspace, &s);
+	return p->tap_gone || s.tap_lost;
+}
+
+/* The entries that led to the device went with it. */
+static void forget_userspace(struct plane *p)
+{
+	struct slice key;
+	void *value;
+
+	for (size_t it = 0; map_next(p->fdb, &it, &key, &value);) {
+		struct fdb_entry *e = value;
+		if (e->uplink != LINK_USERSPACE)
+			continue;
+		own(p, e);
+		mem_free(map_del(p->fdb, key));
+	}
+}
+
+/* A device anew in place of one that somebody removed. */
+static void mend_tap(struct plane *p)
+{
+	struct err_note note = { "" };
+	bool first = !p->tap_gone;
+
+	if (first)
+		log_write(
+			p->cfg.log, LOG_LEVEL_WARNING, "the device %s was removed by somebody; it is made anew", kernel_tap_name(p->kernel));
+	p->tap_gone = true;
+	close_tap(p);
+	forget_userspace(p);
+	enum err err = tap_open(kernel_tap_name(p->kernel), &p->tap, &note);
+	if (err == ERR_OK)
+		err = link_tap(p->kernel, p->mtu, &note);
+	if (err == ERR_OK)
+		err = start_userspace(p, &note);
+	p->tap_gone = err != ERR_OK;
+	if (err != ERR_OK) {
+		close_tap(p);
+		p->failures++;
+	}
+	if (err != ERR_OK && first)
+		log_write(p->cfg.log, LOG_LEVEL_ERROR, "there is no userspace path (tried again every few seconds): %s", note.text);
+	else if (err == ERR_OK && !first)
+		log_write(p->cfg.log, LOG_LEVEL_INFO, "the device %s is there again", kernel_tap_name(p->kernel));
+}
+
+/* --- forwarding ----------------------------------------------------------------------------------------------------------------------- */
+
+/* false: frames for mac are not led there (now). */
+static bool set(struct plane *p, struct mac mac, enum link_uplink uplink, struct ip underlay)
 {
 	struct slice key = slice_of(mac.b, 6);
 	struct fdb_entry *have = map_get(p->fdb, key);
@@ -275,24 +353,25 @@ static void set(struct plane *p, struct mac mac, enum link_uplink uplink, struct
 		own(p, have);
 	}
 	if (have != NULL && have->uplink == uplink && ip_eq(have->underlay, underlay))
-		return;
+		return true;
 	enum err err = link_fdb_set(p->kernel, mac, uplink, underlay, &note);
 	if (err == ERR_OK && have == NULL) {
 		have = mem_zalloc(1, sizeof(*have));
 		if (have == NULL || map_put(p->fdb, key, have, NULL) != ERR_OK) {
 			mem_free(have);
 			p->failures++;
-			return; /* set again next time: harmless */
+			return false; /* set again next time: harmless */
 		}
 	}
 	if (err != ERR_OK) {
 		p->failures++;
 		log_write(p->cfg.log, LOG_LEVEL_WARNING, "forwarding to %s is not set: %s", mac_format(mac, text), note.text);
-		return;
+		return false;
 	}
 	have->uplink = uplink;
 	have->underlay = underlay;
 	have->wanted = true;
+	return true;
 }
 
 static void remove_unwanted(struct plane *p, uint64_t now_ms)
@@ -326,7 +405,13 @@ static bool holds_mac(const struct core *core, const struct core_endpoint *e)
 	return core_mac_holder(core, e->mac, e->network) == e;
 }
 
-static void apply_fdb(struct plane *p, const struct core *core, uint64_t now_ms)
+static void want_addresses(struct plane *p, const struct core_endpoint *e)
+{
+	for (size_t i = 0; i < e->n_addrs; i++)
+		neigh_want(p->neigh, e->addrs[i].addr, e->mac, e->peer);
+}
+
+static void apply_entries(struct plane *p, const struct core *core, uint64_t now_ms)
 {
 	const struct core_endpoint *e;
 
@@ -334,8 +419,12 @@ static void apply_fdb(struct plane *p, const struct core *core, uint64_t now_ms)
 		struct path_hop hop;
 		if (!core_hop(core, e->peer, &hop) || hop.path == PATH_NONE || !holds_mac(core, e))
 			continue;
-		set(p, e->mac, hop.path == PATH_FAST ? LINK_FAST : LINK_USERSPACE, hop.underlay);
+		if (set(p, e->mac, hop.path == PATH_FAST ? LINK_FAST : LINK_USERSPACE, hop.underlay))
+			want_addresses(p, e);
 	}
+	for (size_t it = 0; core_next_local(core, &it, &e);)
+		want_addresses(p, e);
+	p->failures += neigh_apply(p->neigh, now_ms >= p->inherited_until, p->tap);
 	remove_unwanted(p, now_ms);
 }
 
@@ -424,8 +513,10 @@ void plane_apply(struct plane *p, const struct core *core, uint64_t now_ms)
 {
 	struct fwd_table *t = NULL;
 
+	if (tap_lost(p))
+		mend_tap(p);
 	if (p->userspace == NULL)
-		return; /* reset */
+		return; /* reset, or without the device nothing can be led to */
 	if (p->inherited_until == 0)
 		p->inherited_until = now_ms + INHERITED_MS;
 	enum err err = make_table(p, core, &t);
@@ -437,17 +528,15 @@ void plane_apply(struct plane *p, const struct core *core, uint64_t now_ms)
 		p->failures++;
 		log_write(p->cfg.log, LOG_LEVEL_WARNING, "the userspace path keeps its old table: %s", err_text(err));
 	}
-	apply_fdb(p, core, now_ms);
+	apply_entries(p, core, now_ms);
 }
 
 enum err plane_reset(struct plane *p, struct err_note *note)
 {
-	userspace_stop(p->userspace);
-	p->userspace = NULL;
-	if (p->tap >= 0)
-		(void)close(p->tap);
-	p->tap = -1;
+	close_tap(p);
+	p->tap_gone = false;
 	fdb_clear(p);
+	neigh_forget(p->neigh);
 	return link_reset(p->kernel, note);
 }
 
@@ -473,5 +562,5 @@ size_t plane_failures(const struct plane *p)
 
 bool plane_unsettled(const struct plane *p)
 {
-	return p->inherited > 0;
+	return p->inherited > 0 || neigh_inherited(p->neigh) > 0 || tap_lost(p);
 }

@@ -15,26 +15,28 @@ struct userspace;
 
 struct plane_cfg {
 	uint64_t self;
-	struct ip host;          /* --host; family 0: any */
-	uint16_t udp_port;       /* userspace path */
+	struct ip host;    /* --host; family 0: any */
+	uint16_t udp_port; /* userspace path */
 	uint16_t vxlan_port;
 	bool fastdp;
-	uint32_t mtu;            /* --mtu; 0: underlay's - 94 */
+	uint32_t mtu; /* --mtu; 0: underlay's - 94 */
 	struct log *log;
 };
 struct plane;
 /* Bridge, address for names, both uplinks, the userspace path's thread. What the kernel lacks or refuses is the note's. */
 enum err plane_open(struct plane **out, const struct plane_cfg *cfg, struct err_note *note) MUST_CHECK;
 void plane_close(struct plane *p); /* takes NULL; the kernel's state stays */
-/* Brings FDB and the userspace path's table in line with what the core knows. Failures are logged, counted, and tried again at the next call. */
+/* Brings FDB, neighbours and the userspace path's table in line with what the core knows; makes the TAP device anew if somebody removed it.
+ * Failures are logged, counted, and tried again at the next call. */
 void plane_apply(struct plane *p, const struct core *core, uint64_t now_ms);
-bool plane_unsettled(const struct plane *p); /* has entries of a former daemon that the next call may remove */
+bool plane_unsettled(
+	const struct plane *p); /* has entries of a former daemon that the next call may remove, or lost its TAP device */
 /* Everything of ours out of the kernel. */
 enum err plane_reset(struct plane *p, struct err_note *note) MUST_CHECK;
 struct kernel *plane_kernel(struct plane *p);
-struct userspace *plane_userspace(struct plane *p);
+struct userspace *plane_userspace(struct plane *p); /* NULL: after plane_reset, or while there is no TAP device */
 uint32_t plane_container_mtu(const struct plane *p);
-size_t plane_failures(const struct plane *p); /* FDB changes the kernel refused */
+size_t plane_failures(const struct plane *p); /* changes the kernel refused */
 
 /* Our addresses as others may reach us: of all interfaces that are up, without loopback, link-local ones and what weft or Docker made. */
 size_t underlay_addresses(struct ip *out, size_t max);

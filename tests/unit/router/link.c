@@ -77,6 +77,7 @@ static void check_port(json_t *link, bool flood)
 	assert_string_equal(ns_text(link, "master"), "weft");
 	assert_true(json_is_false(json_object_get(slave, "learning")));
 	assert_true(json_is_true(json_object_get(slave, "isolated")));
+	assert_true(json_is_true(json_object_get(slave, "neigh_suppress")));
 	assert_int_equal(json_is_true(json_object_get(slave, "flood")), flood);
 	assert_int_equal(json_is_true(json_object_get(slave, "mcast_flood")), flood);
 	assert_int_equal(json_is_true(json_object_get(slave, "bcast_flood")), flood);
@@ -110,6 +111,7 @@ static void devices(void **s)
 	assert_true(json_is_false(json_object_get(data, "udp_csum")));
 	assert_null(json_object_get(data, "remote"));
 	json_decref(links);
+	assert_true(link_answers(t->k));
 	assert_int_equal(ns_run(-1, "test $(cat /proc/sys/net/ipv6/conf/weft/accept_ra) = 0"), 0);
 }
 
@@ -289,6 +291,133 @@ static void many(void **s)
 	assert_int_equal(n, 2000);
 }
 
+struct known {
+	struct link_neigh v[8];
+	size_t n;
+};
+static void know(const struct link_neigh *e, void *arg)
+{
+	struct known *known = arg;
+	assert_true(known->n < 8);
+	known->v[known->n++] = *e;
+}
+
+static bool has_neigh(const char *ip, const char *mac)
+{
+	json_t *j = ns_json(-1, "ip -j neigh show dev weft nud permanent"), *o = ns_pick(j, "dst", ip);
+	bool has = o && strcmp(ns_text(o, "lladdr"), mac) == 0;
+	json_decref(j);
+	return has;
+}
+
+static void neighbours(void **s)
+{
+	struct state *t = *s;
+	NEEDS_ROOT();
+	struct known known = { .n = 0 };
+	OK(link_neigh_list(t->k, know, &known, &note)); /* no bridge, no entries */
+	OK(link_neigh_del(t->k, ip_of("10.32.0.7"), &note));
+	struct err_note why;
+	assert_int_equal(link_neigh_set(t->k, ip_of("10.32.0.7"), mac_of("02:00:00:00:00:07"), &why), ERR_NOT_FOUND);
+	make_all(t, 1406);
+	OK(link_neigh_set(t->k, ip_of("fd32::7"), mac_of("02:00:00:00:00:07"), &note));
+	OK(link_neigh_set(t->k, ip_of("10.32.0.8"), mac_of("02:00:00:00:00:08"), &note));
+	OK(link_neigh_set(t->k, ip_of("10.32.0.7"), mac_of("02:00:00:00:00:07"), &note));
+	assert_true(has_neigh("10.32.0.7", "02:00:00:00:00:07") && has_neigh("10.32.0.8", "02:00:00:00:00:08"));
+	assert_true(has_neigh("fd32::7", "02:00:00:00:00:07"));
+	/* The kernel's own knowledge and other devices' are no entries of ours. */
+	assert_int_equal(ns_run(-1,
+						 "ip neigh add 10.32.0.9 lladdr 02:00:00:00:00:09 dev weft nud stale && "
+						 "ip neigh add 10.32.0.9 lladdr 02:00:00:00:00:09 dev weft-tap nud permanent"),
+		0);
+	OK(link_neigh_list(t->k, know, &known, &note));
+	assert_int_equal(known.n, 3);
+	assert_true(ip_eq(known.v[0].ip, ip_of("10.32.0.7")) && mac_eq(known.v[0].mac, mac_of("02:00:00:00:00:07")));
+	assert_true(ip_eq(known.v[1].ip, ip_of("10.32.0.8")) && ip_eq(known.v[2].ip, ip_of("fd32::7")));
+	/* Another MAC takes its place, also that of what the kernel found by itself. */
+	OK(link_neigh_set(t->k, ip_of("10.32.0.7"), mac_of("02:00:00:00:00:17"), &note));
+	OK(link_neigh_set(t->k, ip_of("10.32.0.9"), mac_of("02:00:00:00:00:19"), &note));
+	assert_true(has_neigh("10.32.0.7", "02:00:00:00:00:17") && has_neigh("10.32.0.9", "02:00:00:00:00:19"));
+	/* The next daemon finds them. */
+	make_all(t, 1350);
+	assert_true(has_neigh("10.32.0.7", "02:00:00:00:00:17") && has_neigh("fd32::7", "02:00:00:00:00:07"));
+	/* The host has no way to containers by them, and its own neighbours are what they were. */
+	assert_int_not_equal(ns_run(-1, "ip route get 10.32.0.7 >/dev/null 2>&1"), 0);
+	assert_int_equal(ns_run(-1,
+						 "ip link add other type bridge && ip addr add 10.32.0.1/24 dev other && ip link set other up && "
+						 "ip route get 10.32.0.7 | grep -q 'dev other' && test -z \"$(ip neigh show dev other 10.32.0.7)\""),
+		0);
+	for (int twice = 0; twice < 2; twice++) {
+		OK(link_neigh_del(t->k, ip_of("10.32.0.7"), &note));
+		OK(link_neigh_del(t->k, ip_of("fd32::7"), &note));
+	}
+	known.n = 0;
+	OK(link_neigh_list(t->k, know, &known, &note));
+	assert_int_equal(known.n, 2);
+	OK(link_reset(t->k, &note));
+	known.n = 0;
+	OK(link_neigh_list(t->k, know, &known, &note));
+	assert_int_equal(known.n, 0);
+}
+
+/* IPv6 is not there on devices with less than 1280 bytes; nobody asks then. */
+static void neighbours_without_ipv6(void **s)
+{
+	struct state *t = *s;
+	NEEDS_ROOT();
+	struct known known = { .n = 0 };
+	make_all(t, 1000);
+	OK(link_neigh_set(t->k, ip_of("fd32::7"), mac_of("02:00:00:00:00:07"), &note));
+	OK(link_neigh_del(t->k, ip_of("fd32::7"), &note));
+	OK(link_neigh_set(t->k, ip_of("10.32.0.7"), mac_of("02:00:00:00:00:07"), &note));
+	OK(link_neigh_list(t->k, know, &known, &note));
+	assert_int_equal(known.n, 1);
+}
+
+/* Whether a container comes to know an address's MAC within a moment. Nobody is there who would answer, so only the bridge can. */
+static bool answered(int ns, const char *ip, const char *mac)
+{
+	char command[256];
+	snprintf(command, sizeof command,
+		"ip neigh flush all; ping -c 1 -W 0.1 %s >/dev/null; ip neigh show %s | grep -q 'lladdr %s'", ip, ip, mac);
+	return ns_run(ns, command) == 0;
+}
+
+static void answers(void **s)
+{
+	struct state *t = *s;
+	NEEDS_ROOT();
+	make_all(t, 1406);
+	int inside = ns_new();
+	char command[256];
+	snprintf(command, sizeof command,
+		"ip link add vethwea type veth peer name ethwe netns /proc/%d/fd/%d && ip link set vethwea master weft up && "
+		"ip link add vethweb type veth peer name b && ip link set vethweb master weft up",
+		(int)getpid(), inside);
+	assert_int_equal(ns_run(-1, command), 0);
+	assert_int_equal(ns_run(inside,
+						 "echo 0 >/proc/sys/net/ipv6/conf/ethwe/accept_dad; ip link set ethwe up && "
+						 "ip addr add 10.32.0.1/12 dev ethwe && ip addr add fd32::1/64 dev ethwe nodad"),
+		0);
+	static const char mac[] = "02:00:00:00:00:07";
+	const struct ip none = { 0 };
+	OK(link_neigh_set(t->k, ip_of("10.32.0.7"), mac_of(mac), &note));
+	OK(link_neigh_set(t->k, ip_of("fd32::7"), mac_of(mac), &note));
+	assert_false(answered(inside, "10.32.0.7", mac)); /* the bridge does not know where that is */
+	OK(link_fdb_set(t->k, mac_of(mac), LINK_FAST, ip_of("127.0.0.1"), &note));
+	assert_true(answered(inside, "10.32.0.7", mac));
+	assert_true(answered(inside, "fd32::7", mac));
+	OK(link_fdb_set(t->k, mac_of(mac), LINK_USERSPACE, none, &note));
+	assert_true(answered(inside, "10.32.0.7", mac));
+	assert_true(answered(inside, "fd32::7", mac));
+	OK(link_fdb_del(t->k, mac_of(mac), &note));
+	/* A container here speaks for itself. */
+	assert_int_equal(ns_run(-1, "bridge fdb replace 02:00:00:00:00:07 dev vethweb master static"), 0);
+	assert_false(answered(inside, "10.32.0.7", mac));
+	assert_false(answered(inside, "fd32::7", mac));
+	close(inside);
+}
+
 static void reset(void **s)
 {
 	struct state *t = *s;
@@ -387,6 +516,9 @@ int main(void)
 		T(ipv6_underlay),
 		T(forwarding),
 		T(many),
+		T(neighbours),
+		T(neighbours_without_ipv6),
+		T(answers),
 		T(reset),
 		T(refusals),
 		T(no_privilege),
