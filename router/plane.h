@@ -29,8 +29,8 @@ void plane_close(struct plane *p); /* takes NULL; the kernel's state stays */
 /* Brings FDB, neighbours and the userspace path's table in line with what the core knows; makes the TAP device anew if somebody removed it.
  * Failures are logged, counted, and tried again at the next call. */
 void plane_apply(struct plane *p, const struct core *core, uint64_t now_ms);
-bool plane_unsettled(
-	const struct plane *p); /* has entries of a former daemon that the next call may remove, or lost its TAP device */
+/* Has entries of a former daemon that the next call may remove, or has lost its TAP device. */
+bool plane_unsettled(const struct plane *p);
 /* Everything of ours out of the kernel. */
 enum err plane_reset(struct plane *p, struct err_note *note) MUST_CHECK;
 struct kernel *plane_kernel(struct plane *p);
