@@ -7,16 +7,19 @@
 /* X(id, label of the metric) */
 #define DNS_STAT_TYPES(X) \
 	X(A, "A") X(AAAA, "AAAA") X(PTR, "PTR") X(SRV, "SRV") X(TXT, "TXT") X(SOA, "SOA") X(NS, "NS") X(ANY, "ANY") X(OTHER, "other")
-#define DNS_STAT_RCODES(X)                                                                                          \
-	X(NOERROR, "NOERROR")                                                                                           \
-	X(FORMERR, "FORMERR") X(SERVFAIL, "SERVFAIL") X(NXDOMAIN, "NXDOMAIN") X(NOTIMP, "NOTIMP") X(REFUSED, "REFUSED") \
-		X(BADVERS, "BADVERS") X(OTHER, "other")
+#define DNS_STAT_RCODES(X)  \
+	X(NOERROR, "NOERROR")   \
+	X(FORMERR, "FORMERR")   \
+	X(SERVFAIL, "SERVFAIL") \
+	X(NXDOMAIN, "NXDOMAIN") X(NOTIMP, "NOTIMP") X(REFUSED, "REFUSED") X(BADVERS, "BADVERS") X(OTHER, "other")
 #define DNS_STAT_SOURCES(X) X(LOCAL, "local") X(FORWARD, "forward")
 /* Why something got no answer: a query (short … overload) or an upstream's datagram (socket … upstream_malformed). */
-#define DNS_STAT_DROPS(X)                                                                                                     \
-	X(SHORT, "short")                                                                                                         \
-	X(RESPONSE, "response") X(OVERLOAD, "overload") X(SOCKET, "unknown_socket") X(ADDRESS, "wrong_address") X(ID, "wrong_id") \
-		X(QUESTION, "wrong_question") X(UPSTREAM_MALFORMED, "upstream_malformed")
+#define DNS_STAT_DROPS(X)       \
+	X(SHORT, "short")           \
+	X(RESPONSE, "response")     \
+	X(OVERLOAD, "overload")     \
+	X(SOCKET, "unknown_socket") \
+	X(ADDRESS, "wrong_address") X(ID, "wrong_id") X(QUESTION, "wrong_question") X(UPSTREAM_MALFORMED, "upstream_malformed")
 
 #define X(name, label) DNS_STAT_TYPE_##name,
 enum dns_stat_type { DNS_STAT_TYPES(X) DNS_STAT_TYPE_COUNT };
