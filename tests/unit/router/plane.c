@@ -69,11 +69,10 @@ static void unmake(struct bed *b)
 	log_free(b->log);
 }
 
-/* A container of that host, or none with that MAC any more. */
-static void container(struct bed *b, uint64_t owner, const char *mac, bool there)
+/* A container of that host with that address (NULL: none), or none with that MAC any more. */
+static void container_at(struct bed *b, uint64_t owner, const char *mac, const char *addr, bool there)
 {
-	uint8_t key[64];
-	static const uint8_t value[] = { 1, 1, 'c', 0 };
+	uint8_t key[64], value[64];
 	struct crdt_changes ch;
 	enum crdt_merge what;
 	struct wbuf w;
@@ -84,17 +83,34 @@ static void container(struct bed *b, uint64_t owner, const char *mac, bool there
 	wbuf_mac(&w, mac_of(mac));
 	wbuf_bytes(&w, "weft", 4);
 	struct crdt_item it = { .key = wbuf_slice(&w), .stamp = { 1, ++b->ctr }, .live = there };
+	wbuf_fixed(&w, value, sizeof(value));
+	wbuf_bytes(&w, "\1\1c", 3);
+	wbuf_varint(&w, addr != NULL);
+	if (addr != NULL) {
+		wbuf_ip(&w, ip_of(addr));
+		wbuf_u8(&w, 12);
+	}
 	if (there)
-		it.value = slice_of(value, sizeof(value));
+		it.value = wbuf_slice(&w);
 	arena_reset(b->arena);
 	crdt_changes_init(&ch, b->arena);
 	assert_int_equal(crdt_map_merge(b->core->maps[CHANNEL_ENDPOINTS], &it, &what, &ch), ERR_OK);
 	assert_int_equal(endpoints_refresh(b->core, &ch, &moved), ERR_OK);
 }
 
+static void container(struct bed *b, uint64_t owner, const char *mac, bool there)
+{
+	container_at(b, owner, mac, NULL, there);
+}
+
 static void own_container(struct bed *b, const char *mac, bool there)
 {
-	struct core_endpoint e = { .peer = SELF, .ident = "mine", .network = "weft", .mac = mac_of(mac) };
+	struct core_endpoint e = { .peer = SELF,
+		.ident = "mine",
+		.network = "weft",
+		.mac = mac_of(mac),
+		.addrs = { { ip_of("10.32.0.9"), 12 } },
+		.n_addrs = 1 };
 	struct core_actions acts;
 
 	arena_reset(b->arena);
@@ -183,6 +199,109 @@ static void a_mac_that_two_claim(void **state)
 	know(&b, &b.low, LOW, "10.99.0.1", PATH_NONE);
 	plane_apply(b.plane, b.core, 1011);
 	assert_string_equal(leads_to(&b, A, NULL), "10.99.0.2");
+	unmake(&b);
+}
+
+struct asked {
+	struct ip ip;
+	struct link_neigh found;
+};
+
+static void look(const struct link_neigh *e, void *arg)
+{
+	struct asked *a = arg;
+	if (ip_eq(e->ip, a->ip))
+		a->found = *e;
+}
+
+/* The MAC the kernel answers with; "none". */
+static const char *answer(struct bed *b, const char *addr)
+{
+	static char text[MAC_TEXT];
+	struct asked a = { .ip = ip_of(addr) };
+
+	OK(link_neigh_list(plane_kernel(b->plane), look, &a, &note));
+	return a.found.ip.family != 0 ? mac_format(a.found.mac, text) : "none";
+}
+
+static void neighbours_go_with_forwarding(void **state)
+{
+	struct bed b;
+
+	(void)state;
+	make(&b);
+	container_at(&b, LOW, A, "10.32.0.1", true);
+	own_container(&b, B, true);
+	plane_apply(b.plane, b.core, 1000);
+	assert_string_equal(answer(&b, "10.32.0.1"), A);
+	assert_string_equal(answer(&b, "10.32.0.9"), B);
+	/* the path may change, the answer is the same */
+	know(&b, &b.low, LOW, "10.99.0.1", PATH_USERSPACE);
+	plane_apply(b.plane, b.core, 1001);
+	assert_string_equal(answer(&b, "10.32.0.1"), A);
+	/* another host's that says it has our container's address does not get it */
+	container_at(&b, LOW, A, "10.32.0.9", true);
+	plane_apply(b.plane, b.core, 1002);
+	assert_string_equal(answer(&b, "10.32.0.1"), "none");
+	assert_string_equal(answer(&b, "10.32.0.9"), B);
+	own_container(&b, B, false);
+	plane_apply(b.plane, b.core, 1003);
+	assert_string_equal(answer(&b, "10.32.0.9"), A);
+	/* the same MAC on a host that is not the one it is forwarded to: that one's addresses are not its */
+	container_at(&b, HIGH, A, "10.32.0.2", true);
+	plane_apply(b.plane, b.core, 1004);
+	assert_string_equal(answer(&b, "10.32.0.2"), "none");
+	know(&b, &b.low, LOW, "10.99.0.1", PATH_NONE);
+	plane_apply(b.plane, b.core, 1005);
+	assert_string_equal(answer(&b, "10.32.0.9"), "none");
+	assert_string_equal(answer(&b, "10.32.0.2"), A);
+	assert_int_equal(plane_failures(b.plane), 0);
+	unmake(&b);
+}
+
+/* Waits until the data threads have noticed that the device went. */
+static void wait_lost(struct bed *b)
+{
+	for (int i = 0; i < 1000 && !plane_unsettled(b->plane); i++)
+		usleep(1000);
+	assert_true(plane_unsettled(b->plane));
+}
+
+static void a_lost_tap_device_is_made_anew(void **state)
+{
+	struct bed b;
+
+	(void)state;
+	make(&b);
+	know(&b, &b.low, LOW, "10.99.0.1", PATH_USERSPACE);
+	container_at(&b, LOW, A, "10.32.0.1", true);
+	container_at(&b, HIGH, B, "10.32.0.2", true);
+	plane_apply(b.plane, b.core, 1000);
+	assert_false(plane_unsettled(b.plane));
+	assert_int_equal(ns_run(-1, "ip link del weft-tap"), 0);
+	wait_lost(&b);
+	assert_string_equal(leads_to(&b, A, NULL), "none");
+	plane_apply(b.plane, b.core, 1001);
+	assert_string_equal(leads_to(&b, A, NULL), "userspace");
+	assert_string_equal(leads_to(&b, B, NULL), "10.99.0.2");
+	assert_string_equal(answer(&b, "10.32.0.1"), A);
+	assert_false(plane_unsettled(b.plane));
+	assert_int_equal(
+		ns_run(
+			-1, "bridge -d link show dev weft-tap | grep -q 'isolated on.*neigh_suppress on\\|neigh_suppress on.*isolated on'"),
+		0);
+	assert_int_equal(plane_failures(b.plane), 0);
+	/* and when it cannot be made, when that is over */
+	assert_int_equal(ns_run(-1, "ip link del weft-tap && ip link add weft-tap type bridge"), 0);
+	wait_lost(&b);
+	plane_apply(b.plane, b.core, 1002);
+	assert_null(plane_userspace(b.plane));
+	assert_true(plane_unsettled(b.plane) && plane_failures(b.plane) == 1);
+	assert_int_equal(ns_run(-1, "ip link del weft-tap"), 0);
+	plane_apply(b.plane, b.core, 1003);
+	assert_string_equal(leads_to(&b, A, NULL), "userspace");
+	assert_non_null(plane_userspace(b.plane));
+	assert_false(plane_unsettled(b.plane));
 	unmake(&b);
 }
 
@@ -294,6 +413,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(entries_follow_paths),
 		cmocka_unit_test(a_mac_that_two_claim),
+		cmocka_unit_test(neighbours_go_with_forwarding),
+		cmocka_unit_test(a_lost_tap_device_is_made_anew),
 		cmocka_unit_test(a_new_daemon_keeps_what_it_finds_for_a_while),
 		cmocka_unit_test(a_change_among_many_costs_little),
 		cmocka_unit_test(nothing_is_left_after_a_reset),
