@@ -478,6 +478,7 @@ static enum err open_core(struct router *r, struct err_note *note)
 		.names = !o->no_dns,
 		.domain = o->dns_domain,
 		.offer = { .vxlan_port = o->no_fastdp ? 0 : (uint16_t)(o->port + 1),
+			.vxlan_over_v6 = !o->no_fastdp && o->host.family == 6,
 			.userspace_port = o->port,
 			.password = o->password != NULL },
 		.no_fallback = o->no_fallback,

@@ -33,6 +33,7 @@
 /* What one host needs to know of another to send frames to it; published in peer_info.extra as TLV. */
 struct path_offer {
 	uint16_t vxlan_port;     /* 0: no kernel fast path there */
+	bool vxlan_over_v6;      /* its fast path's underlay is IPv6, else IPv4: a VXLAN device has one family */
 	uint16_t userspace_port; /* 0: none */
 	bool password;           /* wants its data sealed */
 	struct prefix range;     /* its address range; family 0: IPAM is off */

@@ -10,7 +10,7 @@
 #include "router/core/encap.h"
 #include "router/core/internal.h"
 
-enum offer_type { OFFER_VXLAN = 1, OFFER_USERSPACE = 2, OFFER_PASSWORD = 3, OFFER_RANGE = 4 };
+enum offer_type { OFFER_VXLAN = 1, OFFER_USERSPACE = 2, OFFER_PASSWORD = 3, OFFER_RANGE = 4, OFFER_VXLAN_OVER_V6 = 5 };
 /* VXLAN over IPv4 with its inner Ethernet header (RFC 7348); an IPv6 underlay costs 20 more on either path. */
 enum { VXLAN_OVERHEAD = 50, IPV6_MORE = 20, OFFER_FIELDS_MAX = 32, OFFER_FIELD_MAX = 64 };
 
@@ -37,6 +37,10 @@ void path_offer_encode(struct wbuf *w, const struct path_offer *o)
 		wbuf_ip(w, o->range.addr);
 		wbuf_u8(w, o->range.len);
 	}
+	if (o->vxlan_over_v6) {
+		wbuf_u8(w, OFFER_VXLAN_OVER_V6);
+		wbuf_varint(w, 0);
+	}
 }
 
 void path_offer_decode(struct slice extra, struct path_offer *out)
@@ -54,6 +58,8 @@ void path_offer_decode(struct slice extra, struct path_offer *out)
 			o.vxlan_port = rbuf_u16(&f);
 		} else if (type == OFFER_USERSPACE) {
 			o.userspace_port = rbuf_u16(&f);
+		} else if (type == OFFER_VXLAN_OVER_V6) {
+			o.vxlan_over_v6 = true;
 		} else if (type == OFFER_PASSWORD) {
 			o.password = true;
 		} else if (type == OFFER_RANGE) {
@@ -86,11 +92,26 @@ static void chosen(struct path_view *v, enum path path, const char *reason)
 	(void)snprintf(v->reason, sizeof(v->reason), "%s", reason);
 }
 
+/* Where the peer's VXLAN device can be reached by ours: both have one address family, our link to it may be of the other. family 0: nowhere. */
+static struct ip fast_address(const struct core *c, const struct peer_info *info, struct ip linked)
+{
+	uint8_t family = c->cfg.offer.vxlan_over_v6 ? 6 : 4;
+
+	if (linked.family == family)
+		return linked;
+	for (size_t i = 0; i < info->n_addresses; i++)
+		if (info->addresses[i].ip.family == family)
+			return info->addresses[i].ip;
+	return (struct ip){ 0 };
+}
+
 /* The decision itself: our offer against theirs. Reasons are words joined by '-', so that they stay one field of a status line. */
-static void decide(const struct core *c, const struct peer_state *p, bool located, struct path_view *v)
+static void decide(const struct core *c, const struct peer_state *p, bool located, struct ip fast_to, struct path_view *v)
 {
 	const struct path_offer *own = &c->cfg.offer;
-	bool fast = own->vxlan_port != 0 && own->vxlan_port == p->offer.vxlan_port;
+	bool ports = own->vxlan_port != 0 && own->vxlan_port == p->offer.vxlan_port;
+	bool families = own->vxlan_over_v6 == p->offer.vxlan_over_v6;
+	bool fast = ports && families && fast_to.family != 0;
 
 	if (!p->reachable)
 		chosen(v, PATH_NONE, "peer-unreachable");
@@ -110,8 +131,14 @@ static void decide(const struct core *c, const struct peer_state *p, bool locate
 		chosen(v, PATH_USERSPACE, "no-vxlan-here");
 	else if (p->offer.vxlan_port == 0)
 		chosen(v, PATH_USERSPACE, "no-vxlan-there");
-	else
+	else if (!ports)
 		chosen(v, PATH_USERSPACE, "vxlan-ports-differ");
+	else if (!families)
+		chosen(v, PATH_USERSPACE, "vxlan-address-families-differ");
+	else
+		chosen(v, PATH_USERSPACE, "no-underlay-address-for-vxlan");
+	if (v->path == PATH_FAST)
+		v->underlay = fast_to;
 }
 
 static struct peer_state *state_of(struct core *c, uint64_t name)
@@ -185,7 +212,7 @@ static enum err refresh(struct core *c, struct peer_state *p, const struct peer_
 		return ERR_OK;
 	v = p->path;
 	bool located = gossip_underlay(c->gossip, p->name, &v.underlay, &v.local);
-	decide(c, p, located, &v);
+	decide(c, p, located, fast_address(c, info, v.underlay), &v);
 	v.userspace_port = p->offer.userspace_port;
 	v.mtu = 0;
 	v.encrypted = false;

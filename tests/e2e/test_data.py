@@ -116,3 +116,35 @@ def test_D2_the_mtu_shown_is_what_passes_in_one_piece(h1, h2, c1, c2):
         wait_until(lambda: carried(seen, FAST), 2, "it is seen")
         fragments = [f for _, f in seen.frames if f[12:14] == b"\x08\x00" and (f[20] & 0x3F or f[21])]
         assert not fragments, "what fits the MTU is cut into fragments on the underlay"
+
+
+def test_D2_linked_over_ipv6_the_fast_path_takes_the_address_its_device_can(h1, h2, c1, c2):
+    h1.start_daemon()
+    h2.start_daemon(peers=[f"[{h1.ip6}]"])
+    wait_linked(h1, h2)
+    a2 = (h1.attach(c1), bare(h2.attach(c2)[0]))[1]
+    assert only_link(h2).path == "fast", only_link(h2)
+    wait_until(lambda: c1.ping(a2), 5, "c1 reaches c2")
+    with Capture(h1) as seen:
+        assert c1.ping(a2, size=1200)
+        wait_until(lambda: len(carried(seen, FAST)) >= 2, 2, "the packets go through the kernel's VXLAN")
+
+
+def test_D2_both_on_ipv6_only_the_fast_path_is_over_ipv6(h1, h2, c1, c2):
+    h1.start_daemon("--host", h1.ip6)
+    h2.start_daemon("--host", h2.ip6, peers=[f"[{h1.ip6}]"])
+    wait_linked(h1, h2)
+    a2 = (h1.attach(c1), bare(h2.attach(c2)[0]))[1]
+    assert only_link(h2).path == "fast", only_link(h2)
+    wait_until(lambda: c1.ping(a2), 5, "c1 reaches c2")
+    assert c1.ping(a2, size=1200)
+
+
+def test_D2_one_on_ipv6_only_takes_the_userspace_path_and_says_why(h1, h2, c1, c2):
+    h1.start_daemon("--host", h1.ip6)
+    h2.start_daemon(peers=[f"[{h1.ip6}]"])
+    wait_linked(h1, h2)
+    a2 = (h1.attach(c1), bare(h2.attach(c2)[0]))[1]
+    for h in (h1, h2):
+        assert only_link(h).path == "userspace" and only_link(h).keys["reason"] == "vxlan-address-families-differ", only_link(h)
+    wait_until(lambda: c1.ping(a2), 5, "c1 reaches c2")

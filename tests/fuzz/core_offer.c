@@ -18,6 +18,7 @@ static void again(const struct path_offer *o)
 	assert(!w.failed);
 	path_offer_decode(wbuf_slice(&w), &back);
 	assert(back.vxlan_port == o->vxlan_port && back.userspace_port == o->userspace_port && back.password == o->password);
+	assert(back.vxlan_over_v6 == o->vxlan_over_v6);
 	assert(prefix_eq(back.range, o->range));
 }
 

@@ -7,7 +7,7 @@
 static bool same_offer(const struct path_offer *a, const struct path_offer *b)
 {
 	return a->vxlan_port == b->vxlan_port && a->userspace_port == b->userspace_port && a->password == b->password &&
-		prefix_eq(a->range, b->range);
+		a->vxlan_over_v6 == b->vxlan_over_v6 && prefix_eq(a->range, b->range);
 }
 
 static void an_offer_is_read_as_it_was_written(void **state)
@@ -20,9 +20,10 @@ static void an_offer_is_read_as_it_was_written(void **state)
 	for (int i = 0; i < 10000; i++) {
 		uint64_t v = rng_u64(&r);
 		struct path_offer got,
-			o = {
-				.vxlan_port = v & 1 ? (uint16_t)(v >> 8) : 0, .userspace_port = v & 2 ? (uint16_t)(v >> 24) : 0, .password = v & 4
-			};
+			o = { .vxlan_port = v & 1 ? (uint16_t)(v >> 8) : 0,
+				.userspace_port = v & 2 ? (uint16_t)(v >> 24) : 0,
+				.password = v & 4,
+				.vxlan_over_v6 = v & 16 };
 		uint8_t bytes[128];
 		struct wbuf w;
 		if (v & 8)
@@ -72,6 +73,10 @@ static void other_port(struct core_cfg *cfg)
 {
 	cfg->offer.vxlan_port = 9999;
 }
+static void over_v6(struct core_cfg *cfg)
+{
+	cfg->offer.vxlan_over_v6 = true;
+}
 static void vxlan_only(struct core_cfg *cfg)
 {
 	cfg->offer.userspace_port = 0;
@@ -102,6 +107,8 @@ static void the_path_follows_from_both_offers(void **state)
 		{ no_vxlan, change_none, PATH_USERSPACE, "no-vxlan-here" },
 		{ change_none, no_vxlan, PATH_USERSPACE, "no-vxlan-there" },
 		{ change_none, other_port, PATH_USERSPACE, "vxlan-ports-differ" },
+		{ change_none, over_v6, PATH_USERSPACE, "vxlan-address-families-differ" },
+		{ over_v6, over_v6, PATH_USERSPACE, "no-underlay-address-for-vxlan" }, /* all their addresses are IPv4 */
 		{ nothing, change_none, PATH_NONE, "no-userspace-path-here" },
 		{ change_none, nothing, PATH_NONE, "no-userspace-path-there" },
 		{ no_fallback, change_none, PATH_NONE, "no-fast-path-and-fallback-is-off" },
