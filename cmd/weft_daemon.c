@@ -7,6 +7,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <linux/close_range.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -17,7 +19,7 @@
 #include "router/options.h"
 #include "weft.h"
 
-enum { LAUNCH_MS = 60000, STOP_MS = 20000, POLL_MS = 5, TAIL_MAX = 8192 };
+enum { LAUNCH_MS = 60000, STOP_MS = 20000, ANSWER_MS = 5000, POLL_MS = 5, TAIL_MAX = 8192 };
 #define UNIT      "weftd.service"
 #define UNIT_ARGS "/run/weft/launch.env"
 
@@ -123,13 +125,13 @@ static int make_dir(const char *dir)
 	return code;
 }
 
+/* Stays in the caller's directory, which relative paths among its options are meant from; keeps none of the caller's descriptors. */
 static _Noreturn void become_daemon(int log, char **argv)
 {
-	int null = open("/dev/null", O_RDWR);
+	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
 
 	(void)setsid();
-	if (chdir("/") != 0)
-		(void)dprintf(log, "weftd: cannot leave the working directory: %s\n", strerror(errno));
+	(void)close_range(STDERR_FILENO + 1, ~0U, CLOSE_RANGE_CLOEXEC);
 	(void)dup2(null, STDIN_FILENO);
 	(void)dup2(log, STDOUT_FILENO);
 	(void)dup2(log, STDERR_FILENO);
@@ -260,8 +262,9 @@ struct running {
 
 static int find_running(const struct weft *w, struct running *out)
 {
+	struct http_request req = { .method = "GET", .path = "/status", .accept = "application/json", .timeout_ms = ANSWER_MS };
 	struct http_response r;
-	int code = ask_path(w, "GET", "/status", true, &r);
+	int code = ask(w, &req, &r);
 	json_t *doc;
 
 	if (code != DONE)
@@ -306,10 +309,32 @@ int verb_stop(const struct weft *w, int argc, char **argv)
 	return code;
 }
 
+/* Whoever holds the lock of the state directory is a running daemon. Gives the descriptor that holds it now; -1: said why not, -2: no such
+ * directory, nothing to remove. */
+static int lock_state(const char *dir)
+{
+	char *path = format("%s/lock", dir);
+	int fd = open(path, O_RDWR | O_CLOEXEC);
+
+	if (fd < 0) {
+		fd = errno == ENOENT || errno == ENOTDIR ? -2 : -1;
+		if (fd == -1)
+			(void)say(FAILED, "cannot open %s: %s", path, strerror(errno));
+	} else if (flock(fd, LOCK_EX | LOCK_NB) != 0) {
+		(void)say(FAILED, "a daemon runs with the state directory %s; name its --socket, or stop it first", dir);
+		(void)close(fd);
+		fd = -1;
+	}
+	free(path);
+	return fd;
+}
+
 static int remove_state(const char *dir)
 {
-	static const char *const files[] = { "weft.mdb", "identity.key", "lock" };
+	static const char *const files[] = { "weft.mdb", "identity.key", "identity.key.aside", "identity.key.new", "lock" };
 	int code = DONE;
+
+	(void)unlink(UNIT_ARGS);
 
 	for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++) {
 		char *path = format("%s/%s", dir, files[i]);
@@ -361,7 +386,9 @@ static int reset_running(const struct weft *w, bool force, const char *given_dir
 	if (code == DONE)
 		code = end_process(d.pid);
 	if (code == DONE)
-		code = remove_state(given_dir != NULL || d.state_dir == NULL ? given_dir : d.state_dir);
+		code = given_dir == NULL && d.state_dir == NULL
+			? say(FAILED, "the daemon did not say where its state is; give --state-dir")
+			: remove_state(given_dir != NULL ? given_dir : d.state_dir);
 	free(d.state_dir);
 	return code;
 }
@@ -386,6 +413,14 @@ int verb_reset(const struct weft *w, int argc, char **argv)
 	if (!force)
 		return say(NOT_RUNNING,
 			"the daemon is not running, so this host's addresses cannot be given to the others; start it, or use --force");
+	dir = dir != NULL ? dir : "/var/lib/weft";
+	int lock = lock_state(dir);
+	if (lock == -1)
+		return FAILED;
 	int code = reset_kernel();
-	return code == DONE ? remove_state(dir != NULL ? dir : "/var/lib/weft") : code;
+	if (code == DONE)
+		code = remove_state(dir);
+	if (lock >= 0)
+		(void)close(lock);
+	return code;
 }

@@ -165,15 +165,25 @@ static int plan(const struct weft *w, const char *peer)
 
 int verb_rmpeer(const struct weft *w, int argc, char **argv)
 {
-	bool planned = argc > 0 && strcmp(argv[0], "--plan") == 0;
-	int worst = DONE;
+	struct words p = { .argc = argc, .argv = argv }, again = p;
+	const char *name, *value;
+	bool planned = false;
+	int worst = DONE, peers = 0;
+	enum word kind;
 
-	if (argc - planned < 1)
-		return usage(w, "name a peer");
-	for (int i = planned; i < argc; i++) {
-		char *peer = escaped(argv[i]), *path = format("/peer/%s", peer);
+	/* All words before the first request: --plan may stand anywhere. */
+	while ((kind = next_word(&p, "plan", &name, &value)) != WORD_END && kind != WORD_WRONG) {
+		planned = planned || kind == WORD_OPTION;
+		peers += kind == WORD_PLAIN;
+	}
+	if (kind == WORD_WRONG || peers == 0)
+		return usage(w, kind == WORD_WRONG ? "an option is not understood" : "name a peer");
+	while ((kind = next_word(&again, "plan", &name, &value)) != WORD_END) {
+		if (kind != WORD_PLAIN)
+			continue;
+		char *peer = escaped(name), *path = format("/peer/%s", peer);
 		struct http_request req = { .method = "DELETE", .path = path };
-		int code = planned ? plan(w, argv[i]) : show(w, &req);
+		int code = planned ? plan(w, name) : show(w, &req);
 		free(path);
 		free(peer);
 		if (code != DONE)

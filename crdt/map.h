@@ -87,6 +87,7 @@ enum err crdt_map_delete(struct crdt_map *m, struct slice subkey, struct crdt_ch
 /* Forgets the writer's tombstones: re-stamps live items and publishes the floor. Does nothing unless there are at least
  * `min_tombstones` of them and they outnumber the live ones (0: always). A new daemon calls it with 0 once it has put back what it
  * still has, which ends its former incarnations. */
+#define CRDT_COMPACT_TOMBSTONES 16 /* what who deletes in the course of its work gives as min_tombstones, after each deletion */
 enum err crdt_map_compact(struct crdt_map *m, size_t min_tombstones, struct crdt_changes *ch) MUST_CHECK;
 /* Forgets an owner as a whole: floor at (its highest incarnation seen here, UINT64_MAX). A later incarnation is welcome again.
  * ERR_SELF for the writer itself. */

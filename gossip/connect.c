@@ -546,7 +546,9 @@ bool gossip_next_link(const struct gossip *g, size_t *it, struct link_view *out)
 		if (t->dial.conn != 0 || satisfied(g, t))
 			continue;
 		(*it)++;
-		return show_dial(g, &t->dial, out);
+		(void)show_dial(g, &t->dial, out);
+		out->peer = t->dial.never ? g->self : PEER_NONE;
+		return true;
 	}
 	for (; *it < g->n_links + g->n_targets + g->n_peers; (*it)++) {
 		const struct peer *p = g->peers[*it - g->n_links - g->n_targets];

@@ -214,6 +214,7 @@ static void meet_self(struct gossip *g, struct link *l)
 	g->counters.handshakes_duplicate++;
 	gossip_connect_failed(g, l, LINK_FAILED, RETRY_NEVER, "is ourselves");
 	gossip_link_bye(g, l, BYE_SELF, nowhere, "is ourselves");
+	g->topology_dirty = true; /* one target fewer is somebody else */
 }
 
 /* Duplicates */

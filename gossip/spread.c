@@ -294,8 +294,14 @@ static void refuse(struct gossip *g, struct link *l, const struct message_state 
 			gossip_timer_set(g, &g->recon_soon_timer, g->now + RECON_RETRY_MS);
 		return;
 	}
-	char what[64];
+	char what[64], who[160];
 	(void)snprintf(what, sizeof what, "%s state", g->channels[m->channel].name);
+	if (e ==
+		ERR_LIMIT) { /* our map is full, or theirs was too much at once: what could be taken was, and the link is not to blame */
+		gossip_act_note_about(g, NOTE_WARNING, false, m->channel, "not all of the %s that %s sent is taken: %s", what,
+			gossip_link_who(l, who), err_text(e));
+		return;
+	}
 	gossip_link_malformed(g, l, what, e);
 }
 
@@ -327,7 +333,7 @@ void gossip_spread_recon(struct gossip *g, struct link *l, const struct message_
 	begin(g, MESSAGE_RECON, m->channel);
 	size_t start = g->batch.len;
 	enum err e = gossip_act_reserve(g, 1) ? crdt_recon_step(map, &r, &g->batch, &ch, NULL) : ERR_NOMEM;
-	if (e == ERR_OK && g->batch.len > start) {
+	if ((e == ERR_OK || e == ERR_LIMIT) && g->batch.len > start) {
 		if (busy(l) || !send_batch(g, l, m->channel))
 			mark_all(g, l, m->channel); /* it can start again when there is room */
 	}

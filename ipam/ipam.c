@@ -430,5 +430,5 @@ uint64_t ipam_deadline_ms(const struct ipam *i)
 	at = min_u64(at, donate_deadline_ms(i));
 	if (ring_learning(i) && i->n_pending > 0)
 		at = min_u64(at, i->learning_ms);
-	return i->failed ? min_u64(at, i->now + FAILED_MS) : at;
+	return i->failed ? i->now + FAILED_MS : at; /* what is due has just failed: not again at once */
 }

@@ -185,6 +185,8 @@ enum err out_put(struct ipam *i, int map, struct slice subkey, struct slice valu
 	struct crdt_changes ch;
 	crdt_changes_init(&ch, i->out->arena);
 	enum err e = value.p ? crdt_map_put(m, subkey, value, &ch) : crdt_map_delete(m, subkey, &ch);
+	if (e == ERR_OK && !value.p)
+		e = crdt_map_compact(m, CRDT_COMPACT_TOMBSTONES, &ch);
 	if (e != ERR_OK)
 		return e;
 	return out_changed(i, map, &ch);

@@ -267,6 +267,11 @@ static void route(struct api_request *q, const char *method)
 	enum err err = api_split_path(q, q->path);
 	const char *format;
 
+	/* Browsers say Origin; a page that somebody opens on this host has no business changing the network (--http-addr). */
+	if (strcmp(method, "GET") != 0 && MHD_lookup_connection_value(q->conn, MHD_HEADER_KIND, "Origin") != NULL) {
+		api_answer_error(q, MHD_HTTP_BAD_REQUEST, "requests of web pages are refused");
+		return;
+	}
 	if (err == ERR_LIMIT) {
 		api_answer_error(q, MHD_HTTP_NOT_FOUND, "no such path; weft(1) and weftd(8) list what there is");
 		return;

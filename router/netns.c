@@ -87,8 +87,8 @@ enum err netns_open(const struct netns_target *target, int *fd, struct err_note 
 		e = err_note(note, ERR_USAGE, "%s is not a network namespace", target->path);
 	else if (netns_is_own(f))
 		e = err_note(note, ERR_REFUSED,
-			"container %s is running in the host network namespace, and cannot be attached; expose the host with "
-			"'weft expose' instead",
+			"container %s is running in the host network namespace, and cannot be attached; give it a "
+			"network namespace of its own",
 			target->ident);
 	if (e != ERR_OK) {
 		close(f);

@@ -334,8 +334,16 @@ static void on_handed_over(void *ctx, const struct router_result *res)
 	struct router *r = x->r;
 	struct router_result out = *res;
 	struct err_note note = { "" };
-	enum err err = r->plane != NULL ? plane_reset(r->plane, &note) : ERR_OK;
+	enum err err;
 
+	if (res->err != ERR_OK) { /* nothing was given away, so nothing is removed */
+		x->done(x->ctx, res);
+		mem_free(x);
+		return;
+	}
+	if (res->text != NULL)
+		log_write(r->log, LOG_LEVEL_WARNING, "reset: %s", res->text);
+	err = r->plane != NULL ? plane_reset(r->plane, &note) : ERR_OK;
 	if (err == ERR_OK)
 		err = store_erase(r->store, &note);
 	r->erased = err == ERR_OK; /* what other hosts say until the end must not be written into the empty store */

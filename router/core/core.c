@@ -165,9 +165,8 @@ static enum err take_topology(struct core *c, struct core_actions *out)
 static enum err take_contested(struct core *c, const struct gossip_action *a, struct core_actions *out)
 {
 	struct ipam_event ev = { .kind = IPAM_SUSPEND, .on = a->u.contested.on };
-	enum err err = core_note(out, a->u.contested.on ? NOTE_ERROR : NOTE_INFO, "%s", a->u.contested.text);
 
-	return err != ERR_OK ? err : core_run_ipam(c, &ev, out);
+	return core_run_ipam(c, &ev, out); /* gossip has said so in the log */
 }
 
 /* What gossip wants of the outside. */

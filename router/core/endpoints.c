@@ -304,6 +304,8 @@ static enum err withdraw(struct core *c, const struct core_endpoint *e, struct c
 	crdt_changes_init(&changes, out->arena);
 	enum err err = crdt_map_delete(c->maps[CHANNEL_ENDPOINTS], sub, &changes);
 	if (err == ERR_OK)
+		err = crdt_map_compact(c->maps[CHANNEL_ENDPOINTS], CRDT_COMPACT_TOMBSTONES, &changes);
+	if (err == ERR_OK)
 		err = endpoints_refresh(c, &changes, &moved);
 	if (err == ERR_OK)
 		err = core_spread(c, CHANNEL_ENDPOINTS, &changes, out);

@@ -220,6 +220,8 @@ static enum err change(struct core *c, struct slice subkey, struct slice value, 
 		err = crdt_map_put(c->maps[CHANNEL_NAMES], subkey, value, &changes);
 	else
 		err = crdt_map_delete(c->maps[CHANNEL_NAMES], subkey, &changes);
+	if (err == ERR_OK && value.p == NULL)
+		err = crdt_map_compact(c->maps[CHANNEL_NAMES], CRDT_COMPACT_TOMBSTONES, &changes);
 	if (err == ERR_OK)
 		err = names_refresh(c, &changes);
 	if (err == ERR_OK)

@@ -254,6 +254,16 @@ def test_I5_consensus_waits_for_a_majority_and_says_for_what(h1, h2, h3):
     assert allocate(h3, "y") != address, "a late one gets space by asking"
 
 
+def test_I5_the_same_list_of_peers_on_every_host_counts_each_once(h1, h2, h3):
+    """Three hosts, each given all three: a majority is two, so one that is down does not matter."""
+    everyone = [h1, h2, h3]
+    h1.start_daemon(peers=everyone)
+    h2.start_daemon(peers=everyone)
+    wait_linked(h1, h2)
+    wait_until(lambda: "ourselves" in h1.weft_ok("status", "connections"), 5, "h1 has met itself")
+    assert Asking(h1, "x").result(5, "two of three are enough").endswith("/12")
+
+
 def test_I5_a_request_whose_asker_goes_is_cancelled(h1):
     h1.start_daemon("--ipalloc-init", "consensus=2")
     try:

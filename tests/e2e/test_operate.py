@@ -133,6 +133,9 @@ def test_O1_unreachable_hosts_are_seen_and_removed(h1, h2, c1, c2):
     wait_until(lambda: shares(h1)["h2"][2], 8, "h2 is unreachable")
     assert "unreachable!" in h1.weft_ok("status", "ipam")
     wait_until(lambda: metric(h1, "weft_ipam_unreachable_count") == 1, 3, "the metric says so")
+    for words in (("--plan", "h2"), ("h2", "--plan")):
+        assert f"{owned} IPs would be taken over" in h1.weft_ok("rmpeer", *words)
+    assert h1.weft("rmpeer", "h2", "--bogus").returncode == 2 and set(shares(h1)) == {"h1", "h2"}, "nothing was taken yet"
     assert h1.weft_ok("rmpeer", "h2") == f"{owned} IPs taken over from h2" or h1.weft_ok("status", "ipam")
     assert set(shares(h1)) == {"h1"} and shares(h1)["h1"][0] == 1 << 20
 
@@ -165,6 +168,34 @@ def test_O1_launch_stop_and_reset(h1, c1):
     assert not [x["ifname"] for x in json.loads(links) if "weft" in x["ifname"] or "vethwe" in x["ifname"]], links
     assert "weft" not in h1.exec("nft", "list", "tables").stdout and "6784" not in h1.exec("ip", "rule").stdout
     assert c1.addresses() == []
+
+
+def test_O1_reset_by_force_spares_a_daemon_that_runs(h1, c1):
+    h1.start_daemon()
+    addr = h1.attach(c1)
+    p = h1.weft("--socket", h1.socket + ".typo", "reset", "--force", "--state-dir", h1.state_dir)
+    assert p.returncode == 1 and len(p.stderr.splitlines()) == 1 and "--socket" in p.stderr, p
+    assert os.path.exists(h1.state_dir + "/weft.mdb") and c1.ips() == addr and h1.attach(c1) == addr
+    h1.kill()
+    assert h1.weft("reset", "--force", "--state-dir", h1.state_dir).returncode == 0
+    assert not os.path.exists(h1.state_dir + "/weft.mdb") and c1.addresses() == []
+
+
+def test_O1_launch_understands_relative_paths(h1):
+    here, name = os.path.split(h1.state_dir)
+    weft = os.path.abspath(os.path.join(build_dir(), "weft"))
+    p = h1.exec(
+        "sh", "-c", 'cd "$0" && exec "$@"', here, weft, "launch", "--state-dir", f"./{name}", "--socket", "./rel.sock", "--nickname", "h1",
+        check=False)
+    assert p.returncode == 0, p
+    assert os.path.exists(f"{h1.state_dir}/weft.mdb")
+    assert h1.weft("--socket", f"{here}/rel.sock", "stop").returncode == 0
+
+
+def test_O1_web_pages_change_nothing(h1):
+    h1.start_daemon()
+    r = h1.api("POST", "/connect", {"peer": "10.99.0.9"}, {"Origin": "http://x"})
+    assert r.status == 400 and h1.weft_ok("status", "targets") == ""
 
 
 # O2

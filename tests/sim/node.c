@@ -132,7 +132,7 @@ static void fill_cfg(struct node *n, struct core_cfg *cfg)
 	cfg->universe = w->universe;
 	cfg->default_subnet = (struct prefix){ .addr = ip_v4(w->universe.first), .len = w->universe.len };
 	cfg->init = n->observer ? IPAM_OBSERVER : w->init;
-	cfg->consensus = w->cfg.nodes;
+	cfg->consensus = w->by_targets ? 0 : w->cfg.nodes; /* 0: from the targets, which are all the others */
 	cfg->fresh_store = false; /* who loses the disk loses the identity with it, and a new one has no former self */
 	cfg->names = true;
 	cfg->domain = "weft.local.";

@@ -100,6 +100,7 @@ struct world {
 	size_t lost_disks;
 	struct universe universe;
 	enum ipam_init init;
+	bool by_targets; /* the first agreement expects as many hosts as there are targets */
 	uint64_t *seeds; /* the same list for every host, for ever */
 	bool busy;
 	char failure[512]; /* first broken invariant; empty: none */

@@ -212,6 +212,7 @@ static void make(struct world *w, const struct sim_cfg *cfg)
 	bits = (uint8_t)(bits + rng_below(&w->rng, 3));
 	w->universe = (struct universe){ .first = UINT32_C(0x0a200000), .len = (uint8_t)(32 - bits) };
 	w->init = rng_chance(&w->rng, 250000) ? IPAM_SEED : IPAM_CONSENSUS;
+	w->by_targets = cfg->nodes <= 32 && rng_chance(&w->rng, 500000);
 	for (size_t i = 0; i < cfg->nodes; i++) {
 		struct node *n = &w->nodes[i];
 		n->w = w;
