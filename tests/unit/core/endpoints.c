@@ -313,6 +313,42 @@ static void indices_say_what_a_look_at_all_says(void **state)
 	nodes_free(&t);
 }
 
+/* State is bounded by what is alive, not by history, here and at the others, while both run on. */
+static void containers_that_went_leave_nothing(void **state)
+{
+	struct nodes t;
+
+	(void)state;
+	nodes_init(&t);
+	nodes_start(&t, 0);
+	nodes_start(&t, 1);
+	nodes_connect(&t, 0, 1);
+	nodes_run(&t, 2000);
+	for (uint32_t i = 1; i <= 500; i++) {
+		struct core_endpoint e = { .peer = t.n[0].name, .n_addrs = 1, .mac = { { 2, 0, 0, 0, (uint8_t)(i >> 8), (uint8_t)i } } };
+		(void)snprintf(e.ident, sizeof(e.ident), "c%u", i);
+		(void)snprintf(e.network, sizeof(e.network), "%s", CORE_NETWORK_DEFAULT);
+		e.addrs[0] = (struct prefix){ .addr = ip_v4(UINT32_C(0x0a200000) + i), .len = 12 };
+		struct core_event attached = { .kind = CORE_ATTACHED, .endpoint = &e };
+		struct core_event named = { .kind = CORE_NAME_PUT, .ident = e.ident, .fqdn = e.ident, .addr = e.addrs[0].addr };
+		struct core_event detached = { .kind = CORE_DETACHED, .ident = e.ident };
+		assert_int_equal(nodes_ask(&t, 0, &attached), ERR_OK);
+		assert_int_equal(nodes_ask(&t, 0, &named), ERR_OK);
+		if (i > 3) /* three stay */
+			assert_int_equal(nodes_ask(&t, 0, &detached), ERR_OK);
+	}
+	nodes_run(&t, 2000);
+	for (int k = 0; k < 2; k++) {
+		for (uint8_t id = CHANNEL_NAMES; id <= CHANNEL_ENDPOINTS; id++) {
+			const struct crdt_map *m = core_channel(t.n[k].core, id);
+			assert_int_equal(crdt_map_live(m), 3);
+			assert_in_range(crdt_map_count(m), 4, 3 + 2 + 2 * CRDT_COMPACT_TOMBSTONES); /* two floors, some tombstones */
+		}
+	}
+	assert_int_equal(dns_table_count(core_names(t.n[1].core)), 3);
+	nodes_free(&t);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -323,6 +359,7 @@ int main(void)
 		cmocka_unit_test(what_is_not_text_is_not_attached),
 		cmocka_unit_test(stored_ones_come_back),
 		cmocka_unit_test(indices_say_what_a_look_at_all_says),
+		cmocka_unit_test(containers_that_went_leave_nothing),
 	};
 
 	return sodium_init() < 0 ? 1 : cmocka_run_group_tests(tests, NULL, NULL);
