@@ -97,7 +97,7 @@ function(weft_unit name)
   weft_test_program(${target})
   target_sources(${target} PRIVATE ${PROJECT_SOURCE_DIR}/tests/unit/${name}.c)
   target_compile_definitions(${target} PRIVATE
-    WEFT_SHARED="${PROJECT_SOURCE_DIR}/../shared" WEFT_GOLDEN="${PROJECT_SOURCE_DIR}/tests/golden")
+    WEFT_GOLDEN="${PROJECT_SOURCE_DIR}/tests/golden")
   weft_link(${target} PRIVATE USES ${A_USES} LIBS cmocka ${A_LIBS})
   add_test(NAME unit/${name} COMMAND ${target})
   set_tests_properties(unit/${name} PROPERTIES LABELS unit TIMEOUT 300)
