@@ -14,7 +14,7 @@
 #include <string.h>
 
 #include "base/mem.h"
-#include "gossip/noise.h"
+#include "noise/noise.h"
 
 enum { GREETING_MAGIC = 0, GREETING_MIN = 4, GREETING_MAX = 5, GREETING_RESERVED = 6, GREETING_END = 8 };
 static_assert(GREETING_END == SESSION_GREETING && GREETING_RESERVED + 2 == GREETING_END, "greeting");

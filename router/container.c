@@ -21,7 +21,7 @@
 #include "base/buf.h"
 #include "base/mem.h"
 #include "router/core/announce.h"
-#include "router/core/fwd.h"
+#include "tunnel/fwd.h"
 
 #define HOST_PREFIX "vethwe"
 #define HOST_SUFFIX 9u /* characters of five bits each */

@@ -17,7 +17,7 @@
 #include <unistd.h>
 
 #include "base/mem.h"
-#include "router/core/fwd.h"
+#include "tunnel/fwd.h"
 
 #define FDB_MAX   (UINT32_C(1) << 20) /* entries taken from the kernel at a time */
 #define NEIGH_MAX (UINT32_C(1) << 20)

@@ -11,7 +11,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-#include "router/core/fwd.h"
+#include "tunnel/fwd.h"
 #include "router/dns_server.h"
 #include "router/userspace.h"
 

@@ -18,7 +18,7 @@
 
 #include "base/map.h"
 #include "base/mem.h"
-#include "router/core/fwd.h"
+#include "tunnel/fwd.h"
 #include "router/log.h"
 #include "router/neigh.h"
 #include "router/tap.h"

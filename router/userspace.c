@@ -26,7 +26,7 @@
 
 #include "base/map.h"
 #include "base/mem.h"
-#include "router/core/encap.h"
+#include "tunnel/encap.h"
 #include "router/netlink.h"
 
 #define BATCH         32u    /* frames read before they are sent; datagrams received at a time */

@@ -1,6 +1,6 @@
 /* The userspace path: frames between the bridge's TAP device and other hosts, one UDP datagram each, moved by two threads of its own.
  *
- * The control thread starts it, hands it tables (router/core/fwd.h) whenever the replicated state changes, and reads its counters; it never
+ * The control thread starts it, hands it tables (tunnel/fwd.h) whenever the replicated state changes, and reads its counters; it never
  * waits for the data threads except in userspace_stop. */
 #ifndef WEFT_ROUTER_USERSPACE_H
 #define WEFT_ROUTER_USERSPACE_H
@@ -10,7 +10,7 @@
 
 #include "base/addr.h"
 #include "base/err.h"
-#include "router/core/fwd.h"
+#include "tunnel/fwd.h"
 
 #define WEFT_USERSPACE_PORT_DEFAULT 6783u
 

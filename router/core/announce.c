@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "base/buf.h"
-#include "router/core/fwd.h"
+#include "tunnel/fwd.h"
 
 enum { TYPE_ARP = 0x0806, TYPE_IP6 = 0x86dd, NEXT_ICMP6 = 58, NA_BYTES = 32 };
 

@@ -7,7 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "router/core/encap.h"
+#include "tunnel/encap.h"
 #include "router/core/internal.h"
 
 enum offer_type { OFFER_VXLAN = 1, OFFER_USERSPACE = 2, OFFER_PASSWORD = 3, OFFER_RANGE = 4, OFFER_VXLAN_OVER_V6 = 5 };

@@ -3,7 +3,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "router/core/fwd.h"
+#include "tunnel/fwd.h"
 
 #define PEERS 7
 #define MACS  15

@@ -12,7 +12,7 @@
 #include <string.h>
 
 #include "base/mem.h"
-#include "gossip/noise.h"
+#include "noise/noise.h"
 #include "gossip/session.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);

@@ -5,8 +5,8 @@
 #include <stdint.h>
 #include <string.h>
 
-#include "router/core/encap.h"
-#include "router/core/fwd.h"
+#include "tunnel/encap.h"
+#include "tunnel/fwd.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

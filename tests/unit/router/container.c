@@ -11,7 +11,7 @@
 
 #include "base/rng.h"
 #include "router/container.h"
-#include "router/core/fwd.h"
+#include "tunnel/fwd.h"
 #include "router/tap.h"
 
 static bool may;

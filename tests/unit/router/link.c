@@ -5,7 +5,7 @@
 #include <sys/socket.h>
 #include <sys/wait.h>
 
-#include "router/core/fwd.h"
+#include "tunnel/fwd.h"
 #include "router/link.h"
 #include "router/tap.h"
 

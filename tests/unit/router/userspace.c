@@ -22,7 +22,7 @@
 #include "base/mem.h"
 #include "base/rng.h"
 #include "router/container.h"
-#include "router/core/encap.h"
+#include "tunnel/encap.h"
 #include "router/tap.h"
 #include "router/userspace.h"
 

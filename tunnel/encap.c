@@ -1,4 +1,4 @@
-#include "router/core/encap.h"
+#include "tunnel/encap.h"
 
 #include <assert.h>
 

@@ -10,8 +10,8 @@
 
 #include "base/mem.h"
 #include "base/rng.h"
-#include "router/core/encap.h"
-#include "router/core/fwd.h"
+#include "tunnel/encap.h"
+#include "tunnel/fwd.h"
 
 #define SELF 1u
 

@@ -5,7 +5,7 @@
  * associated data of every encryption; and, once there is a secret, the cipher key that encrypts static keys and payloads. The
  * patterns are rows of tokens in one table; writing and reading walk the same row. Section numbers are those of the Noise
  * specification, revision 34. */
-#include "gossip/noise.h"
+#include "noise/noise.h"
 
 #include <assert.h>
 #include <sodium.h>

@@ -16,13 +16,13 @@
  * version 1. type 1: the frame in the clear (a later type carries it sealed). flags: zero in type 1; a receiver refuses others, for they would
  * change what the rest means. hop limit: hosts that may still pass it on; only a host that passes on looks at it. reserved: sent as
  * zero, not looked at. */
-#ifndef WEFT_ROUTER_CORE_ENCAP_H
-#define WEFT_ROUTER_CORE_ENCAP_H
+#ifndef WEFT_TUNNEL_ENCAP_H
+#define WEFT_TUNNEL_ENCAP_H
 
 #include <stdint.h>
 
 #include "base/buf.h"
-#include "router/core/fwd.h"
+#include "tunnel/fwd.h"
 
 enum {
 	ENCAP_AT_VERSION = 0,

@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "base/mem.h"
-#include "gossip/noise.h"
+#include "noise/noise.h"
 
 #define VECTORS WEFT_GOLDEN "/noise-vectors.json"
 

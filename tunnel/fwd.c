@@ -1,4 +1,4 @@
-#include "router/core/fwd.h"
+#include "tunnel/fwd.h"
 
 #include <assert.h>
 #include <stdlib.h>
