@@ -15,7 +15,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "router/link.h"
+#include "router/dataplane/link.h"
 #include "router/options.h"
 #include "weft.h"
 

@@ -16,7 +16,7 @@
 
 #include "base/addr.h"
 #include "base/err.h"
-#include "router/link.h"
+#include "router/dataplane/link.h"
 #include "router/netns.h"
 
 #define CONTAINER_IFNAME    "ethwe"

@@ -9,7 +9,7 @@
 
 #include "base/addr.h"
 #include "base/err.h"
-#include "router/link.h"
+#include "router/dataplane/link.h"
 
 struct log;
 struct neigh;

@@ -10,7 +10,7 @@
 #include "base/mem.h"
 #include "dns/name.h"
 #include "gossip/gossip.h"
-#include "router/link.h"
+#include "router/dataplane/link.h"
 #include "router/options_internal.h"
 
 enum { PASSWORD_MAX = 1024 };

@@ -435,8 +435,8 @@ static void fill_peer(const struct core *core, uint64_t name, struct fwd_peer *o
 	struct peer_info info;
 
 	*out = (struct fwd_peer){ .name = name };
-	if (core_hop(core, name, &hop) && hop.path != PATH_NONE && hop.userspace_port != 0)
-		out->to = (struct hostport){ .ip = hop.underlay, .port = hop.userspace_port };
+	if (core_hop(core, name, &hop) && hop.path != PATH_NONE)
+		out->to = hop.to;
 	if (gossip_peer(core_gossip(core), name, &info))
 		for (size_t i = 0; i < info.n_addresses && out->n_from < FWD_FROM_MAX; i++)
 			out->from[out->n_from++] = info.addresses[i].ip;

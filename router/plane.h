@@ -8,7 +8,7 @@
 #include "base/addr.h"
 #include "base/err.h"
 #include "router/core/core.h"
-#include "router/link.h"
+#include "router/dataplane/link.h"
 
 struct log;
 struct userspace;

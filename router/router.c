@@ -117,6 +117,8 @@ static void act(struct router *r, const struct core_action *a)
 		break;
 	case CORE_FORWARDING: router_forwarding(r); break;
 	case CORE_NOTE: say(r, a); break;
+	case CORE_DATAGRAM_SEND:
+	case CORE_PATH_CHANGED:
 	case CORE_PERSIST:
 	case CORE_REPLY: break; /* before and after */
 	}

@@ -8,7 +8,7 @@
 
 #include "base/mem.h"
 #include "router/dns_server.h"
-#include "router/link.h"
+#include "router/dataplane/link.h"
 
 enum { TEXT_SAFE_MAX = 1024 };
 

@@ -27,7 +27,7 @@
 #include "base/map.h"
 #include "base/mem.h"
 #include "tunnel/encap.h"
-#include "router/netlink.h"
+#include "router/dataplane/netlink.h"
 
 #define BATCH         32u    /* frames read before they are sent; datagrams received at a time */
 #define MESSAGES      128u   /* datagrams per sendmmsg */

@@ -40,7 +40,18 @@
 	X(FWD_BAD_VERSION, "bad_version")     /* of the datagram's header */                                       \
 	X(FWD_TOO_BIG, "too_big")             /* for the underlay */                                               \
 	X(FWD_SEND_FAILED, "send_failed")     /* the kernel refused the datagram */                                \
-	X(FWD_TAP_FAILED, "tap_failed")       /* the kernel refused the frame */
+	X(FWD_TAP_FAILED, "tap_failed")       /* the kernel refused the frame */                                  \
+	X(FWD_FORGED_ADDRESS, "forged_address") /* ARP, ND or IP says an address that another host's container has */ \
+	X(FWD_BAD_OFFLOAD, "bad_offload")     /* virtio header contradicts the frame */                            \
+	X(FWD_BAD_TAG, "bad_tag")             /* not authentic: altered, or of other keys */                       \
+	X(FWD_REPLAYED, "replayed")           /* seen before, or older than the window */                          \
+	X(FWD_NO_SESSION, "no_session")       /* to be sealed, and there are no keys (yet) */                      \
+	X(FWD_OLD_SESSION, "old_session")     /* sealed for a session we do not have (any more) */                 \
+	X(FWD_CLEAR, "clear_refused")         /* in the clear, from a peer whose frames have to come sealed */     \
+	X(FWD_FLOODED, "flooded")             /* more handshakes or probes than are looked at */                   \
+	X(FWD_FRAGMENT, "fragment")           /* pieces that do not fit together, or too many */                   \
+	X(FWD_HOPS, "hop_limit")              /* relayed too often */                                              \
+	X(FWD_NO_NETWORK, "no_network")       /* of a network that is not on this host */
 
 enum fwd_drop {
 #define X(name, text) name,
@@ -60,6 +71,12 @@ struct fwd_peer {
 struct fwd_mac {
 	struct mac mac;
 	uint64_t peer; /* self: a container of this host */
+};
+
+/* An address of a container: who may say it is his. */
+struct fwd_addr {
+	struct ip ip;
+	uint64_t peer;
 };
 
 struct fwd_table;

@@ -718,6 +718,13 @@ static enum err dispatch(struct core *c, const struct core_event *ev, struct cor
 		err = publish_offer(c, out);
 		return err != ERR_OK ? err : take_topology(c, out);
 	case CORE_STOP: return do_stop(c, out);
+	case CORE_DATAGRAM:
+	case CORE_UNDELIVERED:
+	case CORE_TRAFFIC:
+	case CORE_WANTED:
+	case CORE_ROAMED:
+	case CORE_NETWORK_CREATE:
+	case CORE_NETWORK_REMOVE: return ERR_OK;
 	}
 	return ERR_OK;
 }

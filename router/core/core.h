@@ -22,12 +22,15 @@
 #include "dns/table.h"
 #include "gossip/gossip.h"
 #include "ipam/ipam.h"
+#include "tunnel/tunnel.h"
 
 #define CORE_IDENT_MAX       IPAM_IDENT_MAX
 #define CORE_NETWORK_MAX     64 /* bytes of a network's name */
 #define CORE_ADDRS_MAX       32 /* addresses of one container */
 #define CORE_FQDN_MAX        255
 #define CORE_NETWORK_DEFAULT "weft"
+#define CORE_TRUSTED_MAX     16
+#define CORE_NETWORKS_MAX    256
 #define CORE_IDENT_EXTERN    "weft:extern" /* names put by hand without a container */
 
 /* What one host needs to know of another to send frames to it; published in peer_info.extra as TLV. */
@@ -35,9 +38,16 @@ struct path_offer {
 	uint16_t vxlan_port;     /* 0: no kernel fast path there */
 	bool vxlan_over_v6;      /* its fast path's underlay is IPv6, else IPv4: a VXLAN device has one family */
 	uint16_t userspace_port; /* 0: none */
-	bool password;           /* wants its data sealed */
+	bool password;           /* wants its data sealed, but for those it trusts */
 	struct prefix range;     /* its address range; family 0: IPAM is off */
+	bool sealed_only;        /* --require-encryption: sealed also to those who trust it */
+	uint16_t mtu;            /* what a container of it may send in one piece: its fast path carries that much */
+	struct prefix trusted[CORE_TRUSTED_MAX]; /* --trusted-subnets: data to these in the clear, if they say the same of us */
+	size_t n_trusted;
 };
+
+enum path { PATH_NONE, PATH_FAST, PATH_USERSPACE, PATH_RELAY };
+const char *path_name(enum path p); /* "none", "fast", "userspace", "relay" */
 
 struct core_cfg {
 	struct gossip_cfg gossip; /* peers = NULL: core makes the map */
@@ -53,6 +63,9 @@ struct core_cfg {
 	const char *domain; /* "weft.local." */
 	struct path_offer offer;
 	bool no_fallback, require_encryption;
+	uint8_t random[32];       /* fresh and secret: seeds what sessions of the data plane are made of */
+	bool aes;                 /* this processor has AES-256-GCM */
+	uint64_t rekey_ms;        /* 0: TUNNEL_REKEY_MS */
 	/* MTU of the underlay device that holds this local address; 0: not known. Called for status only. */
 	uint32_t (*underlay_mtu)(void *ctx, struct ip local);
 	void *ctx;
@@ -81,8 +94,27 @@ enum core_event_kind {
 	CORE_NAME_PUT, /* ident, addr, fqdn */
 	CORE_NAME_DELETE, /* ident, addr (family 0: any), fqdn (NULL or "": any) */
 	CORE_OFFER,       /* our path_offer changed */
+	CORE_DATAGRAM,    /* one that is not a frame came: handshake or probe */
+	CORE_UNDELIVERED, /* one we sent was refused by the kernel: too big for the device, no route, nobody listens there */
+	CORE_TRAFFIC,     /* with whom containers' frames were exchanged since the last time */
+	CORE_WANTED,      /* peer: a frame waits for a session */
+	CORE_ROAMED,      /* peer: authentic datagrams come from another address now */
+	CORE_NETWORK_CREATE, /* network: name, subnets. ERR_EXISTS: there is one of that name with other subnets */
+	CORE_NETWORK_REMOVE, /* network.name. ERR_NOT_FOUND; ERR_BUSY: containers are attached to it (text says where) */
 	CORE_STOP,        /* say goodbye to the neighbours */
 };
+/* A way by which datagrams are exchanged. */
+enum core_via { CORE_VIA_UDP, CORE_VIA_VXLAN };
+struct core_traffic {
+	uint64_t peer;
+	bool sent, received; /* on whatever path */
+};
+struct core_network { /* an isolated network; the default one is number 0 and needs no making */
+	char name[CORE_NETWORK_MAX + 1];
+	uint16_t number;           /* of its devices and on the wire; the same on all hosts */
+	struct prefix subnet, subnet6; /* family 0: not given */
+};
+
 struct core_event {
 	enum core_event_kind kind;
 	uint64_t now_ms;
@@ -96,6 +128,17 @@ struct core_event {
 	const char *const *targets;
 	size_t n_targets;
 	bool replace;
+	/* DATAGRAM: via, from (UDP only), bytes: of UDP the whole datagram (tunnel/wire.h), of VXLAN a probe (tunnel/probe.h).
+	 * UNDELIVERED: via, peer, err (ERR_LIMIT: too big for our device; ERR_UNREACHABLE; ERR_REFUSED: its host says nobody listens), id as in the action.
+	 * WANTED, ROAMED: peer, from. TRAFFIC: traffic, n_traffic. */
+	enum core_via via;
+	struct hostport from;
+	struct slice bytes;
+	uint64_t peer, id;
+	enum err err;
+	const struct core_traffic *traffic;
+	size_t n_traffic;
+	const struct core_network *network;
 };
 
 enum core_action_kind {
@@ -104,7 +147,9 @@ enum core_action_kind {
 	CORE_SEND,
 	CORE_CLOSE,
 	CORE_REPLY,
-	CORE_FORWARDING, /* some remote MAC moved, came or went: see core_next_remote, core_path */
+	CORE_FORWARDING, /* some remote MAC moved, came or went, paths or keys changed: see core_next_remote, core_hop, core_sessions */
+	CORE_DATAGRAM_SEND, /* best effort; what the kernel refuses comes back as CORE_UNDELIVERED */
+	CORE_PATH_CHANGED,  /* for the stream of events */
 	CORE_NOTE,
 };
 struct core_action {
@@ -138,6 +183,17 @@ struct core_action {
 			bool stranger;
 			const char *text;
 		} note;
+		struct {
+			enum core_via via;
+			struct hostport to; /* VXLAN: the underlay address of the peer's device; port unused */
+			uint64_t peer, id;  /* peer: whose bridge's MAC a VXLAN probe is for; id: given back by CORE_UNDELIVERED */
+			struct slice bytes; /* with all padding; never to be fragmented on the way */
+		} datagram;
+		struct {
+			uint64_t peer;
+			enum path from, to;
+			const char *reason;
+		} path;
 	} u;
 };
 struct core_actions {
@@ -168,16 +224,23 @@ const struct crdt_map *core_channel(const struct core *c, uint8_t channel); /* N
 struct universe core_universe(const struct core *c);
 const struct core_cfg *core_cfg(const struct core *c);
 
-enum path { PATH_NONE, PATH_FAST, PATH_USERSPACE };
-const char *path_name(enum path p); /* "none", "fast", "userspace" */
+struct path_candidate { /* one way of the three, and what is known of it */
+	bool possible;          /* both ends offer it and may use it */
+	bool works;             /* its last probes at full size were answered */
+	uint32_t rtt_us;        /* 0: not measured */
+	uint64_t answered_ms, asked_ms; /* last probe's answer, last probe; 0: never */
+	char state[120];        /* words joined by '-': "works", "no-answer-to-full-size-probes", "vxlan-ports-differ", … */
+};
 struct path_view {
 	enum path path;
 	char reason[120];
 	uint64_t since_ms;
 	struct ip underlay, local;
 	uint16_t userspace_port;
-	uint32_t mtu; /* what a container may send in one piece; 0: not known */
+	uint64_t relay;         /* PATH_RELAY: the first host on the way */
+	uint32_t mtu;           /* what a container may send in one piece; 0: not known (yet) */
 	bool encrypted;
+	struct path_candidate fast, userspace, relayed;
 };
 bool core_path(const struct core *c, uint64_t peer, struct path_view *out); /* false: unknown peer, or ourselves */
 /* How often a path was changed, by what it was, what it became and why; *it starts at 0. */
@@ -191,10 +254,26 @@ bool core_next_path_change(const struct core *c, size_t *it, struct path_change 
 /* The same for forwarding: what it needs and nothing that has to be looked up on the host. */
 struct path_hop {
 	enum path path;
-	struct ip underlay;
-	uint16_t userspace_port;
+	struct ip underlay;      /* FAST: of its VXLAN device */
+	struct hostport to;      /* where its userspace path is reached, or that of the first relay; family 0: nowhere */
+	uint64_t relay;          /* PEER_NONE: straight */
+	bool sealed;             /* its frames on the userspace path go and come sealed; else in the clear */
+	uint16_t datagram;       /* longest UDP payload that passes on the userspace path (or the relayed one) */
+	bool vxlan_allowed;      /* its VXLAN may come in: it is there and the fast path to it is possible, used now or not */
+	uint32_t mtu;            /* IP packet of a container that passes in one piece on the path used now */
+	struct seal_keys *keys;  /* to send with; NULL: none yet, or not sealed. Valid until the next step: take a reference */
 };
 bool core_hop(const struct core *c, uint64_t peer, struct path_hop *out);
+/* Where to pass on what is RELAYED for that peer: its next hop by the mesh. false: nowhere. */
+bool core_relay_hop(const struct core *c, uint64_t peer, struct hostport *to);
+/* Sessions that open what comes; *it starts at 0; NULL at the end. Valid until the next step: take references. */
+struct seal_keys *core_next_session(const struct core *c, size_t *it);
+const struct tunnel_counters *core_tunnel_counters(const struct core *c);
+
+/* Networks that exist, in order of names, the default one not among them; *it starts at 0. */
+bool core_next_network(const struct core *c, size_t *it, struct core_network *out);
+/* By name ("weft": number 0, no subnets). false: there is none. */
+bool core_network(const struct core *c, const char *name, struct core_network *out);
 /* Containers of other hosts, in no order, whose host is reachable or not; *it starts at 0. Pointers are valid until the next step. */
 bool core_next_remote(const struct core *c, size_t *it, const struct core_endpoint **out);
 bool core_next_local(const struct core *c, size_t *it, const struct core_endpoint **out);

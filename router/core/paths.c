@@ -81,6 +81,7 @@ const char *path_name(enum path p)
 	switch (p) {
 	case PATH_FAST: return "fast";
 	case PATH_USERSPACE: return "userspace";
+	case PATH_RELAY: return "relay";
 	case PATH_NONE: break;
 	}
 	return "none";
@@ -320,6 +321,8 @@ bool core_hop(const struct core *c, uint64_t peer, struct path_hop *out)
 
 	if (p == NULL)
 		return false;
-	*out = (struct path_hop){ .path = p->path.path, .underlay = p->path.underlay, .userspace_port = p->path.userspace_port };
+	*out = (struct path_hop){ .path = p->path.path,
+		.underlay = p->path.underlay,
+		.to = { .ip = p->path.userspace_port != 0 ? p->path.underlay : (struct ip){ 0 }, .port = p->path.userspace_port } };
 	return true;
 }

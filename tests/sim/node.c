@@ -318,6 +318,8 @@ static void act(struct node *n, const struct core_action *a)
 		break;
 	case CORE_NOTE: sim_trace(n->w, "node %zu: %s", n->index, a->u.note.text); break;
 	case CORE_REPLY: /* last, as in the daemon */
+	case CORE_DATAGRAM_SEND:
+	case CORE_PATH_CHANGED:
 	case CORE_PERSIST:
 	case CORE_FORWARDING: break;
 	}

@@ -186,6 +186,8 @@ static inline void nodes_carry_out(struct nodes *t, int i, const struct core_act
 		const struct core_action *x = &acts->v[a];
 		struct stream *s = NULL;
 		switch (x->kind) {
+		case CORE_DATAGRAM_SEND:
+		case CORE_PATH_CHANGED:
 		case CORE_PERSIST: break;
 		case CORE_DIAL: nodes_dial(t, i, x->u.dial.conn, x->u.dial.host); break;
 		case CORE_SEND:

@@ -1,5 +1,5 @@
 /* Control connections over the loopback of a namespace of our own. */
-#include "ns.h"
+#include "tests/unit/dataplane/ns.h"
 
 #include <arpa/inet.h>
 #include <signal.h>

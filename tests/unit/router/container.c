@@ -1,5 +1,5 @@
 /* Attaching and detaching containers (anonymous network namespaces) against what ip(8) and bridge(8) say; the records; naming namespaces. */
-#include "tests/unit/router/ns.h"
+#include "tests/unit/dataplane/ns.h"
 
 #include <arpa/inet.h>
 #include <linux/if_packet.h>

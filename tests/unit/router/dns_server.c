@@ -1,6 +1,6 @@
 /* The name service on real sockets, in a network namespace of its own with nothing but lo. Client and upstream are in the same loop.
  * What is answered is tested in dns/; here: that it arrives, on both transports, pipelined, from several upstreams. */
-#include "tests/unit/router/ns.h"
+#include "tests/unit/dataplane/ns.h"
 
 #include <netinet/in.h>
 #include <sys/socket.h>

@@ -1,8 +1,8 @@
 /* Neighbour entries against what ip(8) says, in a network namespace of the test's own; announcements go into a pipe instead of the TAP. */
-#include "tests/unit/router/ns.h"
+#include "tests/unit/dataplane/ns.h"
 
 #include "router/core/announce.h"
-#include "router/link.h"
+#include "router/dataplane/link.h"
 #include "router/log.h"
 #include "router/neigh.h"
 #include "router/tap.h"

@@ -1,5 +1,5 @@
 /* Forwarding in the kernel of a namespace of our own, brought in line with a core whose remote hosts are made by hand. */
-#include "ns.h"
+#include "tests/unit/dataplane/ns.h"
 
 #include <sodium.h>
 #include <uv.h>

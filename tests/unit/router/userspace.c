@@ -7,7 +7,7 @@
  *         └──────── [bridge] ───────┘            underlay
  *
  * Run with --measure it prints throughput and round-trip times of both paths instead. */
-#include "tests/unit/router/ns.h"
+#include "tests/unit/dataplane/ns.h"
 
 #include <arpa/inet.h>
 #include <linux/if_packet.h>

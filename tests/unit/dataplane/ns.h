@@ -1,6 +1,6 @@
 /* Help for tests of kernel truth: anonymous network namespaces (gone when their descriptors are), and what ip and bridge say in them. */
-#ifndef WEFT_TESTS_UNIT_ROUTER_NS_H
-#define WEFT_TESTS_UNIT_ROUTER_NS_H
+#ifndef WEFT_TESTS_UNIT_DATAPLANE_NS_H
+#define WEFT_TESTS_UNIT_DATAPLANE_NS_H
 
 #include <setjmp.h>
 #include <stdarg.h>

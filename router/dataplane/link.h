@@ -8,14 +8,14 @@
  * Every call states what shall be: what is there already and right is kept (traffic goes on while a new daemon takes over), what differs is
  * changed, what is missing is made. Calls block for some round trips to the kernel. Control thread only. All of it happens in the network
  * namespace in which kernel_open was called. Each failure gives one line in note (may be NULL) that says what is wrong and what to do. */
-#ifndef WEFT_ROUTER_LINK_H
-#define WEFT_ROUTER_LINK_H
+#ifndef WEFT_DATAPLANE_LINK_H
+#define WEFT_DATAPLANE_LINK_H
 
 #include <stdbool.h>
 
 #include "base/addr.h"
 #include "base/err.h"
-#include "router/netlink.h"
+#include "router/dataplane/netlink.h"
 
 #define WEFT_VNI_DEFAULT        6784u /* VXLAN network identifier of the default network */
 #define WEFT_VXLAN_PORT_DEFAULT 6784u

@@ -1,4 +1,4 @@
-#include "router/netlink.h"
+#include "router/dataplane/netlink.h"
 
 #include <errno.h>
 #include <linux/if_bridge.h>

@@ -1,12 +1,12 @@
 /* Bridge, uplinks and forwarding entries against what ip(8) and bridge(8) say, in a network namespace of the test's own. */
-#include "tests/unit/router/ns.h"
+#include "tests/unit/dataplane/ns.h"
 
 #include <arpa/inet.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 
 #include "tunnel/fwd.h"
-#include "router/link.h"
+#include "router/dataplane/link.h"
 #include "router/tap.h"
 
 static bool may;

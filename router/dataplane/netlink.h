@@ -3,8 +3,8 @@
  * Built on libnl-3's messages and attributes alone. libnl-route-3's objects are not used: in Debian 12's version they know neither port
  * isolation nor the flood flags of a bridge port, so that half of the messages would be built by hand anyway, in a second way.
  * A socket stays in the network namespace in which it was opened, wherever its thread goes later. */
-#ifndef WEFT_ROUTER_NETLINK_H
-#define WEFT_ROUTER_NETLINK_H
+#ifndef WEFT_DATAPLANE_NETLINK_H
+#define WEFT_DATAPLANE_NETLINK_H
 
 #include <stdbool.h>
 #include <stddef.h>

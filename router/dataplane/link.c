@@ -1,4 +1,4 @@
-#include "router/link.h"
+#include "router/dataplane/link.h"
 
 #include <arpa/inet.h>
 #include <assert.h>

@@ -1,0 +1,57 @@
+/* What this host lets in and out: weft's own nftables tables `inet weft` (packets of the host: VXLAN from present peers only, their counters,
+ * limits for handshakes, nothing from containers to the control port) and `bridge weft` (frames of containers: MAC and addresses are their own; `inet` sees no ARP).
+ * See docs/adr/0008-nftables.md. Built with libnftnl over libmnl; each change is one transaction. Control thread only. */
+#ifndef WEFT_DATAPLANE_NFT_H
+#define WEFT_DATAPLANE_NFT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/addr.h"
+#include "base/err.h"
+
+struct nft;
+struct nft_cfg {
+	uint16_t vxlan_port, userspace_port, control_port; /* UDP, UDP, TCP */
+};
+/* Makes both tables anew in one transaction, the elements of a former daemon's sets and counters kept. What the kernel lacks is left out and said in
+ * *lacks (static text; NULL: nothing lacks). ERR_PERMISSION, ERR_SYSTEM: no nftables at all is ERR_UNSUPPORTED, and the caller goes on without. */
+enum err nft_open(struct nft **out, const struct nft_cfg *cfg, const char **lacks, struct err_note *note) MUST_CHECK;
+void nft_close(struct nft *n); /* takes NULL; the kernel keeps the tables */
+enum err nft_reset(struct nft *n, struct err_note *note) MUST_CHECK; /* removes the tables */
+
+/* Underlay addresses whose VXLAN may come in; each has counters both ways. Replaces the former list; only differences are sent. */
+struct nft_peer {
+	uint64_t peer;
+	struct ip underlay;
+};
+enum err nft_set_peers(struct nft *n, const struct nft_peer *peers, size_t count, struct err_note *note) MUST_CHECK;
+struct nft_traffic {
+	uint64_t packets_sent, bytes_sent, packets_received, bytes_received; /* outer packets on the VXLAN port, superframes as one */
+};
+/* One dump of the counters, which nft_traffic reads. */
+enum err nft_refresh(struct nft *n, struct err_note *note) MUST_CHECK;
+bool nft_traffic(const struct nft *n, uint64_t peer, struct nft_traffic *out); /* false: not in the list */
+
+/* Containers' bridge ports: frames that come in by one have the source MAC, and ARP, ND, IPv4 and IPv6 the source addresses, given here; everything else of that
+ * port is dropped and counted. ARP probes (sender 0.0.0.0), DHCP from 0.0.0.0, IPv6 link-local and :: are allowed with the right MAC. Replaces the list. */
+struct nft_port {
+	const char *ifname; /* host's end of the container's interface */
+	struct mac mac;
+	const struct prefix *addrs;
+	size_t n_addrs;
+};
+enum err nft_set_ports(struct nft *n, const struct nft_port *ports, size_t count, struct err_note *note) MUST_CHECK;
+
+/* Dropped so far, by reason (words as in weft_frames_dropped_total); of the last nft_refresh. */
+enum nft_drop { NFT_VXLAN_STRANGER, NFT_FORGED_MAC, NFT_FORGED_ADDRESS, NFT_HANDSHAKE_FLOOD, NFT_CONTROL_PORT, NFT_DROPS };
+const char *nft_drop_name(enum nft_drop d);
+uint64_t nft_dropped(const struct nft *n, enum nft_drop d);
+
+/* The kernel's word that tables change: readable when somebody (we too) changed something; nft_check then makes right what is not ours any more.
+ * *mended: something had to be. */
+int nft_fd(const struct nft *n);
+enum err nft_check(struct nft *n, bool *mended, struct err_note *note) MUST_CHECK;
+
+#endif
