@@ -75,13 +75,15 @@ class Report:
         self.rows.append((what, f"{value:.3g} {unit}", "" if target is None else f"≤ {target:g} {unit}", verdict, how))
 
     def print(self):
+        if not self.rows:
+            return
         width = [max(len(r[i]) for r in self.rows) for i in range(5)]
         print()
         for r in self.rows:
             print("  ".join(c.rjust(w) if i in (1, 2) else c.ljust(w) for i, (c, w) in enumerate(zip(r, width))).rstrip())
 
-    def record(self):
-        """Appends a section to bench/RESULTS.md."""
+    def record(self, extra=()):
+        """Appends a section to bench/RESULTS.md; extra: further lines of it."""
         dirty = " with changes not committed" if _git("status", "--porcelain", "--untracked-files=no") else ""
         text = [
             "", f"## {self.name}, {self.started}", "", f"- commit {_git('rev-parse', '--short', 'HEAD') or 'unknown'}{dirty}",
@@ -91,6 +93,7 @@ class Report:
             text.append(f"- processors in use by others before each measurement: {min(self.loads):g}–{max(self.loads):g}")
         text += ["", "| figure | value | target | | how |", "|---|---|---|---|---|"]
         text += [f"| {' | '.join(r)} |" for r in self.rows]
+        text += extra
         with open(os.path.join(ROOT, "bench", "RESULTS.md"), "a") as f:
             f.write("\n".join(text) + "\n")
         print("\nrecorded in bench/RESULTS.md")
