@@ -7,7 +7,6 @@
 #include <linux/if_packet.h>
 #include <linux/neighbour.h>
 #include <linux/rtnetlink.h>
-#include <linux/veth.h>
 #include <netlink/attr.h>
 #include <netlink/msg.h>
 #include <sodium.h>
@@ -190,24 +189,13 @@ static int set_alias(struct kernel *k, int index, const char *alias)
 /* The pair, its far end born in the container's namespace under its final name. */
 static int make_pair(struct kernel *k, const char *host_name, const struct container_want *want)
 {
-	struct netlink_req r;
-	netlink_req_link(&r, RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, AF_UNSPEC, 0, -1);
-	netlink_put_str(&r, IFLA_IFNAME, host_name);
-	netlink_put_u32(&r, IFLA_MTU, want->mtu);
-	struct nlattr *info = netlink_nest(&r, IFLA_LINKINFO);
-	netlink_put_str(&r, IFLA_INFO_KIND, "veth");
-	struct nlattr *data = netlink_nest(&r, IFLA_INFO_DATA), *peer = netlink_nest(&r, VETH_INFO_PEER);
-	const struct ifinfomsg head = { 0 };
-	if (!r.failed && nlmsg_append(r.msg, (void *)(uintptr_t)&head, sizeof head, NLMSG_ALIGNTO) < 0)
-		r.failed = true;
-	netlink_put_str(&r, IFLA_IFNAME, CONTAINER_IFNAME);
-	netlink_put(&r, IFLA_ADDRESS, want->mac.b, 6);
-	netlink_put_u32(&r, IFLA_MTU, want->mtu);
-	netlink_put_u32(&r, IFLA_NET_NS_FD, (uint32_t)want->nsfd);
-	netlink_nest_end(&r, peer);
-	netlink_nest_end(&r, data);
-	netlink_nest_end(&r, info);
-	return netlink_do(kernel_netlink(k), &r);
+	const struct netlink_veth pair = { .name = host_name,
+		.peer = CONTAINER_IFNAME,
+		.peer_ns = want->nsfd,
+		.mtu = want->mtu,
+		.peer_mtu = want->mtu,
+		.peer_mac = &want->mac };
+	return netlink_veth(kernel_netlink(k), &pair);
 }
 
 /* Port of the bridge, no addresses of its own, up; and the bridge knows the container's MAC before it has said a word. */

@@ -5,6 +5,7 @@
 #include <linux/if_link.h>
 #include <linux/netlink.h>
 #include <linux/rtnetlink.h>
+#include <linux/veth.h>
 #include <net/if.h>
 #include <netlink/attr.h>
 #include <netlink/msg.h>
@@ -363,5 +364,28 @@ int netlink_link_del(struct netlink *nl, int index)
 {
 	struct netlink_req r;
 	netlink_req_link(&r, RTM_DELLINK, 0, AF_UNSPEC, index, -1);
+	return netlink_do(nl, &r);
+}
+
+int netlink_veth(struct netlink *nl, const struct netlink_veth *want)
+{
+	const struct ifinfomsg head = { 0 };
+	struct netlink_req r;
+	netlink_req_link(&r, RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, AF_UNSPEC, 0, -1);
+	netlink_put_str(&r, IFLA_IFNAME, want->name);
+	netlink_put_u32(&r, IFLA_MTU, want->mtu);
+	struct nlattr *info = netlink_nest(&r, IFLA_LINKINFO);
+	netlink_put_str(&r, IFLA_INFO_KIND, "veth");
+	struct nlattr *data = netlink_nest(&r, IFLA_INFO_DATA), *peer = netlink_nest(&r, VETH_INFO_PEER);
+	if (!r.failed && nlmsg_append(r.msg, (void *)(uintptr_t)&head, sizeof head, NLMSG_ALIGNTO) < 0)
+		r.failed = true;
+	netlink_put_str(&r, IFLA_IFNAME, want->peer);
+	if (want->peer_mac)
+		netlink_put(&r, IFLA_ADDRESS, want->peer_mac->b, 6);
+	netlink_put_u32(&r, IFLA_MTU, want->peer_mtu);
+	netlink_put_u32(&r, IFLA_NET_NS_FD, (uint32_t)want->peer_ns);
+	netlink_nest_end(&r, peer);
+	netlink_nest_end(&r, data);
+	netlink_nest_end(&r, info);
 	return netlink_do(nl, &r);
 }

@@ -77,6 +77,14 @@ int netlink_link_named(struct netlink *nl, const char *name, struct netlink_link
 int netlink_link_at(struct netlink *nl, int index, struct netlink_link *out) MUST_CHECK;
 int netlink_link_parse(struct nl_msg *msg, struct netlink_link *out) MUST_CHECK; /* of an RTM_NEWLINK; -EINVAL: not one */
 int netlink_link_del(struct netlink *nl, int index) MUST_CHECK;
+/* A pair of virtual Ethernet devices: name here, the peer in another namespace. Both are down. */
+struct netlink_veth {
+	const char *name, *peer;
+	int peer_ns; /* a descriptor */
+	unsigned mtu, peer_mtu;
+	const struct mac *peer_mac; /* NULL: the kernel makes one */
+};
+int netlink_veth(struct netlink *nl, const struct netlink_veth *want) MUST_CHECK;
 /* NULL: none. */
 const struct nlattr *netlink_attr(struct nl_msg *msg, size_t head_len, int attr);
 struct ip netlink_attr_ip(const struct nlattr *a); /* by its length; family 0: neither 4 nor 16 bytes, or NULL */
