@@ -232,6 +232,33 @@ void gossip_connect_sign_of_life(struct gossip *g, struct peer *p)
 
 /* Outcomes */
 
+/* Only a kernel that runs says these; the words are those of the shell (and of uv_strerror). */
+static bool said_by_host(const char *why)
+{
+	static const char *const words[] = { "connection refused", "connection reset", "closed by the other end", "broken pipe" };
+	for (size_t i = 0; i < sizeof words / sizeof words[0]; i++)
+		if (strncmp(why, words[i], strlen(words[i])) == 0)
+			return true;
+	return false;
+}
+
+void gossip_connect_ended(struct gossip *g, const struct link *l, const char *why)
+{
+	bool said = said_by_host(why) || l->bye_seen;
+	struct target *t = target_of(l->dial);
+	struct peer *p = peer_of(l->dial);
+	if (l->stage == STAGE_ESTABLISHED)
+		p = gossip_peer_find(g, l->peer);
+	else if (t && t->peer != PEER_NONE)
+		p = gossip_peer_find(g, t->peer);
+	if (!p || (p->link && p->link != l))
+		return;
+	if (said)
+		p->seen_ms = g->now;
+	else if (p->link == l)
+		p->seen_ms = 0;
+}
+
 static const char *dial_text(const struct gossip *g, const struct dial *d, char out[GOSSIP_TARGET_TEXT])
 {
 	const struct dial *first = d; /* target_of() wants it writable, to give it writable */

@@ -106,7 +106,7 @@ struct gossip_event {
 		} drained;
 		struct {
 			uint64_t conn;
-			const char *why; /* "connection refused", "closed by the other end", "cannot resolve host" */
+			const char *why; /* "connection refused", "closed by the other end", "cannot resolve host"; gossip_lost_how reads the first words */
 		} closed;
 		struct {
 			uint8_t channel;
@@ -220,6 +220,11 @@ bool gossip_next_peer(const struct gossip *g, uint64_t *it, uint64_t *name);
 size_t gossip_links_of(const struct gossip *g, uint64_t name, uint64_t *out, size_t max);
 /* Where the data plane reaches a peer: the far address of our link, else its first published address. false: not known. */
 bool gossip_underlay(const struct gossip *g, uint64_t name, struct ip *out, struct ip *local);
+bool gossip_linked(const struct gossip *g, uint64_t name); /* a link of our own to it is established */
+/* How our last link to a peer ended. CLOSED: its host did it, or has refused a connection since, so that its kernel runs whatever became of the
+ * daemon; *seen_ms: when it last showed that. SILENT: nothing was heard any more. NEVER: there was none. */
+enum gossip_lost { GOSSIP_LOST_NEVER, GOSSIP_LOST_CLOSED, GOSSIP_LOST_SILENT };
+enum gossip_lost gossip_lost_how(const struct gossip *g, uint64_t name, uint64_t *seen_ms);
 
 enum link_state { LINK_CONNECTING, LINK_HANDSHAKE, LINK_ESTABLISHED, LINK_RETRYING, LINK_FAILED };
 const char *link_state_name(enum link_state s);

@@ -152,6 +152,7 @@ void gossip_link_close(struct gossip *g, struct link *l, const char *why)
 	if (l->stage == STAGE_CLOSED)
 		return;
 	(void)snprintf(l->why, sizeof l->why, "%s", why);
+	gossip_connect_ended(g, l, l->why);
 	gossip_connect_failed(g, l, LINK_RETRYING, RETRY_BACKOFF, l->why);
 	gossip_link_move(g, l, STAGE_CLOSED);
 	gossip_timer_off(g, &l->timer);

@@ -545,3 +545,19 @@ bool gossip_underlay(const struct gossip *g, uint64_t name, struct ip *out, stru
 	}
 	return by_hearsay(g, p, out);
 }
+
+bool gossip_linked(const struct gossip *g, uint64_t name)
+{
+	const struct peer *p = gossip_peer_find(g, name);
+	return p && p->link;
+}
+
+enum gossip_lost gossip_lost_how(const struct gossip *g, uint64_t name, uint64_t *seen_ms)
+{
+	const struct peer *p = gossip_peer_find(g, name);
+	*seen_ms = 0;
+	if (!p || p->lost_ms == 0)
+		return GOSSIP_LOST_NEVER;
+	*seen_ms = p->seen_ms;
+	return p->seen_ms != 0 ? GOSSIP_LOST_CLOSED : GOSSIP_LOST_SILENT;
+}

@@ -199,6 +199,37 @@ static void two_die(void **state)
 	net_free(&t);
 }
 
+/* A kernel that closes or refuses a connection runs, whatever became of the daemon; one that says nothing may not. */
+static void how_it_was_lost(void **state)
+{
+	struct net t;
+	uint64_t seen, first;
+
+	(void)state;
+	net_init(&t, 3, 23);
+	for (int i = 0; i < 3; i++)
+		net_start(&t, i);
+	assert_int_equal(gossip_lost_how(t.n[0].g, t.n[1].name, &seen), GOSSIP_LOST_NEVER);
+	assert_int_equal(net_connect(&t, 0, 1), ERR_OK);
+	assert_int_equal(net_connect(&t, 0, 2), ERR_OK);
+	assert_true(net_until(&t, 1000, settled) != UINT64_MAX);
+	assert_true(gossip_linked(t.n[0].g, t.n[1].name));
+	assert_false(gossip_linked(t.n[0].g, 12345));
+	assert_int_equal(gossip_lost_how(t.n[0].g, t.n[1].name, &seen), GOSSIP_LOST_NEVER);
+	net_kill(&t, 1, false);
+	net_part(&t, 0, 2, true);
+	net_run(&t, 5);
+	assert_false(gossip_linked(t.n[0].g, t.n[1].name));
+	assert_int_equal(gossip_lost_how(t.n[0].g, t.n[1].name, &first), GOSSIP_LOST_CLOSED);
+	assert_in_range(first, t.now - 5, t.now);
+	net_run(&t, 6000); /* it is dialled again and refuses */
+	assert_int_equal(gossip_lost_how(t.n[0].g, t.n[1].name, &seen), GOSSIP_LOST_CLOSED);
+	assert_true(seen > first);
+	assert_int_equal(gossip_lost_how(t.n[0].g, t.n[2].name, &seen), GOSSIP_LOST_SILENT);
+	assert_int_equal(seen, 0);
+	net_free(&t);
+}
+
 /* What only one end says is no link. */
 static void one_sided(void **state)
 {
@@ -587,6 +618,8 @@ static void bye(void **state)
 	assert_true(net_trouble(&t, 0, &v));
 	assert_string_equal(v.reason, "the other end is stopping");
 	assert_false(gossip_reachable(t.n[0].g, t.n[1].name));
+	uint64_t seen;
+	assert_int_equal(gossip_lost_how(t.n[0].g, t.n[1].name, &seen), GOSSIP_LOST_CLOSED);
 	net_free(&t);
 }
 
@@ -649,6 +682,7 @@ int main(void)
 		cmocka_unit_test(any_order),
 		cmocka_unit_test(duplicates),
 		cmocka_unit_test(two_die),
+		cmocka_unit_test(how_it_was_lost),
 		cmocka_unit_test(one_sided),
 		cmocka_unit_test(restart),
 		cmocka_unit_test(silent_cut),
