@@ -118,6 +118,9 @@ static enum err take_news(struct core *c, uint8_t channel, const struct crdt_cha
 		if (err == ERR_OK && moved)
 			err = core_emit(out, (struct core_action){ .kind = CORE_FORWARDING });
 		return err;
+	case CHANNEL_NETWORKS:
+		err = networks_refresh(c, changes);
+		return err != ERR_OK ? err : networks_settle(c, out);
 	default: return ERR_OK; /* peers: gossip's own, seen as GOSSIP_TOPOLOGY */
 	}
 }
@@ -155,6 +158,8 @@ static enum err take_topology(struct core *c, struct core_actions *out)
 
 	if (err == ERR_OK && moved)
 		err = core_emit(out, (struct core_action){ .kind = CORE_FORWARDING });
+	if (err == ERR_OK)
+		err = networks_settle(c, out);
 	if (err == ERR_OK && c->ipam != NULL) {
 		ipam_set_expected(c->ipam, expected(c));
 		err = core_run_ipam(c, &ev, out);
@@ -308,8 +313,12 @@ static enum err make_maps(struct core *c)
 	c->names = map_new(c->cfg.gossip.seed);
 	c->peers = map_new(c->cfg.gossip.seed);
 	c->targets = map_new(c->cfg.gossip.seed);
+	c->network_records = map_new(c->cfg.gossip.seed);
+	c->networks = map_new(c->cfg.gossip.seed);
 	bool indices = c->by_mac != NULL && c->by_addr != NULL && c->by_ident != NULL;
-	return c->endpoints != NULL && indices && c->names != NULL && c->peers != NULL && c->targets != NULL ? ERR_OK : ERR_NOMEM;
+	bool networks = c->network_records != NULL && c->networks != NULL;
+	bool others = c->names != NULL && c->peers != NULL && c->targets != NULL;
+	return c->endpoints != NULL && indices && networks && others ? ERR_OK : ERR_NOMEM;
 }
 
 static enum err make_gossip(struct core *c, uint64_t now_ms)
@@ -407,6 +416,7 @@ void core_free(struct core *c)
 	gossip_free(c->gossip);
 	endpoints_free(c);
 	names_free(c);
+	networks_free(c);
 	paths_free(c);
 	if (c->targets != NULL)
 		for (size_t at = 0; map_next(c->targets, &at, &key, &value);)
@@ -480,6 +490,8 @@ enum err core_restore(struct core *c, struct slice key, struct slice value, stru
 		err = endpoints_restore(c, rest, value);
 	else if (split_kind(key, "name/", &rest))
 		err = names_restore(c, rest, value);
+	else if (split_kind(key, "network/", &rest))
+		err = networks_restore(c, rest, value);
 	else if (split_kind(key, "target/", &rest))
 		err = restore_target(c, rest);
 	if (err == ERR_MALFORMED)
@@ -618,6 +630,8 @@ static enum err do_takeover(struct core *c, const struct core_event *ev, struct 
 	for (size_t i = before; i < out->n; i++)
 		if (out->v[i].kind == CORE_REPLY && out->v[i].u.reply.request == copy.request)
 			done = out->v[i].u.reply.err == ERR_OK;
+	if (err == ERR_OK && done)
+		err = networks_adopt(c, copy.peer, out);
 	for (uint8_t id = CHANNEL_PEERS; err == ERR_OK && done && id <= CHANNEL_NETWORKS; id++) {
 		struct crdt_changes changes;
 		if (id == CHANNEL_RING)
@@ -670,7 +684,20 @@ static enum err do_attached(struct core *c, const struct core_event *ev, struct 
 
 	if (err == ERR_EXISTS)
 		text = arena_printf(out->arena, "the MAC %s is another container's of this host", mac_format(ev->endpoint->mac, mac));
+	if (err == ERR_OK)
+		err = networks_settle(c, out);
 	return err == ERR_NOMEM ? err : core_reply(out, ev->request, err, text);
+}
+
+static enum err do_network(struct core *c, const struct core_event *ev, struct core_actions *out)
+{
+	struct err_note note = { "" };
+	enum err err = ev->kind == CORE_NETWORK_CREATE ? networks_create(c, ev->network, out, &note)
+												   : networks_remove(c, ev->network->name, out, &note);
+
+	if (err == ERR_NOMEM)
+		return err;
+	return core_reply(out, ev->request, err, note.text[0] != '\0' ? note.text : NULL);
 }
 
 static enum err do_stop(struct core *c, struct core_actions *out)
@@ -710,6 +737,8 @@ static enum err dispatch(struct core *c, const struct core_event *ev, struct cor
 	case CORE_ATTACHED: return do_attached(c, ev, out);
 	case CORE_DETACHED:
 		err = endpoints_detached(c, ev->ident, ev->addr, out);
+		if (err == ERR_OK)
+			err = networks_settle(c, out);
 		return err != ERR_OK ? err : core_reply(out, ev->request, ERR_OK, NULL);
 	case CORE_NAME_PUT: return do_name_put(c, ev, out);
 	case CORE_NAME_DELETE: return do_name_delete(c, ev, out);
@@ -722,9 +751,9 @@ static enum err dispatch(struct core *c, const struct core_event *ev, struct cor
 	case CORE_UNDELIVERED:
 	case CORE_TRAFFIC:
 	case CORE_WANTED:
-	case CORE_ROAMED:
+	case CORE_ROAMED: return ERR_OK;
 	case CORE_NETWORK_CREATE:
-	case CORE_NETWORK_REMOVE: return ERR_OK;
+	case CORE_NETWORK_REMOVE: return do_network(c, ev, out);
 	}
 	return ERR_OK;
 }
@@ -737,6 +766,8 @@ static enum err repair(struct core *c, struct core_actions *out)
 
 	if (err == ERR_OK)
 		err = endpoints_resync(c, &moved);
+	if (err == ERR_OK)
+		err = networks_resync(c);
 	if (err == ERR_OK)
 		err = core_emit(out, (struct core_action){ .kind = CORE_FORWARDING });
 	if (err == ERR_OK)

@@ -99,8 +99,9 @@ enum core_event_kind {
 	CORE_TRAFFIC,     /* with whom containers' frames were exchanged since the last time */
 	CORE_WANTED,      /* peer: a frame waits for a session */
 	CORE_ROAMED,      /* peer: authentic datagrams come from another address now */
-	CORE_NETWORK_CREATE, /* network: name, subnets. ERR_EXISTS: there is one of that name with other subnets */
-	CORE_NETWORK_REMOVE, /* network.name. ERR_NOT_FOUND; ERR_BUSY: containers are attached to it (text says where) */
+	CORE_NETWORK_CREATE, /* network: name, subnets. ERR_EXISTS: there is one of that name with other subnets; ERR_RANGE: name, or subnet
+	                      * that does not lie in the range; ERR_LIMIT */
+	CORE_NETWORK_REMOVE, /* network.name. ERR_NOT_FOUND; ERR_BUSY: containers are attached to it (text says where); ERR_REFUSED: the default */
 	CORE_STOP,        /* say goodbye to the neighbours */
 };
 /* A way by which datagrams are exchanged. */
@@ -111,7 +112,7 @@ struct core_traffic {
 };
 struct core_network { /* an isolated network; the default one is number 0 and needs no making */
 	char name[CORE_NETWORK_MAX + 1];
-	uint16_t number;           /* of its devices and on the wire; the same on all hosts */
+	uint16_t number;           /* of its devices and on the wire; the same on all hosts once they have heard of each other: may change */
 	struct prefix subnet, subnet6; /* family 0: not given */
 };
 

@@ -53,6 +53,10 @@ struct core {
 	struct map *names;     /* crdt key -> struct name_record */
 	struct map *peers;     /* name -> struct peer_state, without ourselves */
 	struct map *targets;   /* text -> itself: the stored list */
+	struct map *network_records, *networks; /* networks.c: by key of the channel, by name */
+	struct core_network *networks_present;  /* in order of names; behind n_networks_good those whose number a lower name has */
+	size_t n_networks_present, n_networks_good;
+	bool networks_changed; /* since networks_present was made */
 	uint64_t now_ms;
 	uint64_t hold_until;                           /* the first end of a peer's hold; UINT64_MAX: none */
 	char nickname_answer[GOSSIP_NICKNAME_MAX + 1]; /* what ask_nickname last gave; valid until it is asked again */
@@ -96,6 +100,19 @@ enum err names_resync(struct core *c) MUST_CHECK; /* the same for the whole chan
 enum err names_restore(struct core *c, struct slice subkey, struct slice value) MUST_CHECK;
 bool names_any_of(const struct core *c, uint64_t owner);
 void names_free(struct core *c);
+
+/* networks.c */
+enum err networks_create(
+	struct core *c, const struct core_network *want, struct core_actions *out, struct err_note *note) MUST_CHECK;
+enum err networks_remove(struct core *c, const char *name, struct core_actions *out, struct err_note *note) MUST_CHECK;
+enum err networks_refresh(struct core *c, const struct crdt_changes *changes) MUST_CHECK;
+enum err networks_resync(struct core *c) MUST_CHECK; /* the same for the whole channel */
+/* Brings our own records in line with what is said of all names, with the containers we have, and with who can be reached. */
+enum err networks_settle(struct core *c, struct core_actions *out) MUST_CHECK;
+/* What that peer says and what holds we say as well: it is about to be forgotten. */
+enum err networks_adopt(struct core *c, uint64_t peer, struct core_actions *out) MUST_CHECK;
+enum err networks_restore(struct core *c, struct slice name, struct slice value) MUST_CHECK;
+void networks_free(struct core *c);
 
 /* paths.c */
 void path_offer_encode(struct wbuf *w, const struct path_offer *o);
