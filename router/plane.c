@@ -502,7 +502,7 @@ static enum err make_table(const struct plane *p, const struct core *core, struc
 		}
 		for (size_t it = 0; core_next_local(core, &it, &e);)
 			macs[n_macs++] = (struct fwd_mac){ .mac = e->mac, .peer = p->cfg.self };
-		err = fwd_table_new(p->cfg.self, peers, n_peers, macs, n_macs, out);
+		err = fwd_table_new(p->cfg.self, peers, n_peers, macs, n_macs, NULL, 0, out);
 	}
 	mem_free(peers);
 	mem_free(macs);

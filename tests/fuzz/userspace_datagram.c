@@ -21,7 +21,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (size < 1)
 		return 0;
 	struct fwd_table *t;
-	if (fwd_table_new(1, peers, 2, macs, 3, &t) != ERR_OK)
+	if (fwd_table_new(1, peers, 2, macs, 3, NULL, 0, &t) != ERR_OK)
 		return 0;
 	const struct ip from = ip_v4(UINT32_C(0x01010101) * (data[0] & 7));
 	struct encap_head h;

@@ -60,7 +60,7 @@ static struct fwd_table *table_for(unsigned self, unsigned members)
 		macs[n - 1] = (struct fwd_mac){ container_mac(n), n };
 	}
 	struct fwd_table *t;
-	assert_int_equal(fwd_table_new(self, peers, HOSTS, macs, HOSTS, &t), ERR_OK);
+	assert_int_equal(fwd_table_new(self, peers, HOSTS, macs, HOSTS, NULL, 0, &t), ERR_OK);
 	return t;
 }
 
@@ -306,7 +306,7 @@ static void many_members(void **s)
 	struct fwd_table *table;
 	for (unsigned i = 0; i < MANY; i++)
 		peers[i] = (struct fwd_peer){ .name = 100 + i, .to = { ip_v4(UINT32_C(0x7f000001) + i), 9 }, .member = true };
-	assert_int_equal(fwd_table_new(1, peers, MANY, NULL, 0, &table), ERR_OK);
+	assert_int_equal(fwd_table_new(1, peers, MANY, NULL, 0, NULL, 0, &table), ERR_OK);
 	free(peers);
 	assert_int_equal(userspace_set_table(t->h[1].u, table), ERR_OK);
 	const struct userspace_stats before = stats(&t->h[1]);
@@ -548,7 +548,7 @@ static void replaced_tables(void **s)
 	for (uint64_t i = 0; i < 200; i++) {
 		const struct fwd_peer one = { .name = 1000 + i, .to = { underlay_ip(9), 1 } };
 		struct fwd_table *table;
-		assert_int_equal(fwd_table_new(1, &one, 1, NULL, 0, &table), ERR_OK);
+		assert_int_equal(fwd_table_new(1, &one, 1, NULL, 0, NULL, 0, &table), ERR_OK);
 		assert_int_equal(userspace_set_table(u, table), ERR_OK);
 		if (i == 3)
 			least = mem_live();
@@ -559,7 +559,7 @@ static void replaced_tables(void **s)
 	for (int i = 0; i < 100 && last > least; i++) {
 		const struct fwd_peer one = { .name = 999, .to = { underlay_ip(9), 1 } };
 		struct fwd_table *table;
-		assert_int_equal(fwd_table_new(1, &one, 1, NULL, 0, &table), ERR_OK);
+		assert_int_equal(fwd_table_new(1, &one, 1, NULL, 0, NULL, 0, &table), ERR_OK);
 		assert_int_equal(userspace_set_table(u, table), ERR_OK);
 		usleep(1000);
 		last = mem_live();
