@@ -630,14 +630,15 @@ static enum err do_takeover(struct core *c, const struct core_event *ev, struct 
 	for (size_t i = before; i < out->n; i++)
 		if (out->v[i].kind == CORE_REPLY && out->v[i].u.reply.request == copy.request)
 			done = out->v[i].u.reply.err == ERR_OK;
-	if (err == ERR_OK && done)
-		err = networks_adopt(c, copy.peer, out);
 	for (uint8_t id = CHANNEL_PEERS; err == ERR_OK && done && id <= CHANNEL_NETWORKS; id++) {
 		struct crdt_changes changes;
 		if (id == CHANNEL_RING)
 			continue;
 		crdt_changes_init(&changes, out->arena);
-		err = crdt_map_forget(c->maps[id], copy.peer, &changes);
+		if (id == CHANNEL_NETWORKS)
+			err = networks_adopt(c, copy.peer, out);
+		if (err == ERR_OK)
+			err = crdt_map_forget(c->maps[id], copy.peer, &changes);
 		if (err == ERR_OK)
 			err = take_news(c, id, &changes, out);
 		if (err == ERR_OK)

@@ -475,6 +475,8 @@ static inline void nodes_hear(struct nodes *t, int i, uint8_t channel, const str
 	assert_int_equal(crdt_map_merge(c->maps[channel], it, &what, &ch), ERR_OK);
 	if (channel == CHANNEL_ENDPOINTS)
 		assert_int_equal(endpoints_refresh(c, &ch, &moved), ERR_OK);
+	else if (channel == CHANNEL_NETWORKS)
+		assert_int_equal(networks_refresh(c, &ch), ERR_OK);
 	else
 		assert_int_equal(names_refresh(c, &ch), ERR_OK);
 }
@@ -483,7 +485,7 @@ static inline void nodes_hear(struct nodes *t, int i, uint8_t channel, const str
 static inline void nodes_check(struct nodes *t, int i)
 {
 	struct core *c = t->n[i].core;
-	size_t names = map_count(c->names), endpoints = map_count(c->endpoints);
+	size_t names = map_count(c->names), endpoints = map_count(c->endpoints), networks = map_count(c->network_records);
 	bool moved = false;
 
 	assert_int_equal(names_resync(c), ERR_OK);
@@ -491,6 +493,8 @@ static inline void nodes_check(struct nodes *t, int i)
 	assert_false(moved);
 	assert_int_equal(map_count(c->names), names);
 	assert_int_equal(map_count(c->endpoints), endpoints);
+	assert_int_equal(networks_resync(c), ERR_OK);
+	assert_int_equal(map_count(c->network_records), networks);
 }
 
 #endif
