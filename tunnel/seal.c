@@ -170,10 +170,11 @@ size_t seal_datagram(struct seal_keys *k, unsigned queue, uint8_t flags, uint16_
 			.counter = (uint64_t)queue << QUEUE_SHIFT | number });
 	nonce_of(nonce, out);
 	if (k->aead == NOISE_AESGCM)
-		crypto_aead_aes256gcm_encrypt_afternm(
-			out + WIRE_HEAD, NULL, plain, payload.n, out, WIRE_HEAD, NULL, nonce, (const crypto_aead_aes256gcm_state *)&k->tx.aes);
+		crypto_aead_aes256gcm_encrypt_afternm(out + WIRE_HEAD, NULL, plain, payload.n, out, WIRE_HEAD, NULL, nonce,
+			(const crypto_aead_aes256gcm_state *)&k->tx.aes);
 	else
-		crypto_aead_chacha20poly1305_ietf_encrypt(out + WIRE_HEAD, NULL, plain, payload.n, out, WIRE_HEAD, NULL, nonce, k->tx.key);
+		crypto_aead_chacha20poly1305_ietf_encrypt(
+			out + WIRE_HEAD, NULL, plain, payload.n, out, WIRE_HEAD, NULL, nonce, k->tx.key);
 	note(&k->sent);
 	return payload.n + SEAL_OVERHEAD;
 }

@@ -19,9 +19,9 @@
 #include "tunnel/wire.h"
 
 enum {
-	SEAL_QUEUES = 17,        /* 0 … 15: data threads; SEAL_QUEUE_CONTROL: the control thread's, for WIRE_CONTROL */
+	SEAL_QUEUES = 17, /* 0 … 15: data threads; SEAL_QUEUE_CONTROL: the control thread's, for WIRE_CONTROL */
 	SEAL_QUEUE_CONTROL = 16,
-	SEAL_WINDOW = 4096,      /* datagrams: what is late by as many is still taken. 12 KiB a session, windows of all queues */
+	SEAL_WINDOW = 4096, /* datagrams: what is late by as many is still taken. 12 KiB a session, windows of all queues */
 	SEAL_OVERHEAD = WIRE_HEAD + WIRE_TAG
 };
 #define SEAL_COUNTER_MAX ((UINT64_C(1) << 56) - 1)
