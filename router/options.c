@@ -94,7 +94,8 @@ enum err options_no_memory(struct err_note *note)
 	X("password-file", " FILE", options_set_password_file, password, 0, 1, "the same, from a file")                             \
 	X("old-password-file", " FILE", options_set_password_file, old_password, 0, 1,                                              \
 		"accepted as well while the password is being changed")                                                                 \
-	X("trusted-subnets", " CIDR,...", options_set_trusted, trusted, 1, 1, "data between hosts in these goes unencrypted")       \
+	X("trusted-subnets", " CIDR,...", options_set_trusted, trusted, 1, 1,                                                       \
+		"data goes unencrypted between hosts whose addresses lie in these on both ends")                                        \
 	X("require-encryption", SWITCH, options_set_switch, require_encryption, 0, 1, "send no data unencrypted")                   \
 	X("no-fallback", SWITCH, options_set_switch, no_fallback, 0, 1, "no userspace path where the fast path fails")              \
 	X("conn-limit", " N", options_set_conn_limit, conn_limit, 0, 1, "links to other hosts, 0 for no limit (200)")               \
@@ -102,6 +103,8 @@ enum err options_no_memory(struct err_note *note)
 	X("resume", SWITCH, options_set_switch, resume, 0, 1, "connect to the peers of the last run as well")                       \
 	X("no-fastdp", SWITCH, options_set_switch, no_fastdp, 0, 1, "no kernel VXLAN")                                              \
 	X("mtu", " N", options_set_mtu, mtu, 0, 1, "of containers' interfaces (0: that of the underlay less 94)")                   \
+	X("capture", " tap|pcap|auto", options_set_capture, capture, 0, 1, "where the userspace path takes frames from (auto)")     \
+	X("data-queues", " N", options_set_queues, data_queues, 0, 1, "threads of the userspace path, 0 to 16 (0: by itself)")      \
 	X("ipalloc-range", " CIDR|auto|\"\"", options_set_range, range, 0, 1,                                                       \
 		"where addresses come from, the same on all hosts (10.32.0.0/12)")                                                      \
 	X("ipalloc-range6", " PREFIX", options_set_range6, range6, 0, 1, "IPv6 addresses beside them (none; no effect yet)")        \

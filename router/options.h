@@ -13,10 +13,12 @@
 
 #define OPTIONS_PEERS_MAX  1024
 #define OPTIONS_SEEDS_MAX  1024
-#define OPTIONS_NETS_MAX   256
+#define OPTIONS_NETS_MAX   16 /* all are published: CORE_TRUSTED_MAX */
+#define OPTIONS_QUEUES_MAX 16 /* CAPTURE_QUEUES_MAX */
 #define OPTIONS_LISTEN_MAX 8
 
 enum option_action { OPTIONS_RUN, OPTIONS_VERSION, OPTIONS_HELP, OPTIONS_CHECK, OPTIONS_PRINT_PEER_NAME };
+enum option_capture { OPTIONS_CAPTURE_AUTO, OPTIONS_CAPTURE_TAP, OPTIONS_CAPTURE_PCAP }; /* in the order of enum capture_kind */
 enum option_init { INIT_CONSENSUS, INIT_SEED, INIT_OBSERVER };
 enum log_level { LOG_LEVEL_DEBUG, LOG_LEVEL_INFO, LOG_LEVEL_WARNING, LOG_LEVEL_ERROR };
 
@@ -36,6 +38,8 @@ struct options {
 	uint32_t conn_limit; /* 0: none; default 200 */
 	bool no_discovery, resume, no_fastdp;
 	uint32_t mtu;                                /* 0: found */
+	enum option_capture capture;                 /* where the userspace path takes its frames from */
+	uint32_t data_queues;                        /* threads of the userspace path; 0: as many as suit the machine */
 	bool ipam;                                   /* --ipalloc-range "" turns it off */
 	bool range_auto;                             /* --ipalloc-range auto */
 	struct prefix range, range6, default_subnet; /* family 0: not given */

@@ -35,6 +35,7 @@ void options_clear_texts(char ***list, size_t *n);
 
 /* Each takes one value of the kind in its name. */
 enum err options_set_action(const struct setting *s) MUST_CHECK;
+enum err options_set_capture(const struct setting *s) MUST_CHECK;
 enum err options_set_conn_limit(const struct setting *s) MUST_CHECK;
 enum err options_set_default_subnet(const struct setting *s) MUST_CHECK;
 enum err options_set_dns_listen(const struct setting *s) MUST_CHECK;
@@ -53,6 +54,7 @@ enum err options_set_password_file(const struct setting *s) MUST_CHECK;
 enum err options_set_path(const struct setting *s) MUST_CHECK;
 enum err options_set_peer(const struct setting *s) MUST_CHECK;
 enum err options_set_port(const struct setting *s) MUST_CHECK;
+enum err options_set_queues(const struct setting *s) MUST_CHECK;
 enum err options_set_range(const struct setting *s) MUST_CHECK;
 enum err options_set_range6(const struct setting *s) MUST_CHECK;
 enum err options_set_socket(const struct setting *s) MUST_CHECK;

@@ -1,4 +1,5 @@
 /* What the value of each option may be, and where it goes. */
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <sodium.h>
@@ -10,10 +11,16 @@
 #include "base/mem.h"
 #include "dns/name.h"
 #include "gossip/gossip.h"
+#include "router/core/core.h"
+#include "router/dataplane/capture.h"
 #include "router/dataplane/link.h"
 #include "router/options_internal.h"
 
 enum { PASSWORD_MAX = 1024 };
+
+static_assert((int)OPTIONS_NETS_MAX == (int)CORE_TRUSTED_MAX, "all trusted subnets can be published");
+static_assert((int)OPTIONS_QUEUES_MAX == (int)CAPTURE_QUEUES_MAX, "a capture has a queue for each thread");
+static_assert((int)OPTIONS_CAPTURE_TAP == (int)CAPTURE_TAP && (int)OPTIONS_CAPTURE_PCAP == (int)CAPTURE_PCAP, "the same order");
 
 /* --- values --------------------------------------------------------------------------------------------------------------------------- */
 
@@ -225,7 +232,7 @@ static enum err add_subnet(const struct setting *s)
 	struct options *o = s->o;
 
 	if (o->n_trusted == OPTIONS_NETS_MAX)
-		return options_wrong(s, "at most 256 subnets");
+		return options_wrong(s, "at most 16 subnets, since every host tells all others of its own; give larger ones");
 	struct prefix *p = &o->trusted[o->n_trusted];
 	if (prefix_parse(s->value, p) != ERR_OK || !prefix_is_network(*p))
 		return options_wrong(s, "a subnet like 192.0.2.0/24, without bits after the prefix");
@@ -257,6 +264,29 @@ enum err options_set_mtu(const struct setting *s)
 	if (!parse_number(s->value, LINK_MTU_MAX, &v) || (v != 0 && v < LINK_MTU_MIN))
 		return options_wrong(s, "0 (found by itself), or 576 to 65485");
 	*(uint32_t *)field_of(s) = (uint32_t)v;
+	return ERR_OK;
+}
+
+enum err options_set_capture(const struct setting *s)
+{
+	static const char *const kinds[] = { "auto", "tap", "pcap" };
+
+	for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
+		if (strcmp(s->value, kinds[i]) == 0) {
+			s->o->capture = (enum option_capture)i;
+			return ERR_OK;
+		}
+	}
+	return options_wrong(s, "one of tap, pcap, auto");
+}
+
+enum err options_set_queues(const struct setting *s)
+{
+	uint64_t v;
+
+	if (!parse_number(s->value, OPTIONS_QUEUES_MAX, &v))
+		return options_wrong(s, "0 (as many as suit the machine), or 1 to 16");
+	s->o->data_queues = (uint32_t)v;
 	return ERR_OK;
 }
 

@@ -422,12 +422,17 @@ static void whoever_removed_it_is_patient(void **state)
 	nodes_kill(&t, 0);
 	nodes_start(&t, 0); /* knows nothing of the other now */
 	assert_true(own(&t, 0, "blue"));
-	hear(&t, 0, said(&x, LOW, 1, "blue", 1, PRESENT, 9, NULL)); /* another one turns up, and is to be waited for as well */
-	hear(&t, 0, gone(&x, 2));
-	assert_true(own(&t, 0, "blue"));
+	/* another one turns up, and is to be waited for as well, also after the next restart */
+	hear(&t, 0, said(&x, LOW, 1, "blue", 1, PRESENT, 9, NULL));
+	nodes_kill(&t, 0);
+	nodes_start(&t, 0);
 	hear(&t, 0, said(&x, OTHER, 6, "blue", 1, PRESENT, 9, NULL));
 	assert_int_equal(count(&t, 0), 0);
 	hear(&t, 0, gone(&x, 7));
+	assert_true(own(&t, 0, "blue"));
+	hear(&t, 0, said(&x, LOW, 1, "blue", 1, PRESENT, 9, NULL));
+	assert_int_equal(count(&t, 0), 0);
+	hear(&t, 0, gone(&x, 2));
 	assert_false(own(&t, 0, "blue"));
 	/* or a floor: it has forgotten that it ever said so, or was forgotten */
 	hear(&t, 0, said(&x, OTHER, 8, "red", 1, PRESENT, 9, NULL));

@@ -76,6 +76,8 @@ static void defaults(void **state)
 	assert_int_equal(o.default_subnet.addr.family, 0);
 	assert_int_equal(o.dns_ttl, 1);
 	assert_int_equal(o.log_level, LOG_LEVEL_INFO);
+	assert_int_equal(o.capture, OPTIONS_CAPTURE_AUTO);
+	assert_int_equal(o.data_queues, 0);
 	assert_null(o.password);
 	assert_int_equal(gethostname(host, sizeof(host)), 0);
 	assert_int_equal(strncmp(o.nickname, host, strlen(o.nickname)), 0);
@@ -101,6 +103,14 @@ static void any_order_and_both_forms(void **state)
 	options_free(&o);
 	accepted(&o, "--port 1 --port 2"); /* the last one counts */
 	assert_int_equal(o.port, 2);
+	options_free(&o);
+	accepted(&o, "--capture pcap --data-queues 16 --mtu 1400");
+	assert_int_equal(o.capture, OPTIONS_CAPTURE_PCAP);
+	assert_int_equal(o.data_queues, 16);
+	assert_int_equal(o.mtu, 1400);
+	options_free(&o);
+	accepted(&o, "--capture=tap --data-queues=0");
+	assert_int_equal(o.capture, OPTIONS_CAPTURE_TAP);
 	options_free(&o);
 	accepted(&o, "--version");
 	assert_int_equal(o.action, OPTIONS_VERSION);
@@ -147,6 +157,13 @@ static void wrong_ones_are_named(void **state)
 		{ "--dns-domain a..b", "--dns-domain" },
 		{ "--dns-listen-address 1.2.3", "--dns-listen-address" },
 		{ "--trusted-subnets 10.0.0.1/24", "--trusted-subnets" },
+		{ "--trusted-subnets 10.0.0.0/24,10.0.1.0/24,10.0.2.0/24,10.0.3.0/24,10.0.4.0/24,10.0.5.0/24,10.0.6.0/24,10.0.7.0/24,"
+		  "10.0.8.0/24,10.0.9.0/24,10.0.10.0/24,10.0.11.0/24,10.0.12.0/24,10.0.13.0/24,10.0.14.0/24,10.0.15.0/24,10.0.16.0/24",
+			"at most 16 subnets" },
+		{ "--capture afxdp", "tap, pcap, auto" },
+		{ "--capture EMPTY", "--capture" },
+		{ "--data-queues 17", "1 to 16" },
+		{ "--data-queues -1", "--data-queues" },
 		{ "--docker-host tcp://1.2.3.4", "--docker-host" },
 		{ "--log-level loud", "--log-level" },
 		{ "--log-format xml", "--log-format" },
