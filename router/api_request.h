@@ -75,6 +75,10 @@ void api_request_clear(struct api_request *q);
 
 /* Finds what answers, and calls it. status_only: the listener of --status-addr. */
 void api_route(struct api_request *q, const char *method, bool status_only);
+/* api_network.c: rows of the table of routes */
+void api_get_networks(struct api_request *q);
+void api_post_network(struct api_request *q);
+void api_delete_network(struct api_request *q);
 /* The one reset that may be under way: kept by the server, since a reset goes on when its asker has gone. */
 bool api_begin_reset(struct api_request *q);
 

@@ -607,6 +607,9 @@ static const struct route {
 	{ "GET", "/dns-address", get_dns_address, false },
 	{ "GET", "/dns-address-port", get_dns_address, false },
 	{ "GET", "/ps", get_ps, false },
+	{ "GET", "/network", api_get_networks, false },
+	{ "POST", "/network", api_post_network, false },
+	{ "DELETE", "/network/*", api_delete_network, false },
 	{ "POST", "/attach", post_attach, false },
 	{ "POST", "/detach", post_detach, false },
 };

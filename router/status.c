@@ -8,27 +8,7 @@
 
 #include "base/mem.h"
 #include "router/dns_server.h"
-#include "router/dataplane/link.h"
-
-enum { TEXT_SAFE_MAX = 1024 };
-
-struct maker { /* collects failures, so that documents are written down straight */
-	const struct router *r;
-	const struct core *core;
-	bool failed;
-};
-
-static void put(struct maker *m, json_t *object, const char *key, json_t *value)
-{
-	if (json_object_set_new(object, key, value) != 0)
-		m->failed = true;
-}
-
-static void add(struct maker *m, json_t *array, json_t *value)
-{
-	if (json_array_append_new(array, value) != 0)
-		m->failed = true;
-}
+#include "router/status_internal.h"
 
 static json_t *finished(struct maker *m, json_t *doc)
 {
@@ -36,47 +16,6 @@ static json_t *finished(struct maker *m, json_t *doc)
 		return doc;
 	json_decref(doc);
 	return NULL;
-}
-
-/* What comes from other hosts need not be UTF-8. */
-static json_t *text(const char *s)
-{
-	char safe[TEXT_SAFE_MAX];
-	json_t *v = json_string(s);
-
-	if (v != NULL)
-		return v;
-	(void)snprintf(safe, sizeof(safe), "%s", s);
-	for (char *p = safe; *p != '\0'; p++)
-		if ((unsigned char)*p >= 0x80)
-			*p = '?';
-	return json_string(safe);
-}
-
-static json_t *number(uint64_t v)
-{
-	return json_integer((json_int_t)v);
-}
-
-static json_t *prefix_of(struct prefix p)
-{
-	char out[PREFIX_TEXT];
-
-	return p.addr.family != 0 ? json_string(prefix_format(p, out)) : json_null();
-}
-
-static json_t *hostport_of(struct hostport h)
-{
-	char out[HOSTPORT_TEXT];
-
-	return json_string(hostport_format(h, out));
-}
-
-static json_t *address_of(struct ip a)
-{
-	char out[IP_TEXT];
-
-	return json_string(ip_format(a, out));
 }
 
 static json_t *schema_doc(struct maker *m)
@@ -87,54 +26,7 @@ static json_t *schema_doc(struct maker *m)
 	return doc;
 }
 
-/* "name" and "nickname" of a peer; null for one that is not known yet. */
-static void put_peer(struct maker *m, json_t *o, const char *name_key, const char *nick_key, uint64_t peer)
-{
-	char name[PEER_TEXT];
-	struct peer_info info;
-
-	put(m, o, name_key, peer != PEER_NONE ? json_string(peer_format(peer, name)) : json_null());
-	if (peer != PEER_NONE && gossip_peer(core_gossip(m->core), peer, &info))
-		put(m, o, nick_key, text(info.nickname));
-	else
-		put(m, o, nick_key, json_string(""));
-}
-
 /* --- connections, peers, targets --------------------------------------------------------------------------------------------------- */
-
-static json_t *connection(struct maker *m, const struct link_view *l)
-{
-	struct path_view path;
-	json_t *o = json_object();
-	bool there = l->state == LINK_ESTABLISHED && l->peer != PEER_NONE && core_path(m->core, l->peer, &path);
-	bool data = there && path.path != PATH_NONE;
-	uint64_t now = router_now_ms(m->r);
-
-	put(m, o, "outbound", json_boolean(l->outbound));
-	put(m, o, "address", text(l->address));
-	put(m, o, "state", json_string(link_state_name(l->state)));
-	put(m, o, "path", data ? json_string(path_name(path.path)) : json_null());
-	put_peer(m, o, "peer", "nickname", l->peer);
-	put(m, o, "mtu", data ? number(path.mtu) : json_integer(0));
-	put(m, o, "reason", text(there && path.reason[0] != '\0' ? path.reason : l->reason));
-	put(m, o, "since", json_real(router_wall_s(m->r, data && path.since_ms > l->since_ms ? path.since_ms : l->since_ms)));
-	put(m, o, "retry_s", l->retry_ms > now ? json_real((double)(l->retry_ms - now) / 1000.0) : json_null());
-	put(m, o, "rtt_ms", l->rtt_us > 0 ? json_real(l->rtt_us / 1000.0) : json_null());
-	put(m, o, "encrypted", json_boolean(data && path.encrypted));
-	put(m, o, "control_encrypted", json_boolean(l->encrypted));
-	put(m, o, "backlog_bytes", number(l->backlog_bytes));
-	return o;
-}
-
-static json_t *connections(struct maker *m)
-{
-	json_t *list = json_array();
-	struct link_view l;
-
-	for (size_t at = 0; gossip_next_link(core_gossip(m->core), &at, &l);)
-		add(m, list, connection(m, &l));
-	return list;
-}
 
 static bool publishes(const struct gossip *g, uint64_t peer, uint64_t link)
 {
@@ -143,15 +35,6 @@ static bool publishes(const struct gossip *g, uint64_t peer, uint64_t link)
 
 	for (size_t i = 0; i < n; i++)
 		if (links[i] == link)
-			return true;
-	return false;
-}
-
-/* The live link of this host to a peer. */
-static bool own_link(struct maker *m, uint64_t peer, struct link_view *out)
-{
-	for (size_t at = 0; gossip_next_link(core_gossip(m->core), &at, out);)
-		if (out->peer == peer && out->state == LINK_ESTABLISHED)
 			return true;
 	return false;
 }
@@ -169,7 +52,7 @@ static json_t *peer_connections(struct maker *m, uint64_t peer)
 		json_t *o = json_object();
 		put_peer(m, o, "name", "nickname", links[i]);
 		/* Only the two ends know who dialled whom, and from which port. */
-		if (peer == core_cfg(m->core)->gossip.self && own_link(m, links[i], &own)) {
+		if (peer == core_cfg(m->core)->gossip.self && status_own_link(m->core, links[i], &own)) {
 			put(m, o, "address", text(own.address));
 			put(m, o, "outbound", json_boolean(own.outbound));
 		} else {
@@ -562,75 +445,6 @@ static json_t *dns_doc(struct maker *m)
 	return doc;
 }
 
-static json_t *endpoint(struct maker *m, const struct core_endpoint *e)
-{
-	char mac[MAC_TEXT];
-	json_t *o = json_object(), *addrs = json_array();
-
-	put(m, o, "id", text(e->ident));
-	put(m, o, "mac", json_string(mac_format(e->mac, mac)));
-	for (size_t i = 0; i < e->n_addrs; i++)
-		add(m, addrs, prefix_of(e->addrs[i]));
-	put(m, o, "addresses", addrs);
-	put(m, o, "network", text(e->network));
-	return o;
-}
-
-static int compare_endpoints(const void *a, const void *b)
-{
-	const struct core_endpoint *const *x = a, *const *y = b;
-
-	return strcmp((*x)->ident, (*y)->ident);
-}
-
-/* By id, so that two calls give one order. */
-static json_t *local_endpoints(struct maker *m)
-{
-	const struct core_endpoint **v = NULL, *e;
-	size_t n = 0, cap = 0;
-	json_t *list = json_array();
-
-	for (size_t at = 0; core_next_local(m->core, &at, &e);) {
-		if (!mem_grow((void **)&v, &cap, n + 1, sizeof(*v))) {
-			m->failed = true;
-			break;
-		}
-		v[n++] = e;
-	}
-	if (n > 0)
-		qsort(v, n, sizeof(*v), compare_endpoints);
-	for (size_t i = 0; i < n; i++)
-		add(m, list, endpoint(m, v[i]));
-	mem_free(v);
-	return list;
-}
-
-/* What the host itself has on the network: its bridge. */
-static json_t *host_endpoint(struct maker *m)
-{
-	char mac[MAC_TEXT];
-	json_t *o = json_object();
-
-	put(m, o, "id", json_string(STATUS_HOST_ID));
-	put(m, o, "mac", json_string(mac_format(link_peer_mac(core_cfg(m->core)->gossip.self), mac)));
-	put(m, o, "addresses", json_array());
-	put(m, o, "network", json_string(CORE_NETWORK_DEFAULT));
-	return o;
-}
-
-static json_t *remote_endpoints(struct maker *m)
-{
-	const struct core_endpoint *e;
-	json_t *list = json_array();
-
-	for (size_t at = 0; core_next_remote(m->core, &at, &e);) {
-		json_t *o = endpoint(m, e);
-		put_peer(m, o, "peer", "nickname", e->peer);
-		add(m, list, o);
-	}
-	return list;
-}
-
 static json_t *list_doc(struct maker *m, const char *key, json_t *list)
 {
 	json_t *doc = schema_doc(m);
@@ -646,15 +460,16 @@ json_t *status_doc(const struct router *r, enum status_part part)
 
 	switch (part) {
 	case STATUS_ALL: doc = all(&m); break;
-	case STATUS_CONNECTIONS: doc = list_doc(&m, "connections", connections(&m)); break;
+	case STATUS_CONNECTIONS: doc = list_doc(&m, "connections", status_connections(&m)); break;
 	case STATUS_PEERS: doc = list_doc(&m, "peers", peers(&m)); break;
 	case STATUS_TARGETS: doc = list_doc(&m, "targets", targets(&m)); break;
 	case STATUS_IPAM: doc = ipam_doc(&m); break;
 	case STATUS_DNS: doc = dns_doc(&m); break;
 	case STATUS_PS:
-		doc = list_doc(&m, "containers", local_endpoints(&m));
-		put(&m, doc, "host", host_endpoint(&m));
+		doc = list_doc(&m, "containers", status_local_endpoints(&m));
+		put(&m, doc, "host", status_host_endpoint(&m));
 		break;
+	case STATUS_NETWORKS: doc = list_doc(&m, "networks", status_networks(&m)); break;
 	}
 	return finished(&m, doc);
 }
@@ -671,29 +486,6 @@ static json_t *leases(struct maker *m)
 		json_t *o = json_object();
 		put(m, o, "id", text(ident));
 		put(m, o, "address", prefix_of(addr));
-		add(m, list, o);
-	}
-	return list;
-}
-
-static json_t *paths(struct maker *m)
-{
-	json_t *list = json_array();
-	struct path_view v;
-	uint64_t name;
-
-	for (uint64_t at = 0; gossip_next_peer(core_gossip(m->core), &at, &name);) {
-		if (!core_path(m->core, name, &v))
-			continue;
-		json_t *o = json_object();
-		put_peer(m, o, "peer", "nickname", name);
-		put(m, o, "path", json_string(path_name(v.path)));
-		put(m, o, "reason", text(v.reason));
-		put(m, o, "since", json_real(router_wall_s(m->r, v.since_ms)));
-		put(m, o, "underlay", v.underlay.family != 0 ? address_of(v.underlay) : json_null());
-		put(m, o, "local", v.local.family != 0 ? address_of(v.local) : json_null());
-		put(m, o, "mtu", number(v.mtu));
-		put(m, o, "encrypted", json_boolean(v.encrypted));
 		add(m, list, o);
 	}
 	return list;
@@ -730,12 +522,13 @@ json_t *status_report(const struct router *r)
 	json_t *doc = all(&m);
 
 	put(&m, doc, "ready", json_true());
-	put(&m, doc, "connections", connections(&m));
+	put(&m, doc, "connections", status_connections(&m));
 	put(&m, doc, "peers", peers(&m));
 	put(&m, doc, "targets", targets(&m));
-	put(&m, doc, "paths", paths(&m));
-	put(&m, doc, "containers", local_endpoints(&m));
-	put(&m, doc, "remote_containers", remote_endpoints(&m));
+	put(&m, doc, "paths", status_paths(&m));
+	put(&m, doc, "containers", status_local_endpoints(&m));
+	put(&m, doc, "remote_containers", status_remote_endpoints(&m));
+	put(&m, doc, "networks", status_networks(&m));
 	put(&m, doc, "counters", counters(&m));
 	if (core_ipam(m.core) != NULL) {
 		json_t *o = ipam_doc(&m);

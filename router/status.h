@@ -12,7 +12,16 @@
 #define STATUS_SCHEMA  1
 #define STATUS_HOST_ID "weft:expose" /* the host itself among containers, as Weave Net shows it */
 
-enum status_part { STATUS_ALL, STATUS_CONNECTIONS, STATUS_PEERS, STATUS_TARGETS, STATUS_IPAM, STATUS_DNS, STATUS_PS };
+enum status_part {
+	STATUS_ALL,
+	STATUS_CONNECTIONS,
+	STATUS_PEERS,
+	STATUS_TARGETS,
+	STATUS_IPAM,
+	STATUS_DNS,
+	STATUS_PS,
+	STATUS_NETWORKS
+};
 
 /* The caller's reference; NULL: out of memory. STATUS_IPAM and STATUS_DNS only when core_ipam, core_names are there. */
 json_t *status_doc(const struct router *r, enum status_part part);

@@ -156,6 +156,7 @@ static void all_text(const json_t *doc, struct wbuf *w)
 static void connection_text(const json_t *c, struct wbuf *w)
 {
 	char peer[FIELD_TEXT_MAX], address[FIELD_TEXT_MAX], reason[FIELD_TEXT_MAX], since[32] = "-", mtu[24] = "-", rtt[32] = "-";
+	char via[FIELD_TEXT_MAX + 8] = "";
 	time_t t = (time_t)json_real_value(json_object_get(c, "since"));
 	const char *path = str(c, "path");
 	struct tm tm;
@@ -166,9 +167,17 @@ static void connection_text(const json_t *c, struct wbuf *w)
 		(void)snprintf(mtu, sizeof(mtu), "%lld", num(c, "mtu"));
 	if (json_is_real(json_object_get(c, "rtt_ms")))
 		(void)snprintf(rtt, sizeof(rtt), "%.2fms", json_real_value(json_object_get(c, "rtt_ms")));
-	line(w, "%s %s %s %s %s mtu=%s reason=%s since=%s rtt=%s encrypted=%s\n", yes(c, "outbound") ? "->" : "<-",
+	const json_t *out = json_object_get(c, "outbound");
+	if (str(c, "via")[0] != '\0') {
+		status_peer_text(str(c, "via"), str(c, "via_nickname"), peer, sizeof(peer));
+		(void)snprintf(via, sizeof(via), " via=%s", joined(peer, address));
+	}
+	line(w, "%s %s %s %s %s mtu=%s reason=%s since=%s rtt=%s encrypted=%s%s\n",
+		json_is_true(out)        ? "->"
+			: json_is_false(out) ? "<-"
+								 : "--",
 		joined(str(c, "address"), address), str(c, "state"), path[0] != '\0' ? path : "-", who(c, "peer", peer), mtu,
-		joined(str(c, "reason"), reason), since, rtt, yes(c, "encrypted") ? "yes" : "no");
+		joined(str(c, "reason"), reason), since, rtt, yes(c, "encrypted") ? "yes" : "no", via);
 }
 
 static void peer_text(const json_t *p, struct wbuf *w)
@@ -242,6 +251,8 @@ static void container_text(const json_t *c, struct wbuf *w)
 
 	line(w, "%s %s", str(c, "id"), str(c, "mac"));
 	json_array_foreach(json_object_get(c, "addresses"), i, a) line(w, " %s", json_string_value(a));
+	if (str(c, "network")[0] != '\0' && strcmp(str(c, "network"), CORE_NETWORK_DEFAULT) != 0)
+		line(w, " network=%s", str(c, "network"));
 	line(w, "\n");
 }
 
@@ -253,6 +264,14 @@ static void ps_text(const json_t *doc, struct wbuf *w)
 	if (host != NULL)
 		container_text(host, w);
 	json_array_foreach(json_object_get(doc, "containers"), i, c) container_text(c, w);
+}
+
+static void network_text(const json_t *n, struct wbuf *w)
+{
+	const char *subnet = str(n, "subnet"), *subnet6 = str(n, "subnet6");
+
+	line(w, "%s number=%lld subnet=%s subnet6=%s containers=%lld here=%lld\n", str(n, "name"), num(n, "number"),
+		subnet[0] != '\0' ? subnet : "-", subnet6[0] != '\0' ? subnet6 : "-", num(n, "containers"), num(n, "local_containers"));
 }
 
 void status_text(enum status_part part, const json_t *doc, struct wbuf *w)
@@ -268,5 +287,6 @@ void status_text(enum status_part part, const json_t *doc, struct wbuf *w)
 	case STATUS_IPAM: ipam_text(doc, w); break;
 	case STATUS_DNS: dns_text(doc, w); break;
 	case STATUS_PS: ps_text(doc, w); break;
+	case STATUS_NETWORKS: json_array_foreach(json_object_get(doc, "networks"), i, v) network_text(v, w); break;
 	}
 }

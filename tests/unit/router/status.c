@@ -37,6 +37,12 @@ static void connections(void **state)
 		"<- 10.99.0.3:40000 failed - - mtu=- reason=wrong-password since=1970-01-02T00:00:00Z rtt=- encrypted=yes\n");
 	expect_text(STATUS_CONNECTIONS, "{\"connections\": []}", "");
 	expect_text(STATUS_CONNECTIONS,
+		"{\"connections\": [{\"outbound\": null, \"address\": \"10.99.0.3:6783\", \"state\": \"indirect\", \"path\": \"relay\","
+		"\"peer\": \"02:00:00:00:00:03\", \"nickname\": \"h3\", \"via\": \"02:00:00:00:00:02\", \"via_nickname\": \"h2\", \"mtu\": 1406,"
+		"\"reason\": \"no-answer\", \"since\": 0.5, \"rtt_ms\": null, \"encrypted\": true}]}",
+		"-- 10.99.0.3:6783 indirect relay 02:00:00:00:00:03(h3) mtu=1406 reason=no-answer since=1970-01-01T00:00:00Z rtt=- "
+		"encrypted=yes via=02:00:00:00:00:02(h2)\n");
+	expect_text(STATUS_CONNECTIONS,
 		"{\"connections\": [{\"outbound\": true, \"address\": \"h\", \"state\": \"connecting\", \"reason\": \"\"}]}",
 		"-> h connecting - - mtu=- reason=- since=1970-01-01T00:00:00Z rtt=- encrypted=no\n");
 }
@@ -84,6 +90,16 @@ static void names_and_containers(void **state)
 	expect_text(STATUS_PS,
 		"{\"containers\": [{\"id\": \"c1\", \"mac\": \"02:00:00:00:00:0a\", \"addresses\": [\"10.32.0.1/12\", \"10.2.0.1/24\"]}]}",
 		"c1 02:00:00:00:00:0a 10.32.0.1/12 10.2.0.1/24\n");
+	expect_text(STATUS_PS,
+		"{\"containers\": [{\"id\": \"c1\", \"mac\": \"02:00:00:00:00:0a\", \"addresses\": [\"10.32.0.1/12\"], \"network\": \"weft\"},"
+		"{\"id\": \"c2\", \"mac\": \"02:00:00:00:00:0b\", \"addresses\": [\"10.40.0.1/16\"], \"network\": \"blue\"}]}",
+		"c1 02:00:00:00:00:0a 10.32.0.1/12\nc2 02:00:00:00:00:0b 10.40.0.1/16 network=blue\n");
+	expect_text(STATUS_NETWORKS,
+		"{\"networks\": [{\"name\": \"weft\", \"number\": 0, \"subnet\": \"10.32.0.0/12\", \"subnet6\": null, \"containers\": 3, "
+		"\"local_containers\": 1}, {\"name\": \"blue\", \"number\": 7, \"subnet\": null, \"subnet6\": \"fd00:1::/64\", \"containers\": 0, "
+		"\"local_containers\": 0}]}",
+		"weft number=0 subnet=10.32.0.0/12 subnet6=- containers=3 here=1\n"
+		"blue number=7 subnet=- subnet6=fd00:1::/64 containers=0 here=0\n");
 }
 
 static void overview(void **state)

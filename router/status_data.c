@@ -1,0 +1,304 @@
+/* Status of the data plane: paths to other hosts, attached containers, networks. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "router/dataplane/link.h"
+#include "router/status_internal.h"
+
+/* --- paths ----------------------------------------------------------------------------------------------------------------------------- */
+
+bool status_own_link(const struct core *core, uint64_t peer, struct link_view *out)
+{
+	for (size_t at = 0; gossip_next_link(core_gossip(core), &at, out);)
+		if (out->peer == peer && out->state == LINK_ESTABLISHED)
+			return true;
+	return false;
+}
+
+static json_t *seconds_ago(struct maker *m, uint64_t ms)
+{
+	uint64_t now = router_now_ms(m->r);
+
+	return ms == 0 ? json_null() : json_real(now > ms ? (double)(now - ms) / 1000.0 : 0.0);
+}
+
+static json_t *candidate(struct maker *m, const struct path_candidate *c)
+{
+	json_t *o = json_object();
+
+	put(m, o, "possible", json_boolean(c->possible));
+	put(m, o, "works", json_boolean(c->works));
+	put(m, o, "state", text(c->state));
+	put(m, o, "rtt_ms", c->rtt_us > 0 ? json_real(c->rtt_us / 1000.0) : json_null());
+	put(m, o, "answered_s", seconds_ago(m, c->answered_ms));
+	put(m, o, "asked_s", seconds_ago(m, c->asked_ms));
+	return o;
+}
+
+static json_t *candidates(struct maker *m, const struct path_view *v)
+{
+	json_t *o = json_object();
+
+	put(m, o, "fast", candidate(m, &v->fast));
+	put(m, o, "userspace", candidate(m, &v->userspace));
+	put(m, o, "relay", candidate(m, &v->relayed));
+	return o;
+}
+
+/* "via" and "via_nickname": whom frames are given to first. */
+static void put_via(struct maker *m, json_t *o, const struct path_view *v)
+{
+	put_peer(m, o, "via", "via_nickname", v != NULL && v->path == PATH_RELAY ? v->relay : PEER_NONE);
+}
+
+/* v: NULL when nothing is known of a path. */
+static void put_path(struct maker *m, json_t *o, const struct path_view *v)
+{
+	bool data = v != NULL && v->path != PATH_NONE;
+
+	put(m, o, "path", data ? json_string(path_name(v->path)) : json_null());
+	put(m, o, "mtu", data ? number(v->mtu) : json_integer(0));
+	put(m, o, "encrypted", json_boolean(data && v->encrypted));
+	put_via(m, o, v);
+	put(m, o, "candidates", v != NULL ? candidates(m, v) : json_null());
+}
+
+static json_t *connection(struct maker *m, const struct link_view *l)
+{
+	struct path_view path;
+	json_t *o = json_object();
+	bool there = l->state == LINK_ESTABLISHED && l->peer != PEER_NONE && core_path(m->core, l->peer, &path);
+	bool data = there && path.path != PATH_NONE;
+	uint64_t now = router_now_ms(m->r);
+
+	put(m, o, "outbound", json_boolean(l->outbound));
+	put(m, o, "address", text(l->address));
+	put(m, o, "state", json_string(link_state_name(l->state)));
+	put_peer(m, o, "peer", "nickname", l->peer);
+	put_path(m, o, there ? &path : NULL);
+	put(m, o, "reason", text(there && path.reason[0] != '\0' ? path.reason : l->reason));
+	put(m, o, "since", json_real(router_wall_s(m->r, data && path.since_ms > l->since_ms ? path.since_ms : l->since_ms)));
+	put(m, o, "retry_s", l->retry_ms > now ? json_real((double)(l->retry_ms - now) / 1000.0) : json_null());
+	put(m, o, "rtt_ms", l->rtt_us > 0 ? json_real(l->rtt_us / 1000.0) : json_null());
+	put(m, o, "control_encrypted", json_boolean(l->encrypted));
+	put(m, o, "backlog_bytes", number(l->backlog_bytes));
+	return o;
+}
+
+static uint32_t rtt_of(const struct path_view *v)
+{
+	switch (v->path) {
+	case PATH_FAST: return v->fast.rtt_us;
+	case PATH_USERSPACE: return v->userspace.rtt_us;
+	case PATH_RELAY: return v->relayed.rtt_us;
+	case PATH_NONE: break;
+	}
+	return 0;
+}
+
+/* A host that we have a data path to and no link: it is reached over others' links. */
+static json_t *indirect(struct maker *m, uint64_t peer, const struct path_view *v)
+{
+	json_t *o = json_object();
+	struct hostport at = { .ip = v->underlay, .port = v->userspace_port };
+	uint32_t rtt = rtt_of(v);
+
+	put(m, o, "outbound", json_null());
+	put(m, o, "address", v->underlay.family == 0 ? json_string("-") : at.port != 0 ? hostport_of(at) : address_of(at.ip));
+	put(m, o, "state", json_string("indirect"));
+	put_peer(m, o, "peer", "nickname", peer);
+	put_path(m, o, v);
+	put(m, o, "reason", text(v->reason));
+	put(m, o, "since", json_real(router_wall_s(m->r, v->since_ms)));
+	put(m, o, "retry_s", json_null());
+	put(m, o, "rtt_ms", rtt > 0 ? json_real(rtt / 1000.0) : json_null());
+	put(m, o, "control_encrypted", json_null());
+	put(m, o, "backlog_bytes", json_integer(0));
+	return o;
+}
+
+json_t *status_connections(struct maker *m)
+{
+	json_t *list = json_array();
+	struct link_view l;
+	struct path_view v;
+	uint64_t peer;
+
+	for (size_t at = 0; gossip_next_link(core_gossip(m->core), &at, &l);)
+		add(m, list, connection(m, &l));
+	for (uint64_t at = 0; gossip_next_peer(core_gossip(m->core), &at, &peer);)
+		if (gossip_reachable(core_gossip(m->core), peer) && !status_own_link(m->core, peer, &l) && core_path(m->core, peer, &v))
+			add(m, list, indirect(m, peer, &v));
+	return list;
+}
+
+json_t *status_paths(struct maker *m)
+{
+	json_t *list = json_array();
+	struct path_view v;
+	uint64_t name;
+
+	for (uint64_t at = 0; gossip_next_peer(core_gossip(m->core), &at, &name);) {
+		if (!core_path(m->core, name, &v))
+			continue;
+		json_t *o = json_object();
+		put_peer(m, o, "peer", "nickname", name);
+		put(m, o, "path", json_string(path_name(v.path)));
+		put(m, o, "reason", text(v.reason));
+		put(m, o, "since", json_real(router_wall_s(m->r, v.since_ms)));
+		put(m, o, "underlay", v.underlay.family != 0 ? address_of(v.underlay) : json_null());
+		put(m, o, "local", v.local.family != 0 ? address_of(v.local) : json_null());
+		put(m, o, "mtu", number(v.mtu));
+		put(m, o, "encrypted", json_boolean(v.encrypted));
+		put_via(m, o, &v);
+		put(m, o, "candidates", candidates(m, &v));
+		add(m, list, o);
+	}
+	return list;
+}
+
+/* --- containers ------------------------------------------------------------------------------------------------------------------------ */
+
+static json_t *endpoint(struct maker *m, const struct core_endpoint *e)
+{
+	char mac[MAC_TEXT];
+	json_t *o = json_object(), *addrs = json_array();
+
+	put(m, o, "id", text(e->ident));
+	put(m, o, "mac", json_string(mac_format(e->mac, mac)));
+	for (size_t i = 0; i < e->n_addrs; i++)
+		add(m, addrs, prefix_of(e->addrs[i]));
+	put(m, o, "addresses", addrs);
+	put(m, o, "network", text(e->network));
+	return o;
+}
+
+static int compare_endpoints(const void *a, const void *b)
+{
+	const struct core_endpoint *const *x = a, *const *y = b;
+
+	return strcmp((*x)->ident, (*y)->ident);
+}
+
+/* By id, so that two calls give one order. */
+json_t *status_local_endpoints(struct maker *m)
+{
+	const struct core_endpoint **v = NULL, *e;
+	size_t n = 0, cap = 0;
+	json_t *list = json_array();
+
+	for (size_t at = 0; core_next_local(m->core, &at, &e);) {
+		if (!mem_grow((void **)&v, &cap, n + 1, sizeof(*v))) {
+			m->failed = true;
+			break;
+		}
+		v[n++] = e;
+	}
+	if (n > 0)
+		qsort(v, n, sizeof(*v), compare_endpoints);
+	for (size_t i = 0; i < n; i++)
+		add(m, list, endpoint(m, v[i]));
+	mem_free(v);
+	return list;
+}
+
+/* What the host itself has on the network: its bridge. */
+json_t *status_host_endpoint(struct maker *m)
+{
+	char mac[MAC_TEXT];
+	json_t *o = json_object();
+
+	put(m, o, "id", json_string(STATUS_HOST_ID));
+	put(m, o, "mac", json_string(mac_format(link_peer_mac(core_cfg(m->core)->gossip.self), mac)));
+	put(m, o, "addresses", json_array());
+	put(m, o, "network", json_string(CORE_NETWORK_DEFAULT));
+	return o;
+}
+
+json_t *status_remote_endpoints(struct maker *m)
+{
+	const struct core_endpoint *e;
+	json_t *list = json_array();
+
+	for (size_t at = 0; core_next_remote(m->core, &at, &e);) {
+		json_t *o = endpoint(m, e);
+		put_peer(m, o, "peer", "nickname", e->peer);
+		add(m, list, o);
+	}
+	return list;
+}
+
+/* --- networks -------------------------------------------------------------------------------------------------------------------------- */
+
+struct shown_network {
+	struct core_network n;
+	size_t containers, here;
+};
+
+static int compare_networks(const void *a, const void *b)
+{
+	const struct shown_network *x = a, *y = b;
+
+	return strcmp(x->n.name, y->n.name);
+}
+
+static void count_endpoint(struct shown_network *v, size_t n, const struct core_endpoint *e, bool here)
+{
+	struct shown_network key = { .containers = 0 }, *found;
+
+	(void)snprintf(key.n.name, sizeof(key.n.name), "%s", e->network);
+	found = bsearch(&key, v, n, sizeof(*v), compare_networks);
+	if (found == NULL)
+		return;
+	found->containers++;
+	found->here += here;
+}
+
+static json_t *network(struct maker *m, const struct shown_network *v)
+{
+	json_t *o = json_object();
+	bool is_default = v->n.number == 0;
+
+	put(m, o, "name", text(v->n.name));
+	put(m, o, "number", json_integer(v->n.number));
+	put(m, o, "default", json_boolean(is_default));
+	put(m, o, "subnet", prefix_of(is_default && core_ipam(m->core) != NULL ? core_cfg(m->core)->default_subnet : v->n.subnet));
+	put(m, o, "subnet6", prefix_of(v->n.subnet6));
+	put(m, o, "containers", number(v->containers));
+	put(m, o, "local_containers", number(v->here));
+	return o;
+}
+
+/* The default one first, the others in order of names. */
+json_t *status_networks(struct maker *m)
+{
+	struct shown_network first = { .containers = 0 }, *v = NULL;
+	const struct core_endpoint *e;
+	json_t *list = json_array();
+	struct core_network net;
+	size_t n = 0, cap = 0;
+
+	for (size_t at = 0; core_next_network(m->core, &at, &net);) {
+		if (!mem_grow((void **)&v, &cap, n + 1, sizeof(*v))) {
+			m->failed = true;
+			break;
+		}
+		v[n++] = (struct shown_network){ .n = net };
+	}
+	if (core_network(m->core, CORE_NETWORK_DEFAULT, &first.n)) {
+		for (size_t at = 0; core_next_local(m->core, &at, &e);) {
+			count_endpoint(&first, 1, e, true);
+			count_endpoint(v, n, e, true);
+		}
+		for (size_t at = 0; core_next_remote(m->core, &at, &e);) {
+			count_endpoint(&first, 1, e, false);
+			count_endpoint(v, n, e, false);
+		}
+		add(m, list, network(m, &first));
+	}
+	for (size_t i = 0; i < n; i++)
+		add(m, list, network(m, &v[i]));
+	mem_free(v);
+	return list;
+}
