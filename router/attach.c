@@ -40,6 +40,7 @@ struct attach {
 	bool multicast_route, with_dns;
 	struct mac mac;
 	char network[CORE_NETWORK_MAX + 1];
+	struct prefix default_subnet; /* where an address comes from when none is named */
 	router_done done;
 	void *ctx;
 };
@@ -141,6 +142,30 @@ static void endpoint_of(const struct router *r, const struct container_record *r
 	(void)snprintf(e->network, sizeof(e->network), "%s", network);
 }
 
+/* It is there, and the container is in no other one: its interface has one bridge. */
+static enum err check_network(const struct router *r, const char *ident, const char *network, struct err_note *note)
+{
+	const struct core_endpoint *have = core_local(r->core, ident);
+	struct core_network ignored;
+
+	if (!core_network(r->core, network, &ignored))
+		return err_note(note, ERR_NOT_FOUND,
+			"there is no network '%.64s'; 'weft network ls' lists them, 'weft network create' makes one", network);
+	if (have != NULL && strcmp(have->network, network) != 0)
+		return err_note(note, ERR_CONFLICT,
+			"%.80s is attached to network %s, and its interface cannot be in two; detach it first, then attach it to %s", ident,
+			have->network, network);
+	return ERR_OK;
+}
+
+/* What the network says; without management of addresses there is none. */
+static struct prefix default_subnet_of(const struct core *core, const char *network)
+{
+	struct core_network n;
+
+	return core_network(core, network, &n) && n.subnet.addr.family != 0 ? n.subnet : core_cfg(core)->default_subnet;
+}
+
 static void plumb(struct attach *a)
 {
 	struct router *r = a->r;
@@ -161,7 +186,13 @@ static void plumb(struct attach *a)
 
 	for (size_t i = 0; i < a->n_want; i++)
 		addrs[i] = a->want[i].prefix;
-	enum err err = container_attach(plane_kernel(r->plane), &want, &rec, &note);
+	enum err err =
+		check_network(r, a->target.ident, a->network, &note); /* much may have happened while we waited for addresses */
+	if (err != ERR_OK) {
+		finish(a, err, note.text);
+		return;
+	}
+	err = container_attach(plane_kernel(r->plane), &want, &rec, &note);
 	if (err != ERR_OK) {
 		finish(a, err, note.text);
 		return;
@@ -262,17 +293,15 @@ static void advance(struct attach *a)
 
 static enum err parse_addrs(struct attach *a, const struct attach_request *req, struct err_note *note)
 {
-	const struct core_cfg *cfg = core_cfg(a->r->core);
-
 	if (req->n_addrs > CORE_ADDRS_MAX)
 		return err_note(note, ERR_LIMIT, "at most %d addresses a container", CORE_ADDRS_MAX);
 	if (req->n_addrs == 0) {
-		a->want[0] = (struct wanted){ .prefix = cfg->default_subnet };
+		a->want[0] = (struct wanted){ .prefix = a->default_subnet };
 		a->n_want = 1;
 	}
 	for (size_t i = 0; i < req->n_addrs; i++) {
 		struct wanted *w = &a->want[i];
-		enum err err = ipam_parse_addr(req->addrs[i], cfg->default_subnet, &w->prefix, &w->claim, note);
+		enum err err = ipam_parse_addr(req->addrs[i], a->default_subnet, &w->prefix, &w->claim, note);
 		if (err != ERR_OK)
 			return err;
 		a->n_want++;
@@ -295,6 +324,22 @@ static enum err check_mac(const struct attach *a, struct err_note *note)
 		holder->ident, peer_format(holder->peer, peer));
 }
 
+/* The one that is named; else that of the container, if it is attached; else the default one. */
+static enum err choose_network(struct attach *a, const struct attach_request *req, struct err_note *note)
+{
+	const struct core_endpoint *have = core_local(a->r->core, a->target.ident);
+	const char *name = req->network != NULL && req->network[0] != '\0' ? req->network
+		: have != NULL                                                 ? have->network
+																	   : CORE_NETWORK_DEFAULT;
+	enum err err = check_network(a->r, a->target.ident, name, note);
+
+	if (err == ERR_OK) {
+		(void)snprintf(a->network, sizeof(a->network), "%s", name);
+		a->default_subnet = default_subnet_of(a->r->core, name);
+	}
+	return err;
+}
+
 static enum err prepare(struct attach *a, const struct attach_request *req, struct err_note *note)
 {
 	uint8_t random[6];
@@ -303,13 +348,11 @@ static enum err prepare(struct attach *a, const struct attach_request *req, stru
 	if (err == ERR_OK && !core_text_ok(slice_str(a->target.ident)))
 		err = err_note(note, ERR_USAGE, "the container's name is not plain text (UTF-8 without control characters)");
 	if (err == ERR_OK)
+		err = choose_network(a, req, note);
+	if (err == ERR_OK)
 		err = parse_addrs(a, req, note);
 	if (err != ERR_OK)
 		return err;
-	if (req->network != NULL && strcmp(req->network, CORE_NETWORK_DEFAULT) != 0)
-		return err_note(
-			note, ERR_NOT_FOUND, "there is no network '%.64s'; leave --network out for the default one", req->network);
-	(void)snprintf(a->network, sizeof(a->network), "%s", CORE_NETWORK_DEFAULT);
 	randombytes_buf(random, sizeof(random));
 	a->mac = container_random_mac(random);
 	if (req->mac != NULL && (mac_parse(req->mac, &a->mac) != ERR_OK || mac_is_group(a->mac)))
@@ -389,12 +432,13 @@ static enum err meant(
 	const struct router *r, const struct attach_request *req, const char *ident, struct ip *out, size_t *n, struct err_note *note)
 {
 	const struct core_endpoint *e = core_local(r->core, ident);
+	struct prefix net_default = default_subnet_of(r->core, e != NULL ? e->network : CORE_NETWORK_DEFAULT);
 
 	*n = 0;
 	for (size_t i = 0; i < req->n_addrs; i++) {
 		struct prefix p;
 		bool one;
-		enum err err = ipam_parse_addr(req->addrs[i], core_cfg(r->core)->default_subnet, &p, &one, note);
+		enum err err = ipam_parse_addr(req->addrs[i], net_default, &p, &one, note);
 		if (err != ERR_OK)
 			return err;
 		if (one && *n < CORE_ADDRS_MAX)
