@@ -198,6 +198,19 @@ static int make_pair(struct kernel *k, const char *host_name, const struct conta
 	return netlink_veth(kernel_netlink(k), &pair);
 }
 
+/* From now on the bridge takes frames from the port only with a MAC that has an entry there, that of the container. Kernels before Linux 5.18 cannot; there
+ * weft's nftables rules alone see to it. */
+static int lock(struct netlink *nl, int index)
+{
+	struct netlink_req r;
+	netlink_req_link(&r, RTM_SETLINK, 0, AF_BRIDGE, index, -1);
+	struct nlattr *port = netlink_nest(&r, IFLA_PROTINFO | NLA_F_NESTED);
+	netlink_put_u8(&r, IFLA_BRPORT_LOCKED, 1);
+	netlink_nest_end(&r, port);
+	int result = netlink_do(nl, &r);
+	return result == -EINVAL || result == -EOPNOTSUPP ? 0 : result;
+}
+
 /* Port of the bridge, no addresses of its own, up; and the bridge knows the container's MAC before it has said a word. */
 static int host_up(struct kernel *k, int index, int bridge, const struct container_want *want, struct mac mac)
 {
@@ -224,7 +237,7 @@ static int host_up(struct kernel *k, int index, int bridge, const struct contain
 		netlink_put(&r, NDA_LLADDR, mac.b, 6);
 		result = netlink_do(nl, &r);
 	}
-	return result;
+	return result ? result : lock(nl, index);
 }
 
 /* ---- the container's end */

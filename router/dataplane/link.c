@@ -30,24 +30,31 @@ enum device { BRIDGE, VXLAN, TAP, DEVICES };
 struct kernel {
 	struct netlink *nl;
 	char name[DEVICES][NETLINK_NAME_MAX + 1];
+	unsigned network;
 	int index[DEVICES]; /* 0: not known; a device made anew has another, see device_index */
+	int set_up[DEVICES]; /* index of the one that was set up; 0: none was */
 	bool mute[DEVICES]; /* an uplink that the kernel does not answer for */
 };
 
 enum err kernel_open(const struct kernel_names *names, struct kernel **out, struct err_note *note)
 {
 	static const char *const usual[DEVICES] = { "weft", "weft-vx", "weft-tap" };
+	static const char *const numbered[DEVICES] = { "weft-", "weft-vx", "weft-tap" };
 	const char *given[DEVICES] = { names ? names->bridge : NULL, names ? names->vxlan : NULL, names ? names->tap : NULL };
 	struct kernel *k = mem_zalloc(1, sizeof *k);
 	if (!k)
 		return err_note(note, ERR_NOMEM, "out of memory");
+	k->network = names ? names->network : 0;
 	enum err e = ERR_OK;
+	if (k->network > LINK_NETWORK_MAX)
+		e = err_note(note, ERR_RANGE, "there is no network %u: the last is %u", k->network, LINK_NETWORK_MAX);
 	for (int i = 0; i < DEVICES && e == ERR_OK; i++) {
-		const char *name = given[i] ? given[i] : usual[i];
-		if (strlen(name) > NETLINK_NAME_MAX)
-			e = err_note(note, ERR_USAGE, "interface name '%s' is longer than %d characters", name, NETLINK_NAME_MAX);
+		if (given[i] && strlen(given[i]) > NETLINK_NAME_MAX)
+			e = err_note(note, ERR_USAGE, "interface name '%s' is longer than %d characters", given[i], NETLINK_NAME_MAX);
+		else if (given[i] || k->network == 0)
+			(void)snprintf(k->name[i], sizeof(k->name[i]), "%s", given[i] ? given[i] : usual[i]);
 		else
-			(void)snprintf(k->name[i], sizeof(k->name[i]), "%s", name);
+			(void)snprintf(k->name[i], sizeof(k->name[i]), "%s%u", numbered[i], k->network);
 	}
 	if (e == ERR_OK)
 		e = netlink_open(&k->nl, note);
@@ -103,6 +110,12 @@ enum err kernel_bridge_index(struct kernel *k, int *index, struct err_note *note
 {
 	int r = device_index(k, BRIDGE, true, index);
 	return r ? netlink_error(k->nl, r, note, "find the bridge %s", k->name[BRIDGE]) : ERR_OK;
+}
+
+enum err kernel_vxlan_index(struct kernel *k, int *index, struct err_note *note)
+{
+	int r = device_index(k, VXLAN, true, index);
+	return r ? netlink_error(k->nl, r, note, "find the VXLAN device %s", k->name[VXLAN]) : ERR_OK;
 }
 
 struct mac link_peer_mac(uint64_t peer)
@@ -209,6 +222,7 @@ enum err link_bridge(struct kernel *k, struct mac mac, unsigned mtu, struct err_
 		put_bridge_info(&r);
 		result = netlink_do(k->nl, &r);
 	}
+	k->set_up[BRIDGE] = result ? 0 : l.index;
 	return result ? netlink_error(k->nl, result, note, "set up the bridge %s", k->name[BRIDGE]) : ERR_OK;
 }
 
@@ -246,7 +260,14 @@ enum err link_dns_address(struct kernel *k, struct err_note *note)
 		netlink_req(&r, RTM_NEWROUTE, NLM_F_CREATE | NLM_F_REPLACE, &route, sizeof route);
 		netlink_put_u32(&r, RTA_TABLE, LINK_RULE_TABLE);
 		netlink_put_u32(&r, RTA_OIF, (uint32_t)index);
+		netlink_put_u32(&r, RTA_PRIORITY, k->network);
 		result = netlink_do(k->nl, &r);
+	}
+	/* Seen from here the way back to a container of another network than the first leads elsewhere, which a strict check would not accept. */
+	if (result == 0 && k->network != 0) {
+		enum err e = link_sysctl(4, k->name[BRIDGE], "rp_filter", "2", note);
+		if (e != ERR_OK)
+			return e;
 	}
 	char text[IP_TEXT];
 	return result ? netlink_error(k->nl, result, note, "give %s to the bridge %s", ip_format(dns, text), k->name[BRIDGE])
@@ -302,10 +323,11 @@ static int uplink_port(struct kernel *k, enum device d, int index, unsigned mtu,
 		netlink_req_link(&r, RTM_NEWLINK, 0, AF_UNSPEC, index, 1);
 		result = netlink_do(k->nl, &r);
 	}
+	k->set_up[d] = result ? 0 : index;
 	return result;
 }
 
-static int vxlan_create(struct kernel *k, const struct link_vxlan *want)
+static int vxlan_create(struct kernel *k, const struct link_vxlan *want, bool df)
 {
 	struct netlink_req r;
 	netlink_req_link(&r, RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, AF_UNSPEC, 0, -1);
@@ -317,6 +339,8 @@ static int vxlan_create(struct kernel *k, const struct link_vxlan *want)
 	netlink_put_u16(&r, IFLA_VXLAN_PORT, htons(want->port));
 	netlink_put_u8(&r, IFLA_VXLAN_LEARNING, 0);
 	netlink_put_u8(&r, IFLA_VXLAN_UDP_CSUM, 0);
+	if (df)
+		netlink_put_u8(&r, IFLA_VXLAN_DF, VXLAN_DF_SET); /* what does not fit is to be lost: probes find it out */
 	if (want->local.family)
 		netlink_put_ip(&r, want->local.family == 6 ? IFLA_VXLAN_LOCAL6 : IFLA_VXLAN_LOCAL, want->local);
 	netlink_nest_end(&r, data);
@@ -329,6 +353,8 @@ static bool vxlan_is(const struct netlink_link *l, const struct link_vxlan *want
 	static const uint8_t zero[16];
 	const struct ip *have = &l->vxlan_local;
 	if (l->vxlan_vni != want->vni || l->vxlan_port != want->port || l->vxlan_learning)
+		return false;
+	if (l->vxlan_df >= 0 && l->vxlan_df != VXLAN_DF_SET)
 		return false;
 	/* An IPv6 device without a local address reports none or "::". */
 	if (memcmp(want->local.b, zero, 16) == 0)
@@ -373,7 +399,9 @@ enum err link_vxlan(struct kernel *k, const struct link_vxlan *want, unsigned mt
 		}
 	}
 	if (result == -ENODEV) {
-		result = vxlan_create(k, want);
+		result = vxlan_create(k, want, true);
+		if (result == -EINVAL || result == -ERANGE) /* a kernel that does not know DF */
+			result = vxlan_create(k, want, false);
 		if (result == 0)
 			result = device_look(k, VXLAN, &l);
 	}
@@ -388,7 +416,7 @@ enum err link_vxlan_remove(struct kernel *k, struct err_note *note)
 	int result = device_look(k, VXLAN, &l);
 	if (result == 0)
 		result = netlink_link_del(k->nl, l.index);
-	k->index[VXLAN] = 0;
+	k->index[VXLAN] = k->set_up[VXLAN] = 0;
 	k->mute[VXLAN] = false;
 	return result && result != -ENODEV ? netlink_error(k->nl, result, note, "remove VXLAN device %s", k->name[VXLAN]) : ERR_OK;
 }
@@ -408,7 +436,9 @@ enum err link_tap(struct kernel *k, unsigned mtu, struct err_note *note)
 }
 
 /* One forwarding entry: of the bridge (NTF_MASTER, static and sticky: without the latter a frame from a container that claims the MAC
- * would move even a static entry to its port) or of the VXLAN device (NTF_SELF, with the host it leads to). */
+ * would move even a static entry to its port) or of the VXLAN device (NTF_SELF, with the host it leads to; those for probes bear a mark that means
+ * nothing to the device and that it gives back). */
+#define PROBE_MARK NTF_EXT_LEARNED
 static int fdb_change(struct kernel *k, bool add, enum device d, uint8_t of, struct mac mac, struct ip underlay)
 {
 	int result = -ENODEV;
@@ -420,8 +450,8 @@ static int fdb_change(struct kernel *k, bool add, enum device d, uint8_t of, str
 		const struct ndmsg head = {
 			.ndm_family = AF_BRIDGE,
 			.ndm_ifindex = index,
-			.ndm_state = (uint16_t)(of == NTF_SELF ? NUD_NOARP | NUD_PERMANENT : NUD_NOARP | NUD_REACHABLE),
-			.ndm_flags = (uint8_t)(of == NTF_SELF ? NTF_SELF : of | NTF_STICKY),
+			.ndm_state = (uint16_t)(of & NTF_SELF ? NUD_NOARP | NUD_PERMANENT : NUD_NOARP | NUD_REACHABLE),
+			.ndm_flags = (uint8_t)(of & NTF_SELF ? of : of | NTF_STICKY),
 		};
 		struct netlink_req r;
 		netlink_req(&r, add ? RTM_NEWNEIGH : RTM_DELNEIGH, add ? NLM_F_CREATE | NLM_F_REPLACE : 0, &head, sizeof head);
@@ -464,6 +494,21 @@ enum err link_fdb_del(struct kernel *k, struct mac mac, struct err_note *note)
 		result = fdb_change(k, false, VXLAN, NTF_SELF, mac, none);
 	char text[MAC_TEXT];
 	return result ? netlink_error(k->nl, result, note, "remove the forwarding entry of %s", mac_format(mac, text)) : ERR_OK;
+}
+
+enum err link_probe_set(struct kernel *k, struct mac mac, struct ip underlay, struct err_note *note)
+{
+	int result = fdb_change(k, true, VXLAN, NTF_SELF | PROBE_MARK, mac, underlay);
+	char text[MAC_TEXT];
+	return result ? netlink_error(k->nl, result, note, "direct probes to %s", mac_format(mac, text)) : ERR_OK;
+}
+
+enum err link_probe_del(struct kernel *k, struct mac mac, struct err_note *note)
+{
+	const struct ip none = { 0 };
+	int result = fdb_change(k, false, VXLAN, NTF_SELF, mac, none);
+	char text[MAC_TEXT];
+	return result ? netlink_error(k->nl, result, note, "remove the probes' entry of %s", mac_format(mac, text)) : ERR_OK;
 }
 
 /* ---- neighbours */
@@ -517,6 +562,7 @@ enum err link_neigh_del(struct kernel *k, struct ip ip, struct err_note *note)
 /* ---- reading the tables back */
 
 struct fdb_reading {
+	bool probes; /* those for probes, else all others */
 	int index[DEVICES];
 	struct link_fdb *v;
 	size_t n, cap;
@@ -549,6 +595,8 @@ static int on_forwarding(struct nl_msg *msg, void *arg)
 		return 0;
 	if (entry.uplink != LINK_NONE && head->ndm_state & NUD_PERMANENT)
 		return 0; /* the port's own MAC */
+	if (f->probes != (entry.uplink == LINK_NONE && head->ndm_flags & PROBE_MARK))
+		return 0;
 	if (f->n == FDB_MAX)
 		return -ENOBUFS;
 	if (!mem_grow((void **)&f->v, &f->cap, f->n + 1, sizeof *f->v))
@@ -563,9 +611,9 @@ static int by_mac(const void *a, const void *b)
 	return memcmp(x->mac.b, y->mac.b, 6);
 }
 
-enum err link_fdb_list(struct kernel *k, link_fdb_each each, void *arg, struct err_note *note)
+static enum err read_fdb(struct kernel *k, bool probes, link_fdb_each each, void *arg, struct err_note *note)
 {
-	struct fdb_reading f = { 0 };
+	struct fdb_reading f = { .probes = probes };
 	for (enum device d = VXLAN; d < DEVICES; d++)
 		(void)device_index(k, d, true, &f.index[d]); /* one that is missing has no entries */
 	struct netlink_req r;
@@ -586,6 +634,16 @@ enum err link_fdb_list(struct kernel *k, link_fdb_each each, void *arg, struct e
 	}
 	mem_free(f.v);
 	return result ? netlink_error(k->nl, result, note, "read the forwarding tables") : ERR_OK;
+}
+
+enum err link_fdb_list(struct kernel *k, link_fdb_each each, void *arg, struct err_note *note)
+{
+	return read_fdb(k, false, each, arg, note);
+}
+
+enum err link_probe_list(struct kernel *k, link_fdb_each each, void *arg, struct err_note *note)
+{
+	return read_fdb(k, true, each, arg, note);
 }
 
 struct neigh_reading {
@@ -649,11 +707,77 @@ enum err link_neigh_list(struct kernel *k, link_neigh_each each, void *arg, stru
 	return result ? netlink_error(k->nl, result, note, "read the neighbours") : ERR_OK;
 }
 
+/* ---- whether all is there */
+
+static bool is_lost(struct kernel *k, enum device d)
+{
+	struct netlink_link l;
+	if (!k->set_up[d])
+		return false;
+	if (device_look(k, d, &l) || l.index != k->set_up[d] || !l.up)
+		return true;
+	return d != BRIDGE && l.master != k->set_up[BRIDGE];
+}
+
+enum err link_check(struct kernel *k, unsigned *lost, struct err_note *note)
+{
+	static const unsigned bits[DEVICES] = { LINK_LOST_BRIDGE, LINK_LOST_VXLAN, LINK_LOST_TAP };
+	struct netlink_link l;
+	*lost = 0;
+	/* Whether the kernel answers at all: silence is no proof. */
+	int result = device_look(k, BRIDGE, &l);
+	if (result && result != -ENODEV)
+		return netlink_error(k->nl, result, note, "look for the bridge %s", k->name[BRIDGE]);
+	for (enum device d = BRIDGE; d < DEVICES; d++)
+		if (is_lost(k, d))
+			*lost |= bits[d];
+	return ERR_OK;
+}
+
+struct network_list {
+	unsigned *v;
+	size_t n, cap;
+};
+
+static int on_network(struct nl_msg *msg, void *arg)
+{
+	struct network_list *list = arg;
+	struct netlink_link l;
+	if (!msg) {
+		list->n = 0;
+		return 0;
+	}
+	if (netlink_link_parse(msg, &l) || strcmp(l.kind, "bridge") != 0 || strncmp(l.name, "weft-", 5) != 0)
+		return 0;
+	char again[NETLINK_NAME_MAX + 1];
+	const unsigned long number = strtoul(l.name + 5, NULL, 10);
+	(void)snprintf(again, sizeof again, "weft-%lu", number % (LINK_NETWORK_MAX + 1));
+	if (number == 0 || strcmp(l.name, again) != 0)
+		return 0; /* somebody else's */
+	if (!mem_grow((void **)&list->v, &list->cap, list->n + 1, sizeof *list->v))
+		return -ENOMEM;
+	list->v[list->n++] = (unsigned)number;
+	return 0;
+}
+
+enum err link_networks(struct kernel *k, link_network_each each, void *arg, struct err_note *note)
+{
+	struct network_list list = { 0 };
+	struct netlink_req r;
+	netlink_req_link(&r, RTM_GETLINK, NLM_F_DUMP, AF_UNSPEC, 0, -1);
+	int result = netlink_ask(k->nl, &r, on_network, &list);
+	for (size_t i = 0; i < list.n && result == 0; i++)
+		each(list.v[i], arg);
+	mem_free(list.v);
+	return result ? netlink_error(k->nl, result, note, "list the bridges") : ERR_OK;
+}
+
 /* ---- taking it all away */
 
 #define RESET_MAX 65536
 struct reset_list {
 	int bridge;
+	bool strays; /* those that are on no bridge too */
 	int *v;
 	size_t n, cap;
 };
@@ -669,7 +793,7 @@ static int on_reset_link(struct nl_msg *msg, void *arg)
 	}
 	if (netlink_link_parse(msg, &l) || strcmp(l.kind, "veth") != 0 || strncmp(l.name, "vethwe", 6) != 0)
 		return 0;
-	if (l.master ? l.master != list->bridge : strncmp(l.alias, "weft1 ", 6) != 0)
+	if (l.master ? l.master != list->bridge : !list->strays || strncmp(l.alias, "weft1 ", 6) != 0)
 		return 0;
 	if (list->n == RESET_MAX)
 		return -ENOBUFS;
@@ -685,7 +809,7 @@ static int delete_device(struct kernel *k, enum device d)
 	int result = device_look(k, d, &l);
 	if (result == 0)
 		result = netlink_link_del(k->nl, l.index);
-	k->index[d] = 0;
+	k->index[d] = k->set_up[d] = 0;
 	return result == -ENODEV ? 0 : result;
 }
 
@@ -696,7 +820,7 @@ static enum err first(enum err so_far, enum err e)
 
 enum err link_reset(struct kernel *k, struct err_note *note)
 {
-	struct reset_list list = { 0 };
+	struct reset_list list = { .strays = k->network == 0 };
 	struct netlink_req r;
 	enum err e = ERR_OK;
 	(void)device_index(k, BRIDGE, true, &list.bridge);
@@ -717,6 +841,8 @@ enum err link_reset(struct kernel *k, struct err_note *note)
 			e = first(e, netlink_error(k->nl, result, e == ERR_OK ? note : NULL, "remove the device %s", k->name[order[i]]));
 	}
 	/* The table's routes went with the bridge. */
+	if (k->network != 0)
+		return e;
 	while ((result = dns_rule(k, RTM_DELRULE, 0)) == 0)
 		;
 	if (result != -ENOENT && result != -ESRCH && result != -EAFNOSUPPORT)

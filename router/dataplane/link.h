@@ -23,13 +23,16 @@
 #define LINK_MTU_MIN            576u
 #define LINK_MTU_MAX            65485u /* what VXLAN over IPv4 can still carry in one UDP datagram */
 
-/* Names of the devices; NULL members take the usual ones ("weft", "weft-vx", "weft-tap"). Others than the usual are for tests. */
+/* Each network has devices of its own: "weft", "weft-vx", "weft-tap" for network 0, "weft-N", "weft-vxN", "weft-tapN" for network N, and a struct kernel for them.
+ * NULL members take these names. Others are for tests. */
+#define LINK_NETWORK_MAX 65535u
 struct kernel_names {
 	const char *bridge, *vxlan, *tap;
+	unsigned network; /* its number */
 };
 
 struct kernel;
-/* names may be NULL. ERR_USAGE: a name longer than 15 characters. Closing changes nothing in the kernel. */
+/* names may be NULL: network 0. ERR_USAGE: a name longer than 15 characters. Closing changes nothing in the kernel. */
 enum err kernel_open(const struct kernel_names *names, struct kernel **out, struct err_note *note) MUST_CHECK;
 void kernel_close(struct kernel *k); /* takes NULL */
 struct netlink *kernel_netlink(struct kernel *k);
@@ -37,6 +40,17 @@ const char *kernel_bridge_name(const struct kernel *k);
 const char *kernel_tap_name(const struct kernel *k);
 /* Index of the bridge. ERR_NOT_FOUND: there is none (yet, or any more). */
 enum err kernel_bridge_index(struct kernel *k, int *index, struct err_note *note) MUST_CHECK;
+/* The same of the VXLAN device. */
+enum err kernel_vxlan_index(struct kernel *k, int *index, struct err_note *note) MUST_CHECK;
+
+/* Numbers (above 0) of the networks whose bridges are there, of this daemon or a former one, in no order. */
+typedef void (*link_network_each)(unsigned network, void *arg);
+enum err link_networks(struct kernel *k, link_network_each each, void *arg, struct err_note *note) MUST_CHECK;
+
+/* Which of the devices that link_bridge, link_vxlan and link_tap set up through k are no longer as they were left: removed, made anew by somebody,
+ * set down, or no port of the bridge. The call that set it up mends it; the entries that a new one lacks are the caller's to set again. */
+enum { LINK_LOST_BRIDGE = 1, LINK_LOST_VXLAN = 2, LINK_LOST_TAP = 4 };
+enum err link_check(struct kernel *k, unsigned *lost, struct err_note *note) MUST_CHECK;
 
 /* A locally administered unicast MAC made of a peer's name. */
 struct mac link_peer_mac(uint64_t peer);
@@ -46,11 +60,13 @@ struct mac link_peer_mac(uint64_t peer);
 enum err link_bridge(struct kernel *k, struct mac mac, unsigned mtu, struct err_note *note) MUST_CHECK;
 
 /* The address at which containers reach the daemon (WEFT_DNS_V4, /32, on the bridge), and a way for answers from it: containers' addresses
- * have no route on the host, so a rule sends what comes from this address to a table that says "all on the bridge's link". */
+ * have no route on the host, so a rule sends what comes from this address to a table that says "all on the bridge's link". The table has one such
+ * route for each network, in order of their numbers: a socket that is bound to a network's bridge (SO_BINDTODEVICE) takes the one of that bridge, any other
+ * the first. So who answers in several networks, which may use the same addresses, has one socket for each. */
 enum err link_dns_address(struct kernel *k, struct err_note *note) MUST_CHECK;
 
-/* The fast uplink: a VXLAN device that learns nothing, as an isolated port that nothing is flooded to. A device that is there with another
- * VNI, port or local address is replaced. ERR_UNSUPPORTED: kernel without VXLAN. ERR_BUSY: the UDP port or the VNI is taken. */
+/* The fast uplink: a VXLAN device that learns nothing and whose packets may not be fragmented, as an isolated port that nothing is flooded to. A device
+ * that is there with another VNI, port or local address is replaced. ERR_UNSUPPORTED: kernel without VXLAN. ERR_BUSY: the UDP port or the VNI is taken. */
 struct link_vxlan {
 	uint32_t vni;
 	uint16_t port;
@@ -85,6 +101,12 @@ struct link_fdb {
 typedef void (*link_fdb_each)(const struct link_fdb *entry, void *arg);
 enum err link_fdb_list(struct kernel *k, link_fdb_each each, void *arg, struct err_note *note) MUST_CHECK;
 
+/* Where the VXLAN device sends frames for the MAC of another host's bridge, which are probes (router/dataplane/vxprobe.h). Only the device itself has these
+ * entries, the bridge does not, and link_fdb_list leaves them out. Errors as of link_fdb_set; del: ERR_OK when there was none. */
+enum err link_probe_set(struct kernel *k, struct mac mac, struct ip underlay, struct err_note *note) MUST_CHECK;
+enum err link_probe_del(struct kernel *k, struct mac mac, struct err_note *note) MUST_CHECK;
+enum err link_probe_list(struct kernel *k, link_fdb_each each, void *arg, struct err_note *note) MUST_CHECK; /* uplink LINK_NONE */
+
 /* Who has an address, so that the bridge itself can answer containers that ask (ARP, IPv6 neighbour discovery). It answers where the MAC's
  * forwarding entry leads to an uplink; for the MAC of a container here it only keeps the question off the uplinks. The host itself comes to
  * use an entry only for what it sends by the bridge: answers to names. ERR_OK where the bridge has no such protocol: nobody asks then. */
@@ -102,8 +124,8 @@ enum err link_neigh_list(struct kernel *k, link_neigh_each each, void *arg, stru
  * questions go to the other hosts as any broadcast does. */
 bool link_answers(const struct kernel *k);
 
-/* Removes all of it: containers' interfaces, uplinks, bridge with its neighbours, rule and routes. ERR_OK when nothing is there; goes on after a failure and
- * reports the first. */
+/* Removes all of it: containers' interfaces, uplinks, bridge with its neighbours, routes; with network 0 also the rule that all networks share, and containers'
+ * interfaces that are on no bridge. ERR_OK when nothing is there; goes on after a failure and reports the first. */
 enum err link_reset(struct kernel *k, struct err_note *note) MUST_CHECK;
 
 /* Writes /proc/sys/net/ipvFAMILY/conf/DEV/KEY (family 4 or 6) in the calling thread's namespace. A kernel without that protocol has no such

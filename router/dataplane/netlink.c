@@ -296,6 +296,7 @@ static void parse_vxlan(struct netlink_link *out, struct nlattr *data)
 		out->vxlan_port = (uint16_t)(p[0] << 8 | p[1]);
 	}
 	out->vxlan_learning = attr_u8(a[IFLA_VXLAN_LEARNING]);
+	out->vxlan_df = a[IFLA_VXLAN_DF] ? attr_u8(a[IFLA_VXLAN_DF]) : -1;
 	out->vxlan_local = netlink_attr_ip(a[IFLA_VXLAN_LOCAL] ? a[IFLA_VXLAN_LOCAL] : a[IFLA_VXLAN_LOCAL6]);
 }
 

@@ -70,6 +70,7 @@ struct netlink_link {
 	uint32_t vxlan_vni;
 	uint16_t vxlan_port;
 	bool vxlan_learning;
+	int vxlan_df; /* VXLAN_DF_…; -1: the kernel does not say */
 	struct ip vxlan_local;
 };
 /* -ENODEV: there is none of that name (index). */

@@ -15,9 +15,12 @@ enum err vxprobe_open(struct kernel *k, uint64_t self, struct vxprobe **out, str
 void vxprobe_close(struct vxprobe *p); /* takes NULL */
 int vxprobe_fd(const struct vxprobe *p);
 /* Sends a probe (tunnel/probe.h) to the peer whose VXLAN device is at `underlay`: sets the device's own entry for that peer's bridge first if it is not there
- * yet or differs. ERR_LIMIT: too big for the device. ERR_UNREACHABLE. */
+ * yet or differs. Devices that were made anew since are found. ERR_LIMIT: too big for the device. ERR_UNREACHABLE. ERR_NOT_FOUND: a device is
+ * missing. ERR_UNSUPPORTED: underlay is of the other family than the device. */
 enum err vxprobe_send(struct vxprobe *p, uint64_t peer, struct ip underlay, struct slice probe) MUST_CHECK;
-/* One probe that came; {NULL, 0}: none waits. Valid until the next call. */
+/* Takes the entry away; for a peer that is gone. ERR_OK when there is none. */
+enum err vxprobe_forget(struct vxprobe *p, uint64_t peer, struct err_note *note) MUST_CHECK;
+/* One probe that came to this peer from the one it names; {NULL, 0}: none waits. Valid until the next call. */
 struct slice vxprobe_receive(struct vxprobe *p);
 
 #endif
