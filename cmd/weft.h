@@ -54,6 +54,8 @@ int verb_dns_add(const struct weft *w, int argc, char **argv);
 int verb_dns_remove(const struct weft *w, int argc, char **argv);
 int verb_dns_lookup(const struct weft *w, int argc, char **argv);
 int verb_dns_args(const struct weft *w, int argc, char **argv);
+/* weft_network.c */
+int verb_network(const struct weft *w, int argc, char **argv);
 /* weft_verbs.c */
 int verb_attach(const struct weft *w, int argc, char **argv);
 int verb_detach(const struct weft *w, int argc, char **argv);

@@ -177,7 +177,9 @@ int verb_dns_args(const struct weft *w, int argc, char **argv)
 	int code = ask_text(w, "/dns-address", &address);
 	if (code == DONE)
 		code = ask_text(w, "/domain", &domain);
-	if (code == DONE && address != NULL && domain != NULL) {
+	if (code == DONE && w->json) { /* names that are off: nulls */
+		code = print_json(json_pack("{s:i, s:s?, s:s?}", "schema", 1, "dns", address, "dns_search", domain));
+	} else if (code == DONE && address != NULL && domain != NULL) {
 		(void)printf("--dns=%s --dns-search=%s\n", address, domain);
 		code = print_bytes("", 0);
 	}

@@ -135,8 +135,8 @@ int verb_prime(const struct weft *w, int argc, char **argv)
 	return code == DONE ? show(w, &req) : code;
 }
 
-/* What rmpeer would take: from the shares that `status ipam` shows. */
-static int plan(const struct weft *w, const char *peer)
+/* What rmpeer would take: from the shares that `status ipam` shows. taken: for JSON, else NULL. */
+static int plan(const struct weft *w, const char *peer, json_t *taken)
 {
 	struct http_response r;
 	int code = ask_path(w, "GET", "/status/ipam", true, &r);
@@ -155,6 +155,12 @@ static int plan(const struct weft *w, const char *peer)
 		if (name == NULL || nick == NULL || (strcmp(name, peer) != 0 && strcmp(nick, peer) != 0))
 			continue;
 		code = DONE;
+		if (taken != NULL) {
+			(void)json_array_append_new(taken,
+				json_pack("{s:s, s:s, s:O?, s:O?}", "name", name, "nickname", nick, "addresses", json_object_get(p, "addresses"),
+					"reachable", json_object_get(p, "reachable")));
+			continue;
+		}
 		(void)printf("%lld IPs would be taken over from %s(%s)%s\n",
 			(long long)json_integer_value(json_object_get(p, "addresses")), name, nick,
 			json_is_true(json_object_get(p, "reachable")) ? ", but it can be reached: that would be refused" : "");
@@ -163,9 +169,29 @@ static int plan(const struct weft *w, const char *peer)
 	return code == DONE ? print_bytes("", 0) : say(code, "'%s' owns no addresses; 'weft status ipam' lists who does", peer);
 }
 
+static int take_over(const struct weft *w, const char *name, json_t *taken)
+{
+	char *peer = escaped(name), *path = format("/peer/%s", peer);
+	struct http_request req = { .method = "DELETE", .path = path, .accept = taken != NULL ? "application/json" : "text/plain" };
+	struct http_response r;
+	int code = ask(w, &req, &r);
+
+	free(path);
+	free(peer);
+	if (code != DONE)
+		return code;
+	if (taken != NULL)
+		(void)json_array_append_new(taken, json_loadb(r.body, r.n, 0, NULL));
+	else
+		code = print_bytes(r.body, r.n);
+	http_response_free(&r);
+	return code;
+}
+
 int verb_rmpeer(const struct weft *w, int argc, char **argv)
 {
 	struct words p = { .argc = argc, .argv = argv }, again = p;
+	json_t *taken = NULL;
 	const char *name, *value;
 	bool planned = false;
 	int worst = DONE, peers = 0;
@@ -178,19 +204,22 @@ int verb_rmpeer(const struct weft *w, int argc, char **argv)
 	}
 	if (kind == WORD_WRONG || peers == 0)
 		return usage(w, kind == WORD_WRONG ? "an option is not understood" : "name a peer");
+	if (w->json)
+		taken = json_array();
 	while ((kind = next_word(&again, "plan", &name, &value)) != WORD_END) {
 		if (kind != WORD_PLAIN)
 			continue;
-		char *peer = escaped(name), *path = format("/peer/%s", peer);
-		struct http_request req = { .method = "DELETE", .path = path };
-		int code = planned ? plan(w, name) : show(w, &req);
-		free(path);
-		free(peer);
+		int code = planned ? plan(w, name, taken) : take_over(w, name, taken);
 		if (code != DONE)
 			worst = code;
 		if (code == NOT_RUNNING)
 			break;
 	}
+	if (taken != NULL && (worst == DONE || json_array_size(taken) > 0)) {
+		int code = print_json(json_pack("{s:i, s:b, s:O}", "schema", 1, "plan", planned, "peers", taken));
+		worst = worst != DONE ? worst : code;
+	}
+	json_decref(taken);
 	return worst;
 }
 

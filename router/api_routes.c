@@ -105,10 +105,13 @@ static void on_takeover(void *ctx, const struct router_result *res)
 {
 	struct api_request *q = ctx;
 
-	if (res->err == ERR_OK)
-		api_answer_text(q, MHD_HTTP_OK, "%" PRIu64 " IPs taken over from %s\n", res->count, q->segments[1]);
-	else
+	if (res->err != ERR_OK)
 		api_answer_err(q, res->err, res->text);
+	else if (q->json)
+		api_answer_json(q, MHD_HTTP_OK,
+			json_pack("{s:i, s:s, s:I}", "schema", STATUS_SCHEMA, "peer", q->segments[1], "addresses", (json_int_t)res->count));
+	else
+		api_answer_text(q, MHD_HTTP_OK, "%" PRIu64 " IPs taken over from %s\n", res->count, q->segments[1]);
 }
 
 static void on_attached(void *ctx, const struct router_result *res)
@@ -631,12 +634,15 @@ static bool matches(const struct api_request *q, const char *path)
 	}
 }
 
+/* HEAD is GET whose body the server keeps back. */
 void api_route(struct api_request *q, const char *method, bool status_only)
 {
+	const char *as = strcmp(method, "HEAD") == 0 ? "GET" : method;
+
 	for (size_t i = 0; i < sizeof(routes) / sizeof(routes[0]); i++) {
 		if ((status_only && !routes[i].on_status_addr) || !matches(q, routes[i].path))
 			continue;
-		if (strcmp(routes[i].method, method) == 0) {
+		if (strcmp(routes[i].method, as) == 0) {
 			q->allow[0] = '\0';
 			routes[i].answer(q);
 			return;
