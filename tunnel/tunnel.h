@@ -13,7 +13,8 @@
  *
  * A session is renewed by its initiator after TUNNEL_REKEY_MS or TUNNEL_REKEY_DATAGRAMS when it is in use (sent with), by its responder a
  * little later if that did not happen; it is no longer used after TUNNEL_REJECT_MS. The former session's keys go on opening what is
- * under way. A session nobody uses ends without a word and is made anew on demand. Exact forms: docs/wire.md.
+ * under way. A session nobody uses ends without a word and is made anew on demand; one that we send with while nothing comes back is
+ * made anew after TUNNEL_SILENT_MS, for the other end may have lost it. Exact forms: docs/wire.md.
  *
  * tunnel_* calls happen in the control thread. What the data threads need is the seal_keys. Fresh random bytes come from a generator of
  * its own (ChaCha20, key erased after each use) seeded by the caller. */
@@ -33,23 +34,24 @@
 enum {
 	TUNNEL_REKEY_MS = 120000,
 	TUNNEL_REJECT_MS = 180000,
+	TUNNEL_SILENT_MS = 15000,   /* like REJECT a part of the time of renewal: an eighth */
 	TUNNEL_RETRY_MS = 1000,     /* a lost INIT; jittered, doubling to 5 s while it is wanted */
 	TUNNEL_WANT_MS = 10000,     /* so long a want lasts without being renewed */
 	TUNNEL_HANDSHAKE_MAX = 512, /* bytes of any handshake datagram */
-	TUNNEL_SESSIONS_MAX = 3     /* of one peer: former, present, and one not yet confirmed */
+	TUNNEL_SESSIONS_MAX = 4 /* of one peer: present, one not yet confirmed, and former ones (two after both ends began at once) */
 };
 #define TUNNEL_REKEY_DATAGRAMS (UINT64_C(1) << 40)
 
 struct tunnel_cfg {
 	uint64_t self;
-	uint64_t run;              /* incarnation: grows at each start */
-	uint8_t secret[32];        /* our static X25519 key */
-	uint8_t psk[2][32];        /* [0] is used when we begin; all are tried on what others begin */
-	size_t n_psk;
-	uint8_t random[32];        /* seeds the generator: secret and fresh */
-	bool aes;                  /* this processor has AES-256-GCM (noise_supported) */
+	uint64_t run;                       /* incarnation: grows at each start */
+	uint8_t secret[32];                 /* our static X25519 key */
+	uint8_t psk[2][32];                 /* answers to us are tried with all; ours use [0], and when that led nowhere the other */
+	size_t n_psk;                       /* 0: all zeros */
+	uint8_t random[32];                 /* seeds the generator: secret and fresh */
+	bool aes;                           /* this processor has AES-256-GCM (noise_supported) */
 	uint64_t rekey_ms, rekey_datagrams; /* 0: as above; tests set them */
-	uint32_t inits_per_s;      /* more than that from all together: cookies are asked for. 0: 100 */
+	uint32_t inits_per_s;               /* more than that from all together: cookies are asked for. 0: 100 */
 };
 
 struct tunnel;
@@ -58,7 +60,7 @@ void tunnel_free(struct tunnel *t); /* takes NULL; wipes secrets */
 
 struct tunnel_action {
 	enum { TUNNEL_SEND, TUNNEL_KEYS, TUNNEL_NOTE } kind;
-	uint64_t peer;      /* SEND: for whom; KEYS: whose sessions came, went or took over; PEER_NONE for a COOKIE to an unknown sender */
+	uint64_t peer; /* SEND: for whom; KEYS: whose sessions came, went or took over; PEER_NONE for a COOKIE to an unknown sender */
 	struct slice bytes; /* SEND: a handshake datagram; NOTE: text */
 	struct hostport to; /* SEND: where the message came from that this answers; family 0: wherever the peer is reached now */
 	bool relayed;       /* SEND: answers what came over relays */
@@ -77,9 +79,9 @@ void tunnel_forget(struct tunnel *t, uint64_t peer, struct tunnel_actions *out);
 enum err tunnel_want(struct tunnel *t, uint64_t peer, uint64_t now_ms, struct tunnel_actions *out) MUST_CHECK;
 /* An INIT, RESPONSE or COOKIE. from: underlay sender; relayed: it came in a RELAYED datagram, of `src` (else PEER_NONE). The result tells the
  * counters why it was dropped: FWD_PASSED, FWD_BAD_HEADER, FWD_BAD_TAG, FWD_STRANGER (no known peer's key), FWD_REPLAYED, FWD_FLOODED
- * (a cookie was asked for). */
-enum fwd_drop tunnel_datagram(struct tunnel *t, struct hostport from, uint64_t src, struct slice bytes, uint64_t now_ms,
-	struct tunnel_actions *out);
+ * (a cookie was asked for, or too many even of those who have one), FWD_SEND_FAILED (no memory for an answer: it will be asked for again). */
+enum fwd_drop tunnel_datagram(
+	struct tunnel *t, struct hostport from, uint64_t src, struct slice bytes, uint64_t now_ms, struct tunnel_actions *out);
 /* Renewals, repeats, ends. */
 enum err tunnel_tick(struct tunnel *t, uint64_t now_ms, struct tunnel_actions *out) MUST_CHECK;
 uint64_t tunnel_deadline_ms(const struct tunnel *t); /* UINT64_MAX: never */
