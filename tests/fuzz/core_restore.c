@@ -35,12 +35,15 @@ static void works(struct core *c, struct arena *a)
 {
 	struct core_endpoint e = { .ident = "c", .network = "weft", .mac = { { 2, 0, 0, 0, 0, 9 } } };
 	struct ipam_event ask = { .kind = IPAM_ALLOCATE, .ident = "c", .request = 5, .wait = true };
+	struct core_network network = { .name = "fuzzed" };
 	struct core_event events[] = {
 		{ .kind = CORE_TICK, .now_ms = 10 },
 		{ .kind = CORE_IPAM, .now_ms = 20, .ipam = &ask },
 		{ .kind = CORE_ATTACHED, .now_ms = 30, .endpoint = &e },
 		{ .kind = CORE_NAME_PUT, .now_ms = 40, .ident = "c", .fqdn = "c.weft.local", .addr = ip_v4(1) },
 		{ .kind = CORE_DETACHED, .now_ms = 50, .ident = "c" },
+		{ .kind = CORE_NETWORK_CREATE, .now_ms = 55, .network = &network },
+		{ .kind = CORE_NETWORK_REMOVE, .now_ms = 56, .network = &network },
 		{ .kind = CORE_TICK, .now_ms = 60000 },
 	};
 	struct core_actions acts;
