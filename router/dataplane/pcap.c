@@ -47,16 +47,16 @@
 #include "router/dataplane/netlink.h"
 
 enum {
-	SMALL_MAX = 1978,       /* with libpcap's 68 bytes before it: a slot of 2 KiB */
-	LARGE_MAX = 65440,      /* a slot of 64 KiB; the port is told to hand over nothing longer */
-	SMALL_RING = 2 << 20,   /* bytes: 1024 slots */
-	LARGE_RING = 4 << 20,   /* 64 slots */
-	BATCH = 32,             /* small frames taken at once */
+	SMALL_MAX = 1978,     /* with libpcap's 68 bytes before it: a slot of 2 KiB */
+	LARGE_MAX = 65440,    /* a slot of 64 KiB; the port is told to hand over nothing longer */
+	SMALL_RING = 2 << 20, /* bytes: 1024 slots, as many as a TAP device keeps */
+	LARGE_RING = 2 << 20, /* 32 slots: TCP waits when they are full, so more gain little */
+	BATCH = 32,           /* small frames taken at once */
 	PARTS_MAX = JOIN_PARTS + 8,
-	FAR_MTU = 65535,        /* the port's own MTU decides what passes */
-	PORT_MTU = 1500,        /* until link_tap */
-	IP_MIN = 576,           /* no MTU is less */
-	SNDBUF = 8 << 20,       /* what may be on its way through the pair */
+	FAR_MTU = 65535,  /* the port's own MTU decides what passes */
+	PORT_MTU = 1500,  /* until link_tap */
+	IP_MIN = 576,     /* no MTU is less */
+	SNDBUF = 8 << 20, /* what may be on its way through the pair */
 	FEATURES_MAX = 256,
 	TCP_CWR = 0x80,
 };
@@ -75,7 +75,7 @@ struct state {
 	uint32_t len[BATCH];
 	uint64_t when[BATCH];
 	size_t head, n;
-	bool looked; /* there is no long frame older than those of the batch */
+	bool looked;   /* there is no long frame older than those of the batch */
 	uint8_t *held; /* a long frame before which small ones are to go */
 	size_t held_len;
 	uint64_t held_when;
@@ -449,10 +449,12 @@ static enum err remove_old(struct state *s, struct err_note *note)
 	if (result == -ENODEV)
 		return ERR_OK;
 	if (result == 0 && strcmp(l.kind, "veth") != 0)
-		return err_note(note, ERR_CONFLICT, "the interface %s is there but is no veth; remove it: ip link del %s", s->name, s->name);
+		return err_note(
+			note, ERR_CONFLICT, "the interface %s is there but is no veth; remove it: ip link del %s", s->name, s->name);
 	if (result == 0)
 		result = netlink_link_del(s->home, l.index);
-	return result == 0 || result == -ENODEV ? ERR_OK : netlink_error(s->home, result, note, "remove the old interface %s", s->name);
+	return result == 0 || result == -ENODEV ? ERR_OK
+											: netlink_error(s->home, result, note, "remove the old interface %s", s->name);
 }
 
 /* What a capture could not see: the kernel is to do it before. Segmentation of TCP stays. */
