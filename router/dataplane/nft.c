@@ -631,7 +631,7 @@ static struct nft_elem peer_elem(struct ip underlay, bool sent)
 	return e;
 }
 
-enum err nft_set_peers(struct nft *n, const struct nft_peer *peers, size_t count, struct err_note *note)
+static enum err set_peers(struct nft *n, const struct nft_peer *peers, size_t count, bool keep, struct err_note *note)
 {
 	struct nft_elems want = { 0 };
 	struct peer *list = mem_zalloc(count + 1, sizeof *list);
@@ -641,6 +641,9 @@ enum err nft_set_peers(struct nft *n, const struct nft_peer *peers, size_t count
 		list[i] = (struct peer){ peers[i].peer, peers[i].underlay };
 		ok = peers[i].underlay.family == 0 || (elems_add(&want, &in) && elems_add(&want, &outward));
 	}
+	for (size_t i = 0; i < n->elems.n && keep && ok; i++)
+		if (n->elems.v[i].set <= NFT_TX6)
+			ok = elems_add(&want, &n->elems.v[i]);
 	if (!ok) {
 		mem_free(list);
 		mem_free(want.v);
@@ -652,6 +655,16 @@ enum err nft_set_peers(struct nft *n, const struct nft_peer *peers, size_t count
 	n->n_peers = count;
 	int result = change(n, NFT_RX4, NFT_TX6, &want);
 	return result ? error(result, note, "tell nftables the other hosts' addresses") : ERR_OK;
+}
+
+enum err nft_set_peers(struct nft *n, const struct nft_peer *peers, size_t count, struct err_note *note)
+{
+	return set_peers(n, peers, count, false, note);
+}
+
+enum err nft_add_peers(struct nft *n, const struct nft_peer *peers, size_t count, struct err_note *note)
+{
+	return set_peers(n, peers, count, true, note);
 }
 
 static bool port_elems(struct nft_elems *want, const struct nft_port *p)
