@@ -428,7 +428,7 @@ enum err link_tap(struct kernel *k, unsigned mtu, struct err_note *note)
 		return e;
 	struct netlink_link l;
 	int result = device_look(k, TAP, &l);
-	if (result == 0 && (e = check_kind(k, TAP, &l, "tun", note)) != ERR_OK)
+	if (result == 0 && strcmp(l.kind, "veth") != 0 && (e = check_kind(k, TAP, &l, "tun", note)) != ERR_OK)
 		return e;
 	if (result == 0)
 		result = uplink_port(k, TAP, l.index, mtu, true);

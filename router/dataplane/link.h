@@ -75,8 +75,8 @@ struct link_vxlan {
 enum err link_vxlan(struct kernel *k, const struct link_vxlan *want, unsigned mtu, struct err_note *note) MUST_CHECK;
 enum err link_vxlan_remove(struct kernel *k, struct err_note *note) MUST_CHECK; /* with --no-fastdp; ERR_OK when there is none */
 
-/* The userspace uplink: makes the device that tap_open made an isolated port that gets what is flooded, and sets it up. Calling
- * tap_open again makes a new device, so this is called again as well. ERR_NOT_FOUND: no such device. */
+/* The userspace uplink: makes the device that capture_open made (a TAP device, or one end of a veth pair) an isolated port that gets what is flooded,
+ * and sets it up. Calling capture_open again makes a new device, so this is called again as well. ERR_NOT_FOUND: no such device. */
 enum err link_tap(struct kernel *k, unsigned mtu, struct err_note *note) MUST_CHECK;
 
 /* Which uplink the bridge sends a MAC to. */

@@ -98,20 +98,17 @@ enum err userspace_send(struct userspace *u, struct hostport to, struct slice by
 		sockaddr_of(u->family, to, &at);
 	if (at.ss_family == AF_UNSPEC)
 		return ERR_UNREACHABLE;
-	int error = 0;
-	for (int tries = 0; tries < 2; tries++) {
+	for (unsigned tries = 0;;) {
 		if (sendto(u->sock[0], bytes.p, bytes.n, MSG_DONTWAIT, (const struct sockaddr *)&at, sockaddr_size(&at)) >= 0)
 			return was_refused(u, to) ? ERR_REFUSED : ERR_OK;
-		error = errno;
-		if (!socket_error_pending(error))
+		if (!socket_try_again(errno, &tries))
 			break;
 	}
-	switch (error) {
+	switch (errno) {
 	case EMSGSIZE: return ERR_LIMIT;
 	case EAGAIN:
 	case ENOBUFS:
-	case ENOMEM:
-	case EINTR: return ERR_AGAIN;
+	case ENOMEM: return ERR_AGAIN;
 	case ECONNREFUSED: return ERR_REFUSED;
 	default: return ERR_UNREACHABLE;
 	}
@@ -208,6 +205,19 @@ void userspace_remove(struct userspace *u, uint16_t net)
 	if (g)
 		generation_install(u, g);
 	device_unref(d);
+}
+
+bool userspace_inject(struct userspace *u, uint16_t net, struct slice frame)
+{
+	const struct vnet plain = { 0 };
+	const struct iovec part = { .iov_base = (void *)(uintptr_t)frame.p, .iov_len = frame.n };
+	struct device *d = *find_device(u, net);
+	if (!d || d->net != net)
+		return false;
+	pthread_mutex_lock(&d->write_lock[0]);
+	const bool written = d->c->ops->write(d->c, 0, &plain, &part, 1);
+	pthread_mutex_unlock(&d->write_lock[0]);
+	return written;
 }
 
 bool userspace_lost(const struct userspace *u, uint16_t *net)

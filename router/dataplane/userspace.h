@@ -44,6 +44,8 @@ enum err userspace_send(struct userspace *u, struct hostport to, struct slice by
 /* Frames of that network come from and go to c, which stays the caller's and open until userspace_remove or userspace_stop has returned. */
 enum err userspace_add(struct userspace *u, uint16_t net, struct capture *c, struct err_note *note) MUST_CHECK;
 void userspace_remove(struct userspace *u, uint16_t net);
+/* A frame of the control thread's to that network's bridge. false: the kernel refused it, or there is no device. */
+bool userspace_inject(struct userspace *u, uint16_t net, struct slice frame);
 
 struct userspace_peer { /* in the order and number of nothing: found by name */
 	uint64_t name;
