@@ -12,8 +12,8 @@
 #include "tunnel/probe.h"
 
 /* A frame goes from a packet socket into weft-vx as if the bridge had sent it, crosses the underlay, comes out of the other host's weft-vx, and since it is
- * for that bridge's own MAC the bridge takes it in. The socket there is bound to the bridge and to probes' Ethernet type alone, so that no other frame passes
- * by it. Containers cannot send such frames: weft's nftables rules drop them, and one whose source MAC is not that of its sender is passed over. */
+ * for that bridge's own MAC the bridge takes it in. The socket there is bound to probes' Ethernet type, so that no other frame passes by it, but to no
+ * device: it outlives the bridge, and what came by another device is told by its index. Containers cannot send such frames: weft's nftables rules drop them, and one whose source MAC is not that of its sender is passed over. */
 
 enum { ETHER = 14, FRAME_MAX = LINK_MTU_MAX + ETHER };
 
@@ -21,7 +21,7 @@ struct vxprobe {
 	struct kernel *k;
 	uint64_t self;
 	int out, in;
-	int bridge; /* index that `in` is bound to */
+	int bridge; /* index, as of the last probe sent */
 	uint8_t *sent, *received;
 };
 
@@ -30,20 +30,6 @@ static enum err socket_error(struct err_note *note, const char *doing)
 	const int failed = errno;
 	return err_note(note, netlink_err_of(failed), "cannot %s: %s%s", doing, strerror(failed),
 		failed == EPERM ? "; weftd needs CAP_NET_RAW: run it as root or from its systemd unit" : "");
-}
-
-/* To the bridge that is there now. */
-static enum err listen_at_bridge(struct vxprobe *p, struct err_note *note)
-{
-	int index;
-	enum err e = kernel_bridge_index(p->k, &index, note);
-	if (e != ERR_OK || index == p->bridge)
-		return e;
-	const struct sockaddr_ll at = { .sll_family = AF_PACKET, .sll_protocol = htons(PROBE_ETHERTYPE), .sll_ifindex = index };
-	if (bind(p->in, (const struct sockaddr *)&at, sizeof at) != 0)
-		return socket_error(note, "listen for probes at the bridge");
-	p->bridge = index;
-	return ERR_OK;
 }
 
 struct macs {
@@ -90,8 +76,12 @@ enum err vxprobe_open(struct kernel *k, uint64_t self, struct vxprobe **out, str
 		/* Protocol 0: they take in nothing before they are bound, the first never. */
 		p->out = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 		p->in = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-		e = p->out < 0 || p->in < 0 ? socket_error(note, "open a packet socket for probes") : listen_at_bridge(p, note);
+		const struct sockaddr_ll at = { .sll_family = AF_PACKET, .sll_protocol = htons(PROBE_ETHERTYPE) };
+		if (p->out < 0 || p->in < 0 || bind(p->in, (const struct sockaddr *)&at, sizeof at) != 0)
+			e = socket_error(note, "open a packet socket for probes");
 	}
+	if (e == ERR_OK)
+		e = kernel_bridge_index(k, &p->bridge, note);
 	if (e == ERR_OK)
 		e = clear(k, note);
 	if (e != ERR_OK) {
@@ -132,7 +122,7 @@ enum err vxprobe_send(struct vxprobe *p, uint64_t peer, struct ip underlay, stru
 	wbuf_bytes(&w, probe.p, probe.n);
 	enum err e = wbuf_end(&w);
 	if (e == ERR_OK)
-		e = listen_at_bridge(p, NULL); /* one made anew since, too: the answer comes by it */
+		e = kernel_bridge_index(p->k, &p->bridge, NULL); /* by which the answer comes */
 	if (e == ERR_OK)
 		e = kernel_vxlan_index(p->k, &index, NULL);
 	if (e == ERR_OK)
@@ -174,12 +164,14 @@ struct slice vxprobe_receive(struct vxprobe *p)
 {
 	struct slice probe;
 	for (;;) {
-		ssize_t n = recv(p->in, p->received, FRAME_MAX, 0);
+		struct sockaddr_ll by = { 0 };
+		socklen_t len = sizeof by;
+		ssize_t n = recvfrom(p->in, p->received, FRAME_MAX, 0, (struct sockaddr *)&by, &len);
 		if (n < 0 && errno == EINTR)
 			continue;
-		if (n < 0) /* none waits, or the bridge is gone: sending finds its successor */
+		if (n < 0)
 			return (struct slice){ 0 };
-		if (is_probe(p, p->received, (size_t)n, &probe))
+		if (by.sll_ifindex == p->bridge && is_probe(p, p->received, (size_t)n, &probe))
 			return probe;
 	}
 }
