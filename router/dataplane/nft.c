@@ -105,6 +105,7 @@ struct question {
 
 static void ask_about(struct question *q, uint16_t type, uint8_t family, uint16_t flags)
 {
+	memset(q->bytes, 0, sizeof q->bytes); /* libmnl leaves the padding of attributes as it was */
 	q->h = nftnl_nlmsg_build_hdr((char *)q->bytes, type, family, flags, 0);
 }
 

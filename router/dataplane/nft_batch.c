@@ -14,7 +14,7 @@
 bool nft_batch_begin(struct nft_batch *b, uint32_t seq)
 {
 	*b = (struct nft_batch){ .first = seq };
-	b->scratch = mem_alloc(NFT_MESSAGE_MAX);
+	b->scratch = mem_zalloc(1, NFT_MESSAGE_MAX);
 	b->failed = !b->scratch;
 	if (!b->failed)
 		nft_batch_add(b, nftnl_batch_begin((char *)b->scratch, seq));
@@ -39,6 +39,7 @@ void nft_batch_add(struct nft_batch *b, const struct nlmsghdr *h)
 		return;
 	b->last = b->len;
 	memcpy(b->data + b->len, h, n);
+	memset(b->scratch, 0, n); /* libmnl leaves the padding of attributes as it was */
 	b->len += n;
 }
 
