@@ -247,6 +247,8 @@ static void count_endpoint(struct shown_network *v, size_t n, const struct core_
 {
 	struct shown_network key = { .containers = 0 }, *found;
 
+	if (n == 0)
+		return;
 	(void)snprintf(key.n.name, sizeof(key.n.name), "%s", e->network);
 	found = bsearch(&key, v, n, sizeof(*v), compare_networks);
 	if (found == NULL)
