@@ -105,6 +105,32 @@ def test_O1_every_part_says_the_same_in_text_and_json(h1, h2, h3, c1, c2):
     assert h1.api("GET", "/health").status == 200
 
 
+def test_O1_json_of_what_is_done(h1, h2):
+    h1.start_daemon()
+    h2.start_daemon(peers=[h1])
+    wait_linked(h1, h2)
+    assert h1.weft_json("dns-args") == {"schema": 1, "dns": DNS, "dns_search": "weft.local."}
+    h2.api("POST", "/ip/x")
+    wait_until(lambda: set(shares(h1)) == {"h1", "h2"}, 5, "h1 knows who owns what")
+    owned = shares(h1)["h2"][0]
+    doc = h1.weft_json("rmpeer", "--plan", "h2")
+    assert doc["plan"] and [(p["nickname"], p["addresses"], p["reachable"]) for p in doc["peers"]] == [("h2", owned, True)], doc
+    refused = h1.weft("-o", "json", "rmpeer", "h2")
+    assert refused.returncode == 1 and not refused.stdout and "h2" in refused.stderr, refused
+    h2.kill()
+    wait_until(lambda: not established(h1), 10, "h1 has noticed")
+    doc = h1.weft_json("rmpeer", "h2")
+    assert doc["schema"] == 1 and not doc["plan"] and [(p["peer"], p["addresses"]) for p in doc["peers"]] == [("h2", owned)], doc
+
+
+def test_O1_head_is_get_without_a_body(h1):
+    h1.start_daemon()
+    for path in ("/status", "/report", "/metrics", "/network", "/nothing"):
+        got, head = h1.api("GET", path), h1.api("HEAD", path)
+        assert head.status == got.status and not head.text, (path, head.status)
+        assert head.headers["content-type"] == got.headers["content-type"] and int(head.headers["content-length"]) > 0, (path, head.headers)
+
+
 def test_O1_exit_codes(h1, c1):
     for verb in (("status",), ("ps",), ("attach", c1), ("connect", "10.99.0.9"), ("report",), ("prime",), ("stop",)):
         p = h1.weft(*verb)
