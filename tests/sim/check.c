@@ -1,4 +1,4 @@
-/* The invariants of DESIGN section 8 that the present features allow: 1, 2, 3, 5 and 9. */
+/* The invariants of DESIGN section 8 that the present features allow: 1, 2, 3, 5, 6 (of networks) and 9. */
 #include <string.h>
 
 #include "base/mem.h"
@@ -162,6 +162,114 @@ static bool names_right(struct world *w, bool final)
 	return true;
 }
 
+/* A record of the channel networks as far as it decides what holds (docs/wire.md). */
+struct said {
+	uint64_t owner, generation;
+	bool removed;
+};
+
+static bool said_of(const struct crdt_item *it, const char *name, struct said *out)
+{
+	struct rbuf r;
+
+	if (!it->live || !slice_eq(crdt_subkey(it->key), slice_str(name)))
+		return false;
+	rbuf_init(&r, it->value.p, it->value.n);
+	rbuf_skip(&r, 3);
+	out->owner = crdt_owner(it->key);
+	out->generation = rbuf_varint(&r);
+	out->removed = rbuf_u8(&r) == 2;
+	return true;
+}
+
+static bool has_containers_in(const struct node *n, const char *network)
+{
+	const struct core_endpoint *e;
+
+	for (size_t it = 0; core_next_local(n->core, &it, &e);)
+		if (strcmp(e->network, network) == 0)
+			return true;
+	return false;
+}
+
+static bool gone_for_good(const struct world *w, uint64_t name)
+{
+	for (size_t i = 0; i < w->cfg.nodes; i++)
+		if (w->nodes[i].name == name)
+			return false;
+	return true;
+}
+
+/* 6. Of a network that is there whoever made it says so, and whoever uses it; of one that is not, only who waits for somebody gone for good. */
+static bool network_said_right(struct world *w, bool final, const char *name)
+{
+	const struct crdt_map *map = core_channel(w->nodes[0].core, CHANNEL_NETWORKS);
+	struct crdt_item it = { .key = { NULL, 0 } };
+	struct said holds = { 0 }, one;
+	bool dead = false;
+
+	while (crdt_map_next(map, it.key, &it)) {
+		if (!said_of(&it, name, &one))
+			continue;
+		dead = dead || gone_for_good(w, one.owner);
+		if (one.generation > holds.generation || (one.generation == holds.generation && one.owner > holds.owner))
+			holds = one;
+	}
+	if (holds.removed && !dead) {
+		complain(w, final, "a removed network is still remembered", 0);
+		return false;
+	}
+	for (size_t i = 0; i < w->cfg.nodes; i++) {
+		struct node *n = &w->nodes[i];
+		struct core_network net;
+		bool used = has_containers_in(n, name), present = core_network(n->core, name, &net);
+		if (present != (holds.generation > 0 && !holds.removed)) {
+			complain(w, final, "a network is there that should not be, or the other way round", i);
+			return false;
+		}
+		if (used && !present) {
+			complain(w, final, "containers are in a network that is gone", i);
+			return false;
+		}
+		it = (struct crdt_item){ .key = { NULL, 0 } };
+		while (crdt_map_next(map, it.key, &it)) {
+			if (!said_of(&it, name, &one) || one.owner != n->name || used || one.owner == holds.owner)
+				continue;
+			complain(w, final, "a host says of a network what another's record outdoes", i);
+			return false;
+		}
+	}
+	return true;
+}
+
+/* No number twice, the same everywhere. */
+static bool networks_right(struct world *w, bool final)
+{
+	struct core_network v[SIM_NETWORKS], x;
+	size_t n = 0;
+
+	for (size_t it = 0; n < SIM_NETWORKS && core_next_network(w->nodes[0].core, &it, &v[n]);)
+		n++;
+	for (size_t i = 0; i < n; i++) {
+		for (size_t k = 0; k < i; k++) {
+			if (v[i].number == v[k].number) {
+				complain(w, final, "two networks have one number", 0);
+				return false;
+			}
+		}
+		for (size_t k = 0; k < w->cfg.nodes; k++) {
+			if (!core_network(w->nodes[k].core, v[i].name, &x) || x.number != v[i].number) {
+				complain(w, final, "a network has another number than on node 0", k);
+				return false;
+			}
+		}
+	}
+	for (size_t i = 0; i < SIM_NETWORKS; i++)
+		if (!network_said_right(w, final, sim_networks[i]))
+			return false;
+	return true;
+}
+
 /* A claim of an address whose owner is gone for good waits until somebody runs rmpeer: that is what it should do. */
 static bool waits_for_the_dead(const struct world *w, const struct node *n, const struct container *c)
 {
@@ -216,5 +324,5 @@ bool check_at_rest(struct world *w, bool final)
 		}
 	}
 	return all_reachable(w, final) && requests_answered(w, final) && rings_whole(w, final) && digests_equal(w, final) &&
-		names_right(w, final);
+		names_right(w, final) && networks_right(w, final);
 }

@@ -20,6 +20,8 @@ uint64_t node_now_ms(const struct node *n)
 	return n->w->now_us / 1000;
 }
 
+const char *const sim_networks[SIM_NETWORKS] = { "amber", "blue", "cyan" };
+
 static void ident_of(const struct container *c, char out[SIM_IDENT])
 {
 	(void)snprintf(out, SIM_IDENT, "c%llu", (unsigned long long)c->number);
@@ -250,6 +252,18 @@ static struct container *numbered(struct node *n, uint64_t number)
 	return NULL;
 }
 
+/* Every other container would like to be in an isolated network, if that is there. One that is attached stays where it is. */
+static const char *network_for(const struct node *n, const struct container *c, const char *ident)
+{
+	const struct core_endpoint *have = core_local(n->core, ident);
+	const char *wanted = sim_networks[c->number / 2 % SIM_NETWORKS];
+	struct core_network there;
+
+	if (have != NULL)
+		return have->network;
+	return c->number % 2 == 0 && core_network(n->core, wanted, &there) ? wanted : CORE_NETWORK_DEFAULT;
+}
+
 /* Publishes endpoint and name; a client whose request was cut short by a crash asks again (node_client). */
 static void attach(struct node *n, struct container *c)
 {
@@ -262,7 +276,7 @@ static void attach(struct node *n, struct container *c)
 	e.mac = (struct mac){ { 0x02, 0, (uint8_t)(c->number >> 24), (uint8_t)(c->number >> 16), (uint8_t)(c->number >> 8),
 		(uint8_t)c->number } };
 	e.addrs[0] = (struct prefix){ .addr = c->addr, .len = n->w->universe.len };
-	(void)snprintf(e.network, sizeof(e.network), "%s", CORE_NETWORK_DEFAULT);
+	(void)snprintf(e.network, sizeof(e.network), "%s", network_for(n, c, e.ident));
 	struct core_event ev = { .kind = CORE_ATTACHED, .endpoint = &e };
 	node_step(n, &ev);
 	if (n->life != life)
@@ -462,6 +476,19 @@ static void stop_container(struct node *n, size_t i)
 	}
 }
 
+/* Makes or removes a network; both may be refused. */
+static void change_network(struct node *n)
+{
+	struct rng *r = &n->w->rng;
+	struct core_network net = { .number = 0 };
+	struct core_event ev = { .kind = rng_chance(r, 600000) ? CORE_NETWORK_CREATE : CORE_NETWORK_REMOVE, .network = &net };
+
+	(void)snprintf(net.name, sizeof(net.name), "%s", sim_networks[rng_below(r, SIM_NETWORKS)]);
+	if (rng_chance(r, 500000))
+		net.subnet = (struct prefix){ .addr = ip_v4(n->w->universe.first), .len = n->w->universe.len };
+	node_step(n, &ev);
+}
+
 /* One thing a user of this host does. */
 void node_client(struct node *n)
 {
@@ -482,7 +509,9 @@ void node_client(struct node *n)
 	}
 	if (!n->w->busy)
 		return;
-	if (n->n_containers < 8 && rng_chance(r, 600000))
+	if (rng_chance(r, 100000))
+		change_network(n);
+	else if (n->n_containers < 8 && rng_chance(r, 600000))
 		start_container(n);
 	else if (n->n_containers > 0)
 		stop_container(n, (size_t)rng_below(r, n->n_containers));

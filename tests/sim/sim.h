@@ -21,6 +21,7 @@
 
 #define SIM_NODES_MAX      2000
 #define SIM_CONTAINERS_MAX 65536
+#define SIM_NETWORKS       3
 
 struct sim_cfg {
 	uint64_t seed;
@@ -122,6 +123,7 @@ void net_event(struct world *w, struct sim_event *ev);
 void net_free(struct world *w);
 
 /* node.c */
+extern const char *const sim_networks[SIM_NETWORKS]; /* names that users make and remove */
 void node_start(struct node *n);
 void node_die(struct node *n, bool silently);
 void node_lose_disk(struct node *n);
