@@ -109,6 +109,7 @@ static void devices(void **s)
 	assert_int_equal(json_integer_value(json_object_get(data, "port")), 6784);
 	assert_true(json_is_false(json_object_get(data, "learning")));
 	assert_true(json_is_false(json_object_get(data, "udp_csum")));
+	assert_string_equal(ns_text(data, "df"), "set");
 	assert_null(json_object_get(data, "remote"));
 	json_decref(links);
 	assert_true(link_answers(t->k));
@@ -478,6 +479,170 @@ static void refusals(void **s)
 	assert_int_equal(kernel_open(&(struct kernel_names){ .tap = "a-name-too-long-for-it" }, &t->k, &why), ERR_USAGE);
 }
 
+/* ---- several networks */
+
+static void command(int ns, const char *text)
+{
+	if (ns_run(ns, text) != 0)
+		fail_msg("%s", text);
+}
+
+static void count_network(unsigned network, void *arg)
+{
+	unsigned *sum = arg;
+	*sum += network;
+}
+
+/* Question and answer, as for a name: the container asks the host's address, a socket of that network answers. */
+static bool name_answered(int container, int server)
+{
+	int home = ns_here();
+	ns_go(container);
+	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	ns_go(home);
+	close(home);
+	const struct timeval limit = { .tv_usec = 300000 };
+	assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit), 0);
+	assert_int_equal(setsockopt(server, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit), 0);
+	struct sockaddr_in to = { .sin_family = AF_INET, .sin_port = htons(53), .sin_addr.s_addr = htonl(WEFT_DNS_V4) }, from;
+	socklen_t n = sizeof from;
+	char b[8];
+	assert_int_equal(sendto(fd, "who?", 4, 0, (struct sockaddr *)&to, sizeof to), 4);
+	bool yes = recvfrom(server, b, sizeof b, 0, (struct sockaddr *)&from, &n) == 4 &&
+		sendto(server, "me", 2, 0, (struct sockaddr *)&from, n) == 2 && recv(fd, b, sizeof b, 0) == 2;
+	close(fd);
+	return yes;
+}
+
+static int server_of(const char *bridge)
+{
+	const struct sockaddr_in at = { .sin_family = AF_INET, .sin_port = htons(53), .sin_addr.s_addr = htonl(WEFT_DNS_V4) };
+	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, bridge, (socklen_t)strlen(bridge)), 0);
+	assert_int_equal(bind(fd, (const struct sockaddr *)&at, sizeof at), 0);
+	return fd;
+}
+
+/* Two networks beside the first, a container with the same address in each: all reach the host's address for names, whatever the host thinks of ways back. */
+static void networks(void **s)
+{
+	struct state *t = *s;
+	NEEDS_ROOT();
+	struct kernel *k[3] = { t->k };
+	int inside[3], server[3], tap[3] = { -1, -1, -1 };
+	char text[256];
+	static const char *const bridges[] = { "weft", "weft-2", "weft-65535" };
+	make_all(t, 1406);
+	command(-1, "sysctl -qw net.ipv4.conf.all.rp_filter=1 net.ipv4.conf.default.rp_filter=1");
+	for (unsigned i = 1; i < 3; i++) {
+		const unsigned number = i == 1 ? 2 : LINK_NETWORK_MAX;
+		const struct kernel_names names = { .network = number };
+		const struct link_vxlan vx = { .vni = 65536 + number, .port = WEFT_VXLAN_PORT_DEFAULT };
+		OK(kernel_open(&names, &k[i], &note));
+		assert_string_equal(kernel_bridge_name(k[i]), bridges[i]);
+		OK(link_bridge(k[i], link_peer_mac(UINT64_C(0x8123456789ab)), 1406, &note));
+		OK(link_dns_address(k[i], &note));
+		OK(link_vxlan(k[i], &vx, 1406, &note));
+		OK(tap_open(kernel_tap_name(k[i]), &tap[i], &note));
+		OK(link_tap(k[i], 1406, &note));
+	}
+	command(-1, "ip link show weft-vx2 >/dev/null && ip link show weft-tap65535 >/dev/null");
+	unsigned sum = 0;
+	OK(link_networks(t->k, count_network, &sum, &note));
+	assert_int_equal(sum, 2 + LINK_NETWORK_MAX);
+	for (int i = 0; i < 3; i++) {
+		inside[i] = ns_new();
+		snprintf(text, sizeof text, "ip link add vethwe%d type veth peer name ethwe netns /proc/%d/fd/%d && ip link set vethwe%d master %s up", i,
+			getpid(), inside[i], i, bridges[i]);
+		command(-1, text);
+		command(inside[i], "ip link set ethwe up && ip addr add 10.32.0.7/12 dev ethwe && ip route add 169.254.67.83 dev ethwe scope link");
+		server[i] = server_of(bridges[i]);
+	}
+	for (int i = 0; i < 3; i++)
+		if (!name_answered(inside[i], server[i]))
+			fail_msg("no answer in %s", bridges[i]);
+	/* Said again by a new daemon, nothing doubles. */
+	for (int i = 0; i < 3; i++)
+		OK(link_dns_address(k[i], &note));
+	assert_int_equal(ns_run(-1, "test $(ip route show table 6784 | wc -l) = 3 && test $(ip rule | grep -c 6784) = 1"), 0);
+	/* One network goes: its devices and containers alone. */
+	OK(link_reset(k[1], &note));
+	command(-1, "! ip link show weft-2 2>/dev/null && ! ip link show vethwe1 2>/dev/null && ip link show vethwe2 >/dev/null");
+	assert_true(name_answered(inside[0], server[0]) && name_answered(inside[2], server[2]));
+	sum = 0;
+	OK(link_networks(t->k, count_network, &sum, &note));
+	assert_int_equal(sum, LINK_NETWORK_MAX);
+	/* The first one's bridge is made anew, and comes behind the others'. */
+	close(server[0]);
+	command(-1, "ip link del weft");
+	make_all(t, 1406);
+	command(-1, "ip link set vethwe0 master weft");
+	server[0] = server_of("weft");
+	assert_true(name_answered(inside[0], server[0]) && name_answered(inside[2], server[2]));
+	OK(link_reset(k[2], &note));
+	OK(link_reset(t->k, &note));
+	command(-1, "test $(ip rule | grep -c 6784) = 0 && test -z \"$(ip route show table 6784 2>/dev/null)\"");
+	struct err_note why;
+	struct kernel *none;
+	assert_int_equal(kernel_open(&(struct kernel_names){ .network = LINK_NETWORK_MAX + 1 }, &none, &why), ERR_RANGE);
+	for (int i = 0; i < 3; i++) {
+		close(server[i]);
+		close(inside[i]);
+		if (i > 0) {
+			close(tap[i]);
+			kernel_close(k[i]);
+		}
+	}
+}
+
+static unsigned lost(struct state *t)
+{
+	unsigned bits = 99;
+	OK(link_check(t->k, &bits, &note));
+	return bits;
+}
+
+static void losses(void **s)
+{
+	struct state *t = *s;
+	NEEDS_ROOT();
+	assert_int_equal(lost(t), 0); /* nothing was made yet */
+	make_all(t, 1406);
+	assert_int_equal(lost(t), 0);
+	command(-1, "ip link del weft-vx");
+	assert_int_equal(lost(t), LINK_LOST_VXLAN);
+	command(-1, "ip link add weft-vx type vxlan id 6784 dstport 6784 && ip link set weft-vx master weft up");
+	assert_int_equal(lost(t), LINK_LOST_VXLAN); /* somebody's, without our entries */
+	OK(link_vxlan(t->k, &fast, 1406, &note));
+	assert_int_equal(lost(t), 0);
+	command(-1, "ip link set weft-tap down");
+	assert_int_equal(lost(t), LINK_LOST_TAP);
+	command(-1, "ip link set weft-tap up && ip link set weft-tap nomaster && ip link set weft-vx down");
+	assert_int_equal(lost(t), LINK_LOST_TAP | LINK_LOST_VXLAN);
+	OK(link_tap(t->k, 1406, &note));
+	OK(link_vxlan(t->k, &fast, 1406, &note));
+	assert_int_equal(lost(t), 0);
+	command(-1, "ip link del weft");
+	assert_int_equal(lost(t), LINK_LOST_BRIDGE | LINK_LOST_VXLAN | LINK_LOST_TAP);
+	make_all(t, 1406);
+	assert_int_equal(lost(t), 0);
+	OK(link_vxlan_remove(t->k, &note));
+	assert_int_equal(lost(t), 0); /* by ourselves */
+	OK(link_reset(t->k, &note));
+	assert_int_equal(lost(t), 0);
+}
+
+/* A device that lets its packets be cut is none of ours (any more). */
+static void fragments(void **s)
+{
+	struct state *t = *s;
+	NEEDS_ROOT();
+	make_all(t, 1406);
+	command(-1, "ip link del weft-vx && ip link add weft-vx type vxlan id 6784 dstport 6784 nolearning");
+	OK(link_vxlan(t->k, &fast, 1406, &note));
+	command(-1, "ip -d link show weft-vx | grep -q 'df set'");
+}
+
 /* Without CAP_NET_ADMIN: the child drops it by becoming nobody. */
 static void no_privilege(void **s)
 {
@@ -521,6 +686,9 @@ int main(void)
 		T(answers),
 		T(reset),
 		T(refusals),
+		T(networks),
+		T(losses),
+		T(fragments),
 		T(no_privilege),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
