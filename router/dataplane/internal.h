@@ -195,8 +195,9 @@ struct hostport sockaddr_read(const struct sockaddr_storage *from);
 /* Makes msg one of several datagrams of `size` bytes; control has room for SEGMENT_CONTROL and stays until it was sent. */
 enum { SEGMENT_CONTROL = CMSG_SPACE(sizeof(uint16_t)) };
 void segment_control(struct msghdr *msg, void *control, uint16_t size);
-/* An error of sending that need not be this message's, but an ICMP error's about an earlier one. */
-bool socket_error_pending(int error);
+/* Whether sending is to be tried again, for the error need not be this message's but may be an ICMP error's about an earlier one. tries: 0 before
+ * the first call, then counted here. */
+bool socket_try_again(int error, unsigned *tries);
 
 /* ---- send.c, receive.c */
 enum err sender_new(struct userspace *u, unsigned queue, struct sender **out, struct err_note *note) MUST_CHECK;

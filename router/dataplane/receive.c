@@ -334,7 +334,7 @@ static void pass_on_flush(struct receiver *r)
 		if (o->datagrams > 1)
 			segment_control(h, o->control, (uint16_t)o->size);
 	}
-	bool again = false;
+	unsigned tries = 0;
 	for (size_t at = 0; at < r->onwards;) {
 		const int sent = sendmmsg(r->sock, r->onward_header + at, (unsigned)(r->onwards - at), MSG_DONTWAIT);
 		struct onward *o = &r->onward[at];
@@ -342,11 +342,9 @@ static void pass_on_flush(struct receiver *r)
 			for (int i = 0; i < sent; i++)
 				tally_add(&r->w.tally.relayed, o[i].datagrams);
 			at += (size_t)sent;
-			again = false;
-		} else if (errno == EINTR) {
+			tries = 0;
+		} else if (socket_try_again(errno, &tries)) {
 			continue;
-		} else if (!again && socket_error_pending(errno)) {
-			again = true;
 		} else if (o->datagrams > 1 && (errno == EIO || errno == EINVAL || errno == EMSGSIZE)) {
 			/* Not cut by the kernel: the first alone, then the others again. */
 			uint8_t *p = o->bytes.iov_base;
@@ -363,7 +361,7 @@ static void pass_on_flush(struct receiver *r)
 		} else {
 			worker_drop(&r->w, errno == EMSGSIZE ? FWD_TOO_BIG : FWD_SEND_FAILED, o->datagrams);
 			at++;
-			again = false;
+			tries = 0;
 		}
 	}
 	r->onwards = 0;

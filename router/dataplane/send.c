@@ -98,14 +98,11 @@ static enum fwd_drop drop_of(int error)
 /* sendto, over an error that belongs to an earlier datagram. 0 or the error. */
 static int send_one(struct sender *s, const struct table_peer *p, const void *bytes, size_t n)
 {
-	for (bool again = false;;) {
+	for (unsigned tries = 0;;) {
 		if (sendto(s->sock, bytes, n, 0, (const struct sockaddr *)&p->to_addr, sockaddr_size(&p->to_addr)) >= 0)
 			return 0;
-		if (errno == EINTR)
-			continue;
-		if (again || !socket_error_pending(errno))
+		if (!socket_try_again(errno, &tries))
 			return errno;
-		again = true;
 	}
 }
 
@@ -146,7 +143,7 @@ static void flush(struct sender *s)
 		if (m->datagrams > 1)
 			segment_control(h, m->control, (uint16_t)m->size);
 	}
-	bool again = false;
+	unsigned tries = 0;
 	for (size_t at = 0; at < s->n;) {
 		const int sent = sendmmsg(s->sock, s->header + at, (unsigned)(s->n - at), 0);
 		/* An error belongs to the first message that was not sent; the others have not been tried. */
@@ -155,18 +152,14 @@ static void flush(struct sender *s)
 			for (int i = 0; i < sent; i++)
 				account(s, m + i);
 			at += (size_t)sent;
-			again = false;
-		} else if (errno == EINTR) {
-			continue;
-		} else if (!again && socket_error_pending(errno)) {
-			again = true;
-		} else {
+			tries = 0;
+		} else if (!socket_try_again(errno, &tries)) {
 			if (m->datagrams > 1 && (errno == EIO || errno == EINVAL || errno == EMSGSIZE))
 				send_apart(s, m);
 			else
 				drop(s, drop_of(errno), m->datagrams);
 			at++;
-			again = false;
+			tries = 0;
 		}
 	}
 	s->n = 0;

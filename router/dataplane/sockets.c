@@ -77,10 +77,21 @@ void segment_control(struct msghdr *msg, void *control, uint16_t size)
 	msg->msg_controllen = SEGMENT_CONTROL;
 }
 
-bool socket_error_pending(int error)
+bool socket_try_again(int error, unsigned *tries)
 {
-	return error == ECONNREFUSED || error == EHOSTUNREACH || error == ENETUNREACH || error == EMSGSIZE || error == EPROTO ||
-		error == EACCES || error == ENOPROTOOPT || error == EOPNOTSUPP || error == EHOSTDOWN;
+	switch (error) {
+	case EINTR: return true;
+	case ECONNREFUSED: return (*tries)++ < 64; /* never a message's own; as many may come as there are peers */
+	case EHOSTUNREACH:
+	case ENETUNREACH:
+	case EHOSTDOWN:
+	case EMSGSIZE:
+	case EPROTO:
+	case EACCES:
+	case ENOPROTOOPT:
+	case EOPNOTSUPP: return (*tries)++ < 2;
+	default: return false;
+	}
 }
 
 /* ---- opening */
