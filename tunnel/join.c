@@ -144,11 +144,13 @@ static uint32_t payload_of(const struct arrival *a)
 	return a->l.end - a->l.payload;
 }
 
+enum { HEADER_MAX = 256 }; /* as much as cutting takes */
+
 /* Whole datagram, or TCP with data and nothing but data to say. */
 static bool is_plain(const struct arrival *a)
 {
 	const uint8_t *upper = a->frame + a->l.l4;
-	if (!a->partial || payload_of(a) == 0)
+	if (!a->partial || payload_of(a) == 0 || a->l.payload > HEADER_MAX)
 		return false;
 	if (a->l.proto == PROTO_UDP)
 		return get16(upper + UDP_LENGTH) == a->l.end - a->l.l4;
