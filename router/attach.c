@@ -118,7 +118,8 @@ static void put_own_name(struct attach *a)
 	char fqdn[256];
 	struct dns_name domain, name;
 
-	if (!a->with_dns || a->target.kind != NETNS_PID || a->r->opt->no_dns ||
+	/* names are answered on the default network only */
+	if (!a->with_dns || strcmp(a->network, CORE_NETWORK_DEFAULT) != 0 || a->target.kind != NETNS_PID || a->r->opt->no_dns ||
 		netns_fqdn(a->target.pid, fqdn, sizeof(fqdn), NULL) != ERR_OK || strchr(fqdn, '.') == NULL)
 		return;
 	if (dns_name_parse(a->r->opt->dns_domain, &domain) != ERR_OK || dns_name_check(fqdn, &domain, &name, NULL) != ERR_OK)
@@ -143,12 +144,12 @@ static void endpoint_of(const struct router *r, const struct container_record *r
 }
 
 /* It is there, and the container is in no other one: its interface has one bridge. */
-static enum err check_network(const struct router *r, const char *ident, const char *network, struct err_note *note)
+static enum err check_network(
+	const struct router *r, const char *ident, const char *network, struct core_network *out, struct err_note *note)
 {
 	const struct core_endpoint *have = core_local(r->core, ident);
-	struct core_network ignored;
 
-	if (!core_network(r->core, network, &ignored))
+	if (!core_network(r->core, network, out))
 		return err_note(note, ERR_NOT_FOUND,
 			"there is no network '%.64s'; 'weft network ls' lists them, 'weft network create' makes one", network);
 	if (have != NULL && strcmp(have->network, network) != 0)
@@ -181,18 +182,22 @@ static void plumb(struct attach *a)
 		.n_addrs = a->n_want,
 		.mtu = plane_container_mtu(r->plane),
 		.multicast_route = a->multicast_route,
-		.dns_route = !r->opt->no_dns,
+		.dns_route = !r->opt->no_dns && strcmp(a->network, CORE_NETWORK_DEFAULT) == 0,
 	};
+	struct core_network network;
+	struct kernel *k = NULL;
 
 	for (size_t i = 0; i < a->n_want; i++)
 		addrs[i] = a->want[i].prefix;
-	enum err err =
-		check_network(r, a->target.ident, a->network, &note); /* much may have happened while we waited for addresses */
-	if (err != ERR_OK) {
-		finish(a, err, note.text);
-		return;
+	/* much may have happened while we waited for addresses */
+	enum err err = check_network(r, a->target.ident, a->network, &network, &note);
+	if (err == ERR_OK)
+		err = plane_need(r->plane, r->core, &network, &k, &note);
+	if (err == ERR_OK) {
+		plane_expect(r->plane, r->core, a->target.ident, addrs, a->n_want);
+		err = container_attach(k, &want, &rec, &note);
+		plane_port_changed(r->plane, a->target.ident);
 	}
-	err = container_attach(plane_kernel(r->plane), &want, &rec, &note);
 	if (err != ERR_OK) {
 		finish(a, err, note.text);
 		return;
@@ -203,7 +208,7 @@ static void plumb(struct attach *a)
 	(void)router_submit(r, &ev, keep_result, &told);
 	if (told.err != ERR_OK) {
 		if (core_local(r->core, rec.ident) == NULL && /* a new one: nobody would know of its interface */
-			container_detach(plane_kernel(r->plane), rec.ident, -1, NULL, 0, &rec, &note) != ERR_OK)
+			container_detach(k, rec.ident, -1, NULL, 0, &rec, &note) != ERR_OK)
 			log_write(r->log, LOG_LEVEL_WARNING, "%s", note.text);
 		finish(a, told.err, "the container cannot be made known; try again");
 		return;
@@ -331,7 +336,8 @@ static enum err choose_network(struct attach *a, const struct attach_request *re
 	const char *name = req->network != NULL && req->network[0] != '\0' ? req->network
 		: have != NULL                                                 ? have->network
 																	   : CORE_NETWORK_DEFAULT;
-	enum err err = check_network(a->r, a->target.ident, name, note);
+	struct core_network network;
+	enum err err = check_network(a->r, a->target.ident, name, &network, note);
 
 	if (err == ERR_OK) {
 		(void)snprintf(a->network, sizeof(a->network), "%s", name);
@@ -462,6 +468,7 @@ static enum err unplumb(struct router *r, const struct netns_target *t, const st
 	if (n > 0 && netns_open(t, &nsfd, note) != ERR_OK)
 		n = 0; /* nothing of it is left to keep */
 	enum err err = container_detach(plane_kernel(r->plane), t->ident, nsfd, addrs, n, removed, note);
+	plane_port_changed(r->plane, t->ident);
 	if (nsfd >= 0)
 		(void)close(nsfd);
 	if (err == ERR_NOT_FOUND && e != NULL) {
@@ -511,6 +518,7 @@ uint64_t router_detach(struct router *r, const struct attach_request *req, route
 
 struct found {
 	struct router *r;
+	const char *network; /* the one looked at */
 	struct map *idents;
 	bool nomem;
 };
@@ -526,7 +534,7 @@ static void note_present(const struct container_record *rec, const char *host_if
 
 static bool as_recorded(const struct core_endpoint *have, const struct core_endpoint *e)
 {
-	if (have == NULL || !mac_eq(have->mac, e->mac) || have->n_addrs != e->n_addrs)
+	if (have == NULL || !mac_eq(have->mac, e->mac) || have->n_addrs != e->n_addrs || strcmp(have->network, e->network) != 0)
 		return false;
 	for (size_t i = 0; i < e->n_addrs; i++)
 		if (!prefix_eq(have->addrs[i], e->addrs[i]))
@@ -543,7 +551,7 @@ static void adopt(const struct container_record *rec, const char *host_ifname, v
 	struct core_endpoint e;
 
 	note_present(rec, host_ifname, arg);
-	endpoint_of(f->r, rec, have != NULL ? have->network : CORE_NETWORK_DEFAULT, &e);
+	endpoint_of(f->r, rec, f->network, &e);
 	if (!as_recorded(have, &e)) {
 		struct core_event ev = { .kind = CORE_ATTACHED, .endpoint = &e };
 		submit_quietly(f->r, &ev);
@@ -626,7 +634,12 @@ static enum err look(struct router *r, container_each each, struct err_note *not
 
 	if (f.idents == NULL)
 		return err_note(note, ERR_NOMEM, "out of memory");
-	enum err err = container_list(plane_kernel(r->plane), each, &f, note);
+	struct plane_net_view net;
+	enum err err = ERR_OK;
+	for (size_t it = 0; err == ERR_OK && plane_next_net(r->plane, &it, &net);) {
+		f.network = net.name;
+		err = container_list(net.kernel, each, &f, note);
+	}
 	if (err == ERR_OK && f.nomem)
 		err = err_note(note, ERR_NOMEM, "out of memory");
 	if (err == ERR_OK) {
@@ -658,9 +671,12 @@ static void on_check(uv_timer_t *timer)
 	if (r->stopping || r->erased || r->fatal[0] != '\0')
 		return;
 	r->check_soon = false;
-	(void)uv_timer_start(timer, on_check, ATTACH_CHECK_MS, 0);
-	attach_check(r);
-	if (failures != r->plane_failures || plane_unsettled(r->plane)) /* what the kernel refused is tried again */
+	bool blind = plane_bridge_lost(r->plane), again = blind && !r->blind;
+	r->blind = blind;
+	(void)uv_timer_start(timer, on_check, again ? ATTACH_NOTICE_MS : ATTACH_CHECK_MS, 0);
+	if (!blind) /* else their interfaces are first put on a new bridge */
+		attach_check(r);
+	if (blind || failures != r->plane_failures || plane_unsettled(r->plane)) /* what the kernel refused is tried again */
 		router_forwarding(r);
 	r->plane_failures = failures;
 }

@@ -686,3 +686,36 @@ enum err container_find(struct kernel *k, const char *ident, struct container_re
 	*out = h.record;
 	return ERR_OK;
 }
+
+enum err container_port(struct kernel *k, const char *ident, char out[NETLINK_NAME_MAX + 1], struct err_note *note)
+{
+	struct host_end h;
+	enum err e = host_find(k, ident, &h, note);
+	if (e != ERR_OK)
+		return e;
+	if (!h.there || !h.readable)
+		return err_note(note, ERR_NOT_FOUND, "container %s is not attached", ident);
+	memcpy(out, h.name, sizeof h.name);
+	return ERR_OK;
+}
+
+enum err container_rejoin(struct kernel *k, const char *ident, unsigned mtu, bool *moved, struct err_note *note)
+{
+	const struct container_want want = { .ident = ident, .nsfd = -1, .mtu = mtu };
+	struct host_end h;
+	int bridge;
+	*moved = false;
+	enum err e = host_find(k, ident, &h, note);
+	if (e == ERR_OK)
+		e = kernel_bridge_index(k, &bridge, note);
+	if (e != ERR_OK)
+		return e;
+	if (!h.there || !h.readable)
+		return err_note(note, ERR_NOT_FOUND, "container %s is not attached", ident);
+	if (h.link.master == bridge)
+		return ERR_OK;
+	int result = host_up(k, h.link.index, bridge, &want, h.record.mac);
+	*moved = result == 0;
+	return result ? netlink_error(kernel_netlink(k), result, note, "put the interface of container %s on the bridge", ident)
+				  : ERR_OK;
+}

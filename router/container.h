@@ -62,6 +62,11 @@ enum err container_attach(
 enum err container_detach(struct kernel *k, const char *ident, int nsfd, const struct ip *addrs, size_t n_addrs,
 	struct container_record *removed, struct err_note *note) MUST_CHECK;
 
+/* The host's end of its interface. ERR_NOT_FOUND: not attached. */
+enum err container_port(struct kernel *k, const char *ident, char out[NETLINK_NAME_MAX + 1], struct err_note *note) MUST_CHECK;
+/* Puts its interface, which lives on when its bridge goes, on this bridge; *moved: it was not there. ERR_NOT_FOUND: not attached, or no bridge. */
+enum err container_rejoin(struct kernel *k, const char *ident, unsigned mtu, bool *moved, struct err_note *note) MUST_CHECK;
+
 /* What is attached to the bridge now, in the order of the interfaces' indices; ours without a readable record are left out. */
 typedef void (*container_each)(const struct container_record *r, const char *host_ifname, void *arg);
 enum err container_list(struct kernel *k, container_each each, void *arg, struct err_note *note) MUST_CHECK;

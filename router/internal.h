@@ -1,4 +1,5 @@
-/* Shared by the daemon's files only: router.c (loop and core), attach.c (containers), plane.c (kernel and userspace path). */
+/* Shared by the daemon's files only: router.c (loop and core), router_plane.c (the loop and the data plane), attach.c (containers), plane.c (kernel and
+ * userspace path). */
 #ifndef WEFT_ROUTER_INTERNAL_H
 #define WEFT_ROUTER_INTERNAL_H
 
@@ -22,6 +23,12 @@ struct request { /* one that waits for the core's answer */
 	bool ipam; /* to be cancelled there as well */
 };
 
+struct undelivered { /* to be told to the core when the step that sent it is over */
+	enum core_via via;
+	uint64_t peer, id;
+	enum err err;
+};
+
 struct router {
 	uv_loop_t *loop;
 	const struct options *opt;
@@ -31,6 +38,11 @@ struct router {
 	struct core *core;
 	struct conns *conns;
 	struct plane *plane;
+	struct path_offer offer; /* as the core was told last */
+	uv_poll_t plane_poll;
+	uv_timer_t tick, late;
+	struct undelivered *late_v;
+	size_t n_late, cap_late;
 	struct dns_server *dns;
 	struct api *api;
 	struct arena *arenas[ROUTER_DEPTH_MAX];
@@ -41,7 +53,8 @@ struct router {
 	uv_timer_t timer, forwarding, check;
 	uv_poll_t links; /* the kernel's word that interfaces went */
 	int links_fd;
-	bool timer_open, links_open, stopping, plane_dirty, check_soon;
+	bool timer_open, links_open, plane_open, stopping, plane_dirty, check_soon;
+	bool blind;             /* a bridge was gone at the last look for containers */
 	bool erased;            /* reset: nothing is stored any more */
 	uint64_t plane_rest_ms; /* not before: applying may take a fifth of the time, whatever it costs */
 	size_t plane_failures;  /* seen so far */
@@ -53,8 +66,17 @@ struct router {
 	uint64_t started_ms, steps, wall_base_ms; /* wall clock minus monotonic, ms */
 };
 
-/* router.c: forwarding is to be applied */
-void router_forwarding(struct router *r);
+/* router.c. One step of the core and what follows from it. ERR_CLOSED: none is made any more. */
+enum err router_run(struct router *r, const struct core_event *ev);
+
+/* router_plane.c */
+#define ROUTER_LATE_MAX 4096              /* undelivered datagrams that wait to be told */
+void router_make_offer(struct router *r); /* by the options: the kernel has not been asked yet */
+enum err router_open_plane(struct router *r, struct err_note *note) MUST_CHECK;
+/* From now on the core hears of datagrams and traffic, and of what the kernel lacks. */
+enum err router_watch_plane(struct router *r, struct err_note *note) MUST_CHECK;
+void router_forwarding(struct router *r); /* is to be applied */
+void router_send_datagram(struct router *r, const struct core_action *a);
 
 /* attach.c */
 /* Ends all that wait, with an answer. */

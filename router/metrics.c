@@ -13,7 +13,7 @@
 
 #include "tunnel/fwd.h"
 #include "router/dns_server.h"
-#include "router/userspace.h"
+#include "router/dataplane/userspace.h"
 
 enum { LABELS_MAX = 512, SAMPLE_MAX = 768 };
 

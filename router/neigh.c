@@ -3,11 +3,9 @@
  *
  * A container that asked before this host knew the answer waits a second before it asks again, and one that has talked to an address before
  * does not ask at all when that moves to another MAC. So a new answer is also said aloud, once, to the containers of this host. It goes in by
- * the TAP device as if it came from the other host: from there the bridge gives it to all containers and, the uplinks being isolated from
+ * the network's capture as if it came from the other host: from there the bridge gives it to all containers and, the uplinks being isolated from
  * each other, to no uplink. */
 #include "router/neigh.h"
-
-#include <unistd.h>
 
 #include "base/map.h"
 #include "base/mem.h"
@@ -128,20 +126,17 @@ void neigh_want(struct neigh *n, struct ip ip, struct mac mac, uint64_t peer)
 }
 
 /* To our containers; what the device does not take now they ask for a second later. */
-static void announce(const struct neigh *n, struct entry *e, int tap)
+static void announce(const struct neigh *n, struct entry *e, neigh_say say, void *arg)
 {
 	uint8_t frame[ANNOUNCE_MAX];
-	size_t size;
 
 	if (e->said && mac_eq(e->told, e->next))
 		return;
 	e->said = true;
 	e->told = e->next;
-	if (e->peer == n->self || tap < 0) /* our own containers speak for themselves */
+	if (e->peer == n->self || say == NULL) /* our own containers speak for themselves */
 		return;
-	size = announce_frame(e->next, e->ip, frame);
-	if (write(tap, frame, size) != (ssize_t)size)
-		e->said = false;
+	e->said = say(slice_of(frame, announce_frame(e->next, e->ip, frame)), arg);
 }
 
 /* false: the kernel refused it. */
@@ -170,7 +165,7 @@ static bool unprogram(const struct neigh *n, const struct entry *e)
 	return false;
 }
 
-size_t neigh_apply(struct neigh *n, bool settled, int tap)
+size_t neigh_apply(struct neigh *n, bool settled, neigh_say say, void *arg)
 {
 	struct slice key;
 	void *value;
@@ -182,7 +177,7 @@ size_t neigh_apply(struct neigh *n, bool settled, int tap)
 			n->inherited -= e->inherited;
 			e->inherited = e->wanted = false;
 			refused += !program(n, e);
-			announce(n, e, tap);
+			announce(n, e, say, arg);
 		} else if (!e->inherited || settled) {
 			if (!unprogram(n, e)) {
 				refused++;

@@ -23,9 +23,10 @@ void neigh_forget(struct neigh *n); /* the kernel's state is gone */
  * may speak for are passed over. */
 void neigh_want(struct neigh *n, struct ip ip, struct mac mac, uint64_t peer);
 /* Then once: brings the kernel in line with what was wanted since the last time. What differs is sent; what a former daemon left is removed
- * only when `settled`; each address of another host that is new or has another MAC is announced to our containers by `tap` (-1: not). Gives
+ * only when `settled`; each address of another host that is new or has another MAC is announced to our containers by `say` (NULL: not). Gives
  * the number of changes that the kernel refused; they are tried again at the next call. */
-size_t neigh_apply(struct neigh *n, bool settled, int tap);
+typedef bool (*neigh_say)(struct slice frame, void *arg); /* false: the kernel refused it */
+size_t neigh_apply(struct neigh *n, bool settled, neigh_say say, void *arg);
 size_t neigh_inherited(const struct neigh *n); /* entries of a former daemon that nobody has wanted yet */
 
 #endif

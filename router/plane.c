@@ -1,553 +1,453 @@
-/* Theory of operation. What the kernel's bridge should know of other hosts' containers follows from the core alone: for each remote endpoint
- * the uplink of its host's path. plane_apply makes that list, compares it with what was programmed last (c->fdb; at start: what the kernel
- * still has from a former daemon, which is kept where it is right), and sends only the differences. What a former daemon left and we do not
- * know yet stays for INHERITED_MS: so long the other hosts may need to tell us. Neighbour entries (neigh.c) go by the same rules: one is there
- * as long as the forwarding entry of its MAC, set after and removed before that. The userspace path gets a whole new table each time: it needs
- * more (who is a member, who may send), and swapping it costs it nothing. */
+/* Theory of operation. The plane has parts that come and go on their own: the packet filter (plane_filter.c), the threads of the userspace path, and for each
+ * network of this host its devices and forwarding (plane_net.c). plane_apply is told nothing but "look at the core": it opens and removes networks, makes
+ * what is lost, then hands out the tables. The userspace path comes first, so that a MAC that moves there finds it ready; filters before
+ * forwarding, so that what is let in is known before anybody is sent here.
+ *
+ * All descriptors to be watched are in one epoll set, so that the loop around us need not know which parts are there. */
 #include "router/plane.h"
 
-#include <ifaddrs.h>
-#include <net/if.h>
-#include <netinet/in.h>
+#include <errno.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
-#include <sys/socket.h>
+#include <sys/epoll.h>
 #include <unistd.h>
 
-#include "base/map.h"
 #include "base/mem.h"
-#include "tunnel/fwd.h"
-#include "router/log.h"
-#include "router/neigh.h"
-#include "router/tap.h"
-#include "router/userspace.h"
+#include "router/container.h"
+#include "router/plane_internal.h"
 
-/* What the dearest path costs: sealed userspace over IPv6 (DESIGN section 5). */
-enum { MTU_OVERHEAD = 94, MTU_FALLBACK = 1500 };
-enum { INHERITED_MS = 10000 };
+enum { WATCH_USERSPACE = 1, WATCH_FILTER = 2, WATCH_PROBE = 3, EVENTS_MAX = 8 };
 
-struct fdb_entry {
-	enum link_uplink uplink;
-	struct ip underlay;
-	bool wanted;    /* during plane_apply */
-	bool inherited; /* of a former daemon, and nobody has said yet that it is right */
-};
+/* --- parts ------------------------------------------------------------------------------------------------------------------------------ */
 
-struct plane {
-	struct plane_cfg cfg;
-	struct kernel *kernel;
-	struct userspace *userspace;
-	struct neigh *neigh;
-	struct map *fdb;  /* mac -> struct fdb_entry, as the kernel has it */
-	size_t inherited; /* how many entries of a former daemon are left */
-	uint64_t inherited_until;
-	uint32_t mtu;
-	size_t failures;
-	int tap;
-	bool tap_gone; /* somebody removed the device and there is no new one yet */
-};
-
-/* --- the underlay ------------------------------------------------------------------------------------------------------------------- */
-
-static struct ip ip_of(const struct sockaddr *sa)
+void plane_part_is(struct plane *p, struct plane_part *part, const char *what, const struct err_note *note, bool broken)
 {
-	struct ip ip = { 0 };
-
-	if (sa != NULL && sa->sa_family == AF_INET) {
-		struct sockaddr_in in;
-		memcpy(&in, sa, sizeof(in));
-		ip = ip_v4(ntohl(in.sin_addr.s_addr));
-	} else if (sa != NULL && sa->sa_family == AF_INET6) {
-		struct sockaddr_in6 in6;
-		memcpy(&in6, sa, sizeof(in6));
-		ip.family = 6;
-		memcpy(ip.b, in6.sin6_addr.s6_addr, 16);
-	}
-	return ip;
-}
-
-static bool ours_or_dockers(const char *name)
-{
-	static const char *const prefixes[] = { "weft", "vethwe", "docker", "br-", "veth", "virbr", "cni" };
-
-	for (size_t i = 0; i < sizeof(prefixes) / sizeof(prefixes[0]); i++)
-		if (strncmp(name, prefixes[i], strlen(prefixes[i])) == 0)
-			return true;
-	return false;
-}
-
-static bool link_local(struct ip ip)
-{
-	if (ip.family == 4)
-		return ip.b[0] == 169 && ip.b[1] == 254;
-	return ip.b[0] == 0xfe && (ip.b[1] & 0xc0) == 0x80;
-}
-
-static bool usable(const struct ifaddrs *a, struct ip *ip)
-{
-	*ip = ip_of(a->ifa_addr);
-	return ip->family != 0 && (a->ifa_flags & IFF_UP) != 0 && (a->ifa_flags & IFF_LOOPBACK) == 0 &&
-		!ours_or_dockers(a->ifa_name) && !link_local(*ip);
-}
-
-size_t underlay_addresses(struct ip *out, size_t max)
-{
-	struct ifaddrs *list = NULL;
-	size_t n = 0;
-	struct ip ip;
-
-	if (getifaddrs(&list) != 0)
-		return 0;
-	for (const struct ifaddrs *a = list; a != NULL && n < max; a = a->ifa_next)
-		if (usable(a, &ip))
-			out[n++] = ip;
-	freeifaddrs(list);
-	return n;
-}
-
-static uint32_t mtu_of_device(const char *name)
-{
-	struct ifreq req;
-	uint32_t mtu = 0;
-	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-
-	if (fd < 0)
-		return 0;
-	memset(&req, 0, sizeof(req));
-	(void)snprintf(req.ifr_name, sizeof(req.ifr_name), "%s", name);
-	if (ioctl(fd, SIOCGIFMTU, &req) == 0 && req.ifr_mtu > 0)
-		mtu = (uint32_t)req.ifr_mtu;
-	(void)close(fd);
-	return mtu;
-}
-
-uint32_t underlay_mtu_of(struct ip local)
-{
-	struct ifaddrs *list = NULL;
-	uint32_t mtu = 0;
-
-	if (getifaddrs(&list) != 0)
-		return 0;
-	for (const struct ifaddrs *a = list; a != NULL && mtu == 0; a = a->ifa_next)
-		if (ip_eq(ip_of(a->ifa_addr), local))
-			mtu = mtu_of_device(a->ifa_name);
-	freeifaddrs(list);
-	return mtu;
-}
-
-/* The smallest MTU among the interfaces by which other hosts may be reached. */
-static uint32_t smallest_mtu(struct ip host)
-{
-	struct ifaddrs *list = NULL;
-	uint32_t least = 0;
-	struct ip ip;
-
-	if (host.family != 0)
-		return underlay_mtu_of(host);
-	if (getifaddrs(&list) != 0)
-		return 0;
-	for (const struct ifaddrs *a = list; a != NULL; a = a->ifa_next) {
-		if (!usable(a, &ip))
-			continue;
-		uint32_t mtu = mtu_of_device(a->ifa_name);
-		if (mtu != 0 && (least == 0 || mtu < least))
-			least = mtu;
-	}
-	freeifaddrs(list);
-	return least;
-}
-
-static uint32_t container_mtu(const struct plane_cfg *cfg)
-{
-	uint32_t mtu = cfg->mtu;
-
-	if (mtu == 0) {
-		uint32_t under = smallest_mtu(cfg->host);
-		if (under == 0)
-			under = MTU_FALLBACK;
-		mtu = under > MTU_OVERHEAD ? under - MTU_OVERHEAD : LINK_MTU_MIN;
-	}
-	if (mtu < LINK_MTU_MIN)
-		mtu = LINK_MTU_MIN;
-	return mtu > LINK_MTU_MAX ? LINK_MTU_MAX : mtu;
-}
-
-/* --- devices -------------------------------------------------------------------------------------------------------------------------- */
-
-static void remember(const struct link_fdb *e, void *arg)
-{
-	struct plane *p = arg;
-	struct fdb_entry *have = mem_zalloc(1, sizeof(*have));
-
-	if (have == NULL)
+	if (note == NULL) {
+		if (!part->there && part->why[0] != '\0')
+			log_write(p->cfg.log, LOG_LEVEL_INFO, "the %s is there again", what);
+		*part = (struct plane_part){ .there = true };
 		return;
-	have->uplink = e->uplink;
-	have->underlay = e->underlay;
-	have->inherited = true;
-	p->inherited++;
-	if (map_put(p->fdb, slice_of(e->mac.b, 6), have, NULL) != ERR_OK) {
-		p->inherited--;
-		mem_free(have);
+	}
+	if (part->there || part->why[0] == '\0')
+		log_write(p->cfg.log, broken ? LOG_LEVEL_ERROR : LOG_LEVEL_WARNING, "there is no %s%s: %s", what,
+			broken ? " (tried again every few seconds)" : ", and it is done without", note->text);
+	part->there = false;
+	part->broken = broken;
+	(void)snprintf(part->why, sizeof(part->why), "there is no %s: %s", what, note->text);
+}
+
+enum err plane_watch(struct plane *p, int fd, uint64_t which, struct err_note *note)
+{
+	/* The filter's messages are looked at in the next tick, and not before. */
+	struct epoll_event ev = { .events = EPOLLIN | (which == WATCH_FILTER ? EPOLLONESHOT : 0), .data.u64 = which };
+
+	if (epoll_ctl(p->epoll, EPOLL_CTL_MOD, fd, &ev) == 0 || (errno == ENOENT && epoll_ctl(p->epoll, EPOLL_CTL_ADD, fd, &ev) == 0))
+		return ERR_OK;
+	return err_note(note, ERR_SYSTEM, "cannot watch a descriptor: %s", strerror(errno));
+}
+
+int plane_fd(const struct plane *p)
+{
+	return p->epoll;
+}
+
+void plane_poll(struct plane *p)
+{
+	struct epoll_event ev[EVENTS_MAX];
+	int n = epoll_wait(p->epoll, ev, EVENTS_MAX, 0);
+
+	for (int i = 0; i < n; i++) {
+		if (ev[i].data.u64 == WATCH_USERSPACE && p->userspace != NULL)
+			userspace_poll(p->userspace);
+		else if (ev[i].data.u64 == WATCH_PROBE)
+			probe_poll(p);
+		else if (ev[i].data.u64 == WATCH_FILTER)
+			p->filter_changed = true;
 	}
 }
 
-static enum err open_devices(struct plane *p, struct err_note *note)
-{
-	struct link_vxlan vxlan = { .vni = WEFT_VNI_DEFAULT, .port = p->cfg.vxlan_port, .local = p->cfg.host };
-	enum err err = kernel_open(NULL, &p->kernel, note);
+/* --- start and end ------------------------------------------------------------------------------------------------------------------------ */
 
-	if (err == ERR_OK)
-		err = link_bridge(p->kernel, link_peer_mac(p->cfg.self), p->mtu, note);
-	if (err == ERR_OK)
-		err = link_dns_address(p->kernel, note);
-	if (err == ERR_OK)
-		err = p->cfg.fastdp ? link_vxlan(p->kernel, &vxlan, p->mtu, note) : link_vxlan_remove(p->kernel, note);
-	if (err == ERR_OK)
-		err = tap_open(kernel_tap_name(p->kernel), &p->tap, note);
-	if (err == ERR_OK)
-		err = link_tap(p->kernel, p->mtu, note);
-	return err;
+static void on_datagram(void *ctx, struct hostport from, struct slice bytes)
+{
+	struct plane *p = ctx;
+
+	p->cfg.datagram(p->cfg.ctx, CORE_VIA_UDP, from, bytes);
+}
+
+static void on_wanted(void *ctx, uint64_t peer)
+{
+	struct plane *p = ctx;
+
+	p->cfg.wanted(p->cfg.ctx, peer);
+}
+
+static void on_roamed(void *ctx, uint64_t peer, struct hostport from)
+{
+	struct plane *p = ctx;
+
+	p->cfg.roamed(p->cfg.ctx, peer, from);
 }
 
 static enum err start_userspace(struct plane *p, struct err_note *note)
 {
-	struct hostport at = { .ip = p->cfg.host, .port = p->cfg.udp_port };
+	struct userspace_cfg cfg = { .listen = { .ip = p->cfg.host, .port = p->cfg.udp_port },
+		.queues = p->cfg.queues,
+		.self = p->cfg.self,
+		.ctx = p,
+		.datagram = on_datagram,
+		.wanted = on_wanted,
+		.roamed = on_roamed };
+	enum err err = userspace_start(&cfg, &p->userspace, note);
 
-	return userspace_start(p->tap, at, &p->userspace, note);
+	return err == ERR_OK ? plane_watch(p, userspace_fd(p->userspace), WATCH_USERSPACE, note) : err;
+}
+
+struct numbers { /* of networks the kernel has devices of */
+	uint16_t v[CORE_NETWORKS_MAX];
+	size_t n;
+};
+
+static void note_number(unsigned number, void *arg)
+{
+	struct numbers *f = arg;
+
+	if (f->n < CORE_NETWORKS_MAX)
+		f->v[f->n++] = (uint16_t)number;
+}
+
+static void say_answers(const struct plane *p)
+{
+	if (!link_answers(p->nets->kernel))
+		log_write(p->cfg.log, LOG_LEVEL_INFO,
+			"this kernel cannot answer ARP for containers of other hosts (neigh_suppress): their hosts are asked");
+	if (p->nets->capture != NULL && p->nets->capture->lacks != NULL)
+		log_write(p->cfg.log, LOG_LEVEL_INFO, "the userspace path does without: %s", p->nets->capture->lacks);
 }
 
 enum err plane_open(struct plane **out, const struct plane_cfg *cfg, struct err_note *note)
 {
 	struct plane *p = mem_zalloc(1, sizeof(*p));
+	struct plane_net *first;
 
 	if (p == NULL)
 		return err_note(note, ERR_NOMEM, "out of memory");
 	p->cfg = *cfg;
-	p->tap = -1;
-	p->mtu = container_mtu(cfg);
-	p->fdb = map_new(cfg->self);
-	enum err err = p->fdb == NULL ? err_note(note, ERR_NOMEM, "out of memory") : open_devices(p, note);
+	p->mtu = underlay_container_mtu(cfg->host, cfg->mtu);
+	p->seen = map_new(cfg->self);
+	p->epoll = epoll_create1(EPOLL_CLOEXEC);
+	enum err err = ERR_OK;
+	if (p->seen == NULL)
+		err = err_note(note, ERR_NOMEM, "out of memory");
+	else if (p->epoll < 0)
+		err = err_note(note, ERR_SYSTEM, "cannot make an epoll descriptor: %s", strerror(errno));
 	if (err == ERR_OK)
 		err = start_userspace(p, note);
 	if (err == ERR_OK)
-		err = link_fdb_list(p->kernel, remember, p, note);
+		err = net_open(p, 0, CORE_NETWORK_DEFAULT, &first, note);
 	if (err == ERR_OK)
-		err = neigh_open(&p->neigh, cfg->self, p->kernel, cfg->log, note);
+		err = filter_open(p, note);
 	if (err != ERR_OK) {
 		plane_close(p);
 		return err;
 	}
-	if (!link_answers(p->kernel))
-		log_write(cfg->log, LOG_LEVEL_INFO,
-			"this kernel cannot answer ARP for containers of other hosts (neigh_suppress): their hosts are asked");
+	struct numbers there = { 0 };
+	p->remains = link_networks(first->kernel, note_number, &there, NULL) != ERR_OK || there.n > 0;
+	probe_open(p);
+	say_answers(p);
 	*out = p;
 	return ERR_OK;
 }
 
-static void fdb_clear(struct plane *p)
+static void stop_userspace(struct plane *p)
 {
-	struct slice key;
-	void *value;
-
-	for (size_t it = 0; map_next(p->fdb, &it, &key, &value);)
-		mem_free(map_del(p->fdb, key));
-	p->inherited = 0;
-}
-
-static void close_tap(struct plane *p)
-{
-	userspace_stop(p->userspace);
+	userspace_stop(p->userspace); /* with all networks at once */
 	p->userspace = NULL;
-	if (p->tap >= 0)
-		(void)close(p->tap);
-	p->tap = -1;
 }
 
 void plane_close(struct plane *p)
 {
 	if (p == NULL)
 		return;
-	close_tap(p);
-	neigh_close(p->neigh);
-	kernel_close(p->kernel);
-	if (p->fdb != NULL)
-		fdb_clear(p);
-	map_free(p->fdb);
+	stop_userspace(p);
+	while (p->nets != NULL)
+		net_close(p, p->nets);
+	filter_close(p);
+	traffic_free(p);
+	if (p->epoll >= 0)
+		(void)close(p->epoll);
 	mem_free(p);
 }
 
-static void own(struct plane *p, struct fdb_entry *e)
+/* The first failure is what is told. */
+static void also(enum err *so_far, enum err err)
 {
-	p->inherited -= e->inherited;
-	e->inherited = false;
+	if (*so_far == ERR_OK)
+		*so_far = err;
 }
 
-static bool tap_lost(const struct plane *p)
+/* Devices of a network that is not open. */
+static enum err delete_devices(uint16_t number, struct err_note *note)
 {
-	struct userspace_stats s = { 0 };
+	const struct kernel_names names = { .network = number };
+	struct kernel *k = NULL;
+	enum err err = kernel_open(&names, &k, note);
 
-	if (p->userspace != NULL)
-		userspace_stats(p->userspace, &s);
-	return p->tap_gone || s.tap_lost;
-}
-
-/* The entries that led to the device went with it. */
-static void forget_userspace(struct plane *p)
-{
-	struct slice key;
-	void *value;
-
-	for (size_t it = 0; map_next(p->fdb, &it, &key, &value);) {
-		struct fdb_entry *e = value;
-		if (e->uplink != LINK_USERSPACE)
-			continue;
-		own(p, e);
-		mem_free(map_del(p->fdb, key));
-	}
-}
-
-/* A device anew in place of one that somebody removed. */
-static void mend_tap(struct plane *p)
-{
-	struct err_note note = { "" };
-	bool first = !p->tap_gone;
-
-	if (first)
-		log_write(
-			p->cfg.log, LOG_LEVEL_WARNING, "the device %s was removed by somebody; it is made anew", kernel_tap_name(p->kernel));
-	p->tap_gone = true;
-	close_tap(p);
-	forget_userspace(p);
-	enum err err = tap_open(kernel_tap_name(p->kernel), &p->tap, &note);
 	if (err == ERR_OK)
-		err = link_tap(p->kernel, p->mtu, &note);
-	if (err == ERR_OK)
-		err = start_userspace(p, &note);
-	p->tap_gone = err != ERR_OK;
-	if (err != ERR_OK) {
-		close_tap(p);
-		p->failures++;
-	}
-	if (err != ERR_OK && first)
-		log_write(p->cfg.log, LOG_LEVEL_ERROR, "there is no userspace path (tried again every few seconds): %s", note.text);
-	else if (err == ERR_OK && !first)
-		log_write(p->cfg.log, LOG_LEVEL_INFO, "the device %s is there again", kernel_tap_name(p->kernel));
-}
-
-/* --- forwarding ----------------------------------------------------------------------------------------------------------------------- */
-
-/* false: frames for mac are not led there (now). */
-static bool set(struct plane *p, struct mac mac, enum link_uplink uplink, struct ip underlay)
-{
-	struct slice key = slice_of(mac.b, 6);
-	struct fdb_entry *have = map_get(p->fdb, key);
-	struct err_note note = { "" };
-	char text[MAC_TEXT];
-
-	if (uplink != LINK_FAST)
-		underlay = (struct ip){ 0 };
-	if (have != NULL) {
-		have->wanted = true;
-		own(p, have);
-	}
-	if (have != NULL && have->uplink == uplink && ip_eq(have->underlay, underlay))
-		return true;
-	enum err err = link_fdb_set(p->kernel, mac, uplink, underlay, &note);
-	if (err == ERR_OK && have == NULL) {
-		have = mem_zalloc(1, sizeof(*have));
-		if (have == NULL || map_put(p->fdb, key, have, NULL) != ERR_OK) {
-			mem_free(have);
-			p->failures++;
-			return false; /* set again next time: harmless */
-		}
-	}
-	if (err != ERR_OK) {
-		p->failures++;
-		log_write(p->cfg.log, LOG_LEVEL_WARNING, "forwarding to %s is not set: %s", mac_format(mac, text), note.text);
-		return false;
-	}
-	have->uplink = uplink;
-	have->underlay = underlay;
-	have->wanted = true;
-	return true;
-}
-
-static void remove_unwanted(struct plane *p, uint64_t now_ms)
-{
-	struct slice key;
-	void *value;
-
-	for (size_t it = 0; map_next(p->fdb, &it, &key, &value);) {
-		struct fdb_entry *e = value;
-		struct err_note note = { "" };
-		struct rbuf r;
-		if (e->wanted || (e->inherited && now_ms < p->inherited_until)) {
-			e->wanted = false;
-			continue;
-		}
-		rbuf_init(&r, key.p, key.n);
-		struct mac mac = rbuf_mac(&r);
-		if (link_fdb_del(p->kernel, mac, &note) != ERR_OK) {
-			p->failures++;
-			log_write(p->cfg.log, LOG_LEVEL_WARNING, "a forwarding entry is not removed: %s", note.text);
-			continue;
-		}
-		own(p, e);
-		mem_free(map_del(p->fdb, key));
-	}
-}
-
-/* Whose containers' frames are ours to send by the uplinks: a MAC has one holder, and our own containers' are the bridge's business. */
-static bool holds_mac(const struct core *core, const struct core_endpoint *e)
-{
-	return core_mac_holder(core, e->mac, e->network) == e;
-}
-
-static void want_addresses(struct plane *p, const struct core_endpoint *e)
-{
-	for (size_t i = 0; i < e->n_addrs; i++)
-		neigh_want(p->neigh, e->addrs[i].addr, e->mac, e->peer);
-}
-
-static void apply_entries(struct plane *p, const struct core *core, uint64_t now_ms)
-{
-	const struct core_endpoint *e;
-
-	for (size_t it = 0; core_next_remote(core, &it, &e);) {
-		struct path_hop hop;
-		if (!core_hop(core, e->peer, &hop) || hop.path == PATH_NONE || !holds_mac(core, e))
-			continue;
-		if (set(p, e->mac, hop.path == PATH_FAST ? LINK_FAST : LINK_USERSPACE, hop.underlay))
-			want_addresses(p, e);
-	}
-	for (size_t it = 0; core_next_local(core, &it, &e);)
-		want_addresses(p, e);
-	p->failures += neigh_apply(p->neigh, now_ms >= p->inherited_until, p->tap);
-	remove_unwanted(p, now_ms);
-}
-
-/* A peer may send from the address we reach it at and from those it publishes. */
-static void fill_peer(const struct core *core, uint64_t name, struct fwd_peer *out)
-{
-	struct path_hop hop;
-	struct peer_info info;
-
-	*out = (struct fwd_peer){ .name = name };
-	if (core_hop(core, name, &hop) && hop.path != PATH_NONE)
-		out->to = hop.to;
-	if (gossip_peer(core_gossip(core), name, &info))
-		for (size_t i = 0; i < info.n_addresses && out->n_from < FWD_FROM_MAX; i++)
-			out->from[out->n_from++] = info.addresses[i].ip;
-}
-
-static int compare_peers(const void *a, const void *b)
-{
-	const struct fwd_peer *x = a, *y = b;
-
-	return x->name < y->name ? -1 : x->name > y->name;
-}
-
-/* Who has containers gets what is flooded. peers is in order of names. */
-static void mark_member(struct fwd_peer *peers, size_t n, uint64_t name)
-{
-	struct fwd_peer key = { .name = name };
-	struct fwd_peer *found = n > 0 ? bsearch(&key, peers, n, sizeof(*peers), compare_peers) : NULL;
-
-	if (found != NULL)
-		found->member = true;
-}
-
-static size_t count_peers(const struct core *core)
-{
-	uint64_t it = 0, name;
-	size_t n = 0;
-
-	while (gossip_next_peer(core_gossip(core), &it, &name))
-		n++;
-	return n;
-}
-
-static size_t count_endpoints(const struct core *core)
-{
-	const struct core_endpoint *e;
-	size_t n = 0;
-
-	for (size_t it = 0; core_next_remote(core, &it, &e);)
-		n++;
-	for (size_t it = 0; core_next_local(core, &it, &e);)
-		n++;
-	return n;
-}
-
-static enum err make_table(const struct plane *p, const struct core *core, struct fwd_table **out)
-{
-	size_t n_peers = 0, n_macs = 0;
-	struct fwd_peer *peers = mem_zalloc(count_peers(core) + 1, sizeof(*peers));
-	struct fwd_mac *macs = mem_zalloc(count_endpoints(core) + 1, sizeof(*macs));
-	const struct core_endpoint *e;
-	enum err err = ERR_NOMEM;
-	uint64_t at = 0, name;
-
-	if (peers != NULL && macs != NULL) {
-		while (gossip_next_peer(core_gossip(core), &at, &name))
-			if (name != p->cfg.self)
-				fill_peer(core, name, &peers[n_peers++]);
-		qsort(peers, n_peers, sizeof(*peers), compare_peers);
-		for (size_t it = 0; core_next_remote(core, &it, &e);) {
-			mark_member(peers, n_peers, e->peer);
-			if (holds_mac(core, e))
-				macs[n_macs++] = (struct fwd_mac){ .mac = e->mac, .peer = e->peer };
-		}
-		for (size_t it = 0; core_next_local(core, &it, &e);)
-			macs[n_macs++] = (struct fwd_mac){ .mac = e->mac, .peer = p->cfg.self };
-		err = fwd_table_new(p->cfg.self, peers, n_peers, macs, n_macs, NULL, 0, out);
-	}
-	mem_free(peers);
-	mem_free(macs);
+		err = link_reset(k, note);
+	kernel_close(k);
 	return err;
-}
-
-void plane_apply(struct plane *p, const struct core *core, uint64_t now_ms)
-{
-	struct fwd_table *t = NULL;
-
-	if (tap_lost(p))
-		mend_tap(p);
-	if (p->userspace == NULL)
-		return; /* reset, or without the device nothing can be led to */
-	if (p->inherited_until == 0)
-		p->inherited_until = now_ms + INHERITED_MS;
-	enum err err = make_table(p, core, &t);
-	/* the userspace path first: a MAC that moves there must find it ready */
-	if (err == ERR_OK)
-		err = userspace_set_table(p->userspace, t);
-	if (err != ERR_OK) {
-		fwd_table_free(t);
-		p->failures++;
-		log_write(p->cfg.log, LOG_LEVEL_WARNING, "the userspace path keeps its old table: %s", err_text(err));
-	}
-	apply_entries(p, core, now_ms);
 }
 
 enum err plane_reset(struct plane *p, struct err_note *note)
 {
-	close_tap(p);
-	p->tap_gone = false;
-	fdb_clear(p);
-	neigh_forget(p->neigh);
-	return link_reset(p->kernel, note);
+	struct numbers there = { 0 };
+	enum err err = ERR_OK;
+
+	p->reset = true;
+	stop_userspace(p);
+	traffic_free(p);
+	for (struct plane_net *net = p->nets; net != NULL; net = net->next)
+		if (net->number != 0)
+			also(&err, net_reset(p, net, err == ERR_OK ? note : NULL));
+	also(&err, link_networks(p->nets->kernel, note_number, &there, err == ERR_OK ? note : NULL));
+	for (size_t i = 0; i < there.n; i++)
+		also(&err, delete_devices(there.v[i], err == ERR_OK ? note : NULL));
+	/* the default one last, and with it the interfaces of containers whose bridge is gone */
+	also(&err, net_reset(p, p->nets, err == ERR_OK ? note : NULL));
+	if (p->nft != NULL)
+		also(&err, nft_reset(p->nft, err == ERR_OK ? note : NULL));
+	filter_close(p);
+	return err;
+}
+
+/* --- networks --------------------------------------------------------------------------------------------------------------------------- */
+
+static struct plane_net *net_named(const struct plane *p, const char *name)
+{
+	for (struct plane_net *n = p->nets; n != NULL; n = n->next)
+		if (strcmp(n->name, name) == 0)
+			return n;
+	return NULL;
+}
+
+/* Removed; or its number is another's or another one, since hosts that did not see each other made networks of one number. One that is known no more
+ * and has containers here may come back, and its number is nobody's. */
+static bool stale(const struct core *core, const struct plane_net *n)
+{
+	const struct core_endpoint *e;
+	struct core_network net;
+
+	if (n->number == 0)
+		return false;
+	if (core_network(core, n->name, &net))
+		return net.number != n->number;
+	for (size_t it = 0; core_next_network(core, &it, &net);)
+		if (net.number == n->number)
+			return true;
+	for (size_t it = 0; core_next_local(core, &it, &e);)
+		if (strcmp(e->network, n->name) == 0)
+			return false;
+	return true;
+}
+
+static void close_stale(struct plane *p, const struct core *core)
+{
+	for (struct plane_net *n = p->nets, *next; n != NULL; n = next) {
+		struct err_note note = { "" };
+		next = n->next;
+		if (!stale(core, n))
+			continue;
+		log_write(p->cfg.log, LOG_LEVEL_INFO, "network %s is not number %u any more: its devices go", n->name, n->number);
+		if (net_reset(p, n, &note) != ERR_OK) {
+			p->failures++;
+			log_write(p->cfg.log, LOG_LEVEL_WARNING, "%s", note.text);
+			p->remains = true;
+		}
+		net_close(p, n);
+	}
+}
+
+/* Opens a network of the core's unless it is open. */
+static enum err open_net(struct plane *p, const struct core_network *net, struct plane_net **out, struct err_note *note)
+{
+	*out = net_named(p, net->name);
+	return *out != NULL ? ERR_OK : net_open(p, net->number, net->name, out, note);
+}
+
+enum err plane_need(
+	struct plane *p, const struct core *core, const struct core_network *net, struct kernel **out, struct err_note *note)
+{
+	struct plane_net *n;
+
+	if (p->reset)
+		return err_note(note, ERR_CLOSED, "everything of weft has been removed from this host; start weftd again");
+	close_stale(p, core);
+	enum err err = open_net(p, net, &n, note);
+	if (err == ERR_OK)
+		*out = n->kernel;
+	return err;
+}
+
+static void open_needed(struct plane *p, const struct core *core)
+{
+	const struct core_endpoint *e;
+
+	for (size_t it = 0; core_next_local(core, &it, &e);) {
+		struct plane_net *n = net_named(p, e->network);
+		struct core_network net;
+		struct err_note note = { "" };
+		if (n != NULL || !core_network(core, e->network, &net))
+			continue;
+		if (open_net(p, &net, &n, &note) == ERR_OK) {
+			net_rejoin(p, n, core); /* those that were on its former bridge */
+		} else {
+			p->failures++;
+			log_write(p->cfg.log, LOG_LEVEL_WARNING, "network %s is not there for %s: %s", e->network, e->ident, note.text);
+		}
+	}
+}
+
+static void note_one(const struct container_record *r, const char *host_ifname, void *arg)
+{
+	bool *any = arg;
+
+	(void)r;
+	(void)host_ifname;
+	*any = true;
+}
+
+/* Also when that cannot be seen. */
+static bool has_containers(uint16_t number)
+{
+	const struct kernel_names names = { .network = number };
+	struct kernel *k = NULL;
+	bool any = false;
+	enum err err = kernel_open(&names, &k, NULL);
+
+	if (err == ERR_OK)
+		err = container_list(k, note_one, &any, NULL);
+	kernel_close(k);
+	return any || (err != ERR_OK && err != ERR_NOT_FOUND);
+}
+
+/* By the core, or open. */
+static bool known_number(const struct plane *p, const struct core *core, uint16_t number)
+{
+	struct core_network net;
+
+	for (size_t it = 0; core_next_network(core, &it, &net);)
+		if (net.number == number)
+			return true;
+	for (const struct plane_net *open = p->nets; open != NULL; open = open->next)
+		if (open->number == number)
+			return true;
+	return false;
+}
+
+/* Devices of networks that were removed while no daemon ran here. */
+static void remove_remains(struct plane *p, const struct core *core)
+{
+	struct numbers there = { 0 };
+	struct err_note note = { "" };
+	enum err err = link_networks(p->nets->kernel, note_number, &there, &note);
+
+	p->remains = err != ERR_OK;
+	for (size_t i = 0; i < there.n; i++)
+		if (!known_number(p, core, there.v[i]) && !has_containers(there.v[i]))
+			also(&err, delete_devices(there.v[i], err == ERR_OK ? &note : NULL));
+	if (err != ERR_OK) {
+		p->failures++;
+		log_write(p->cfg.log, LOG_LEVEL_WARNING, "devices of former networks remain: %s", note.text);
+	}
+}
+
+void plane_adopt(struct plane *p, const struct core *core)
+{
+	struct numbers there = { 0 };
+	struct core_network net;
+	struct plane_net *opened;
+
+	if (link_networks(p->nets->kernel, note_number, &there, NULL) != ERR_OK)
+		return; /* plane_apply opens those that are needed */
+	for (size_t it = 0; core_next_network(core, &it, &net);)
+		for (size_t i = 0; i < there.n; i++)
+			if (there.v[i] == net.number && has_containers(net.number) && open_net(p, &net, &opened, NULL) != ERR_OK)
+				p->failures++;
+	open_needed(p, core);
+}
+
+/* --- applying --------------------------------------------------------------------------------------------------------------------------- */
+
+static bool probes_lost(const struct plane *p)
+{
+	return p->nets->fast.there && p->probe == NULL;
+}
+
+void plane_apply(struct plane *p, const struct core *core, uint64_t now_ms)
+{
+	if (p->reset)
+		return;
+	if (p->inherited_until == 0)
+		p->inherited_until = now_ms + PLANE_INHERITED_MS;
+	bool settled = now_ms >= p->inherited_until;
+	close_stale(p, core);
+	open_needed(p, core);
+	for (struct plane_net *n = p->nets; n != NULL; n = n->next)
+		if (net_lost(p, n))
+			net_mend(p, n, core);
+	if (probes_lost(p))
+		probe_open(p);
+	enum err err = table_set(p, core);
+	if (err != ERR_OK) {
+		p->failures++;
+		log_write(p->cfg.log, LOG_LEVEL_WARNING, "the userspace path keeps its old table: %s", err_text(err));
+	}
+	filter_apply(p, core, settled);
+	for (struct plane_net *n = p->nets; n != NULL; n = n->next)
+		net_apply(p, n, core, settled);
+	if (settled && p->remains)
+		remove_remains(p, core);
+}
+
+bool plane_bridge_lost(const struct plane *p)
+{
+	bool lost = false;
+
+	for (const struct plane_net *n = p->nets; !p->reset && n != NULL && !lost; n = n->next)
+		lost = net_bridge_lost(p, n);
+	return lost;
+}
+
+bool plane_unsettled(const struct plane *p)
+{
+	bool unsettled = !p->reset && (p->remains || probes_lost(p));
+
+	for (const struct plane_net *n = p->nets; !p->reset && n != NULL && !unsettled; n = n->next)
+		unsettled = net_inherited(n) > 0 || net_lost(p, n);
+	return unsettled;
+}
+
+/* --- reading ---------------------------------------------------------------------------------------------------------------------------- */
+
+size_t plane_failures(const struct plane *p)
+{
+	return p->failures;
 }
 
 struct kernel *plane_kernel(struct plane *p)
 {
-	return p->kernel;
+	return p->nets->kernel;
 }
 
-struct userspace *plane_userspace(struct plane *p)
+struct userspace *plane_userspace(const struct plane *p)
 {
 	return p->userspace;
+}
+
+const struct nft *plane_nft(const struct plane *p)
+{
+	return p->nft;
 }
 
 uint32_t plane_container_mtu(const struct plane *p)
@@ -555,12 +455,75 @@ uint32_t plane_container_mtu(const struct plane *p)
 	return p->mtu;
 }
 
-size_t plane_failures(const struct plane *p)
+bool plane_fast(const struct plane *p, const char **why)
 {
-	return p->failures;
+	const struct plane_part *fast = &p->nets->fast;
+
+	if (!p->cfg.fastdp)
+		*why = "switched off (--no-fastdp)";
+	else if (!fast->there)
+		*why = fast->why;
+	else
+		*why = p->probe == NULL ? "it cannot be probed" : "";
+	return **why == '\0';
 }
 
-bool plane_unsettled(const struct plane *p)
+bool plane_captures(const struct plane *p)
 {
-	return p->inherited > 0 || neigh_inherited(p->neigh) > 0 || tap_lost(p);
+	return p->nets->userspace.there;
+}
+
+bool plane_next_net(const struct plane *p, size_t *it, struct plane_net_view *out)
+{
+	const struct plane_net *n = p->nets;
+
+	for (size_t i = 0; i < *it && n != NULL; i++)
+		n = n->next;
+	if (n == NULL)
+		return false;
+	++*it;
+	*out = (struct plane_net_view){ .number = n->number,
+		.name = n->name,
+		.capture = n->capture != NULL ? n->capture->ops->name : NULL,
+		.kernel = n->kernel,
+		.fast = n->fast.there };
+	return true;
+}
+
+static const char *part_trouble(const struct plane_part *part, bool *broken)
+{
+	*broken = part->broken;
+	return !part->there && part->why[0] != '\0' ? part->why : NULL;
+}
+
+/* The i-th thing that can be wrong; NULL: it is not. *end: there are not so many. */
+static const char *trouble(const struct plane *p, size_t i, bool *broken, bool *end)
+{
+	enum { FILTER, FILTER_LACKS, OF_THE_WHOLE };
+	enum { BRIDGE, FAST, USERSPACE, CAPTURE_LACKS, OF_EACH };
+	const struct plane_net *n = p->nets;
+
+	*broken = false;
+	if (i == FILTER)
+		return part_trouble(&p->filter, broken);
+	if (i == FILTER_LACKS)
+		return p->filter_lacks;
+	for (i -= OF_THE_WHOLE; i >= OF_EACH && n != NULL; i -= OF_EACH)
+		n = n->next;
+	*end = n == NULL;
+	if (n == NULL)
+		return NULL;
+	if (i == CAPTURE_LACKS)
+		return n->capture != NULL && n->number == 0 ? n->capture->lacks : NULL;
+	return part_trouble(i == BRIDGE ? &n->bridge : i == FAST ? &n->fast : &n->userspace, broken);
+}
+
+const char *plane_next_trouble(const struct plane *p, size_t *it, bool *broken)
+{
+	const char *text = NULL;
+	bool end = p->reset;
+
+	while (text == NULL && !end)
+		text = trouble(p, (*it)++, broken, &end);
+	return text;
 }

@@ -1,4 +1,8 @@
-/* The data plane as the daemon sees it: devices made at start, then forwarding brought in line with the core. Control thread only. */
+/* The data plane as the daemon sees it: devices of each network, filters, the userspace path and probes; made at start, then kept in line with the core.
+ * Control thread only.
+ *
+ * The default network's devices are always there. Another network's are made where they are needed: when a container of this host is attached to it,
+ * now or before the daemon was started anew; they go when the network is removed. */
 #ifndef WEFT_ROUTER_PLANE_H
 #define WEFT_ROUTER_PLANE_H
 
@@ -8,39 +12,93 @@
 #include "base/addr.h"
 #include "base/err.h"
 #include "router/core/core.h"
+#include "router/dataplane/capture.h"
 #include "router/dataplane/link.h"
 
 struct log;
+struct nft;
 struct userspace;
 
 struct plane_cfg {
 	uint64_t self;
 	struct ip host;    /* --host; family 0: any */
 	uint16_t udp_port; /* userspace path */
-	uint16_t vxlan_port;
+	uint16_t vxlan_port, control_port;
 	bool fastdp;
 	uint32_t mtu; /* --mtu; 0: underlay's - 94 */
+	enum capture_kind capture;
+	unsigned queues; /* pairs of threads; 0: by the number of processors */
 	struct log *log;
+	/* From plane_poll, each once for what it says (see struct core_event); none is called by anything else. */
+	void *ctx;
+	void (*datagram)(void *ctx, enum core_via via, struct hostport from, struct slice bytes);
+	void (*wanted)(void *ctx, uint64_t peer);
+	void (*roamed)(void *ctx, uint64_t peer, struct hostport from);
 };
 struct plane;
-/* Bridge, address for names, both uplinks, the userspace path's thread. What the kernel lacks or refuses is the note's. */
+/* Filters, the userspace path's threads, the default network's devices and the address for names. What the kernel lacks is done without where that is
+ * possible, logged, and told by plane_next_trouble; else it is the note's. */
 enum err plane_open(struct plane **out, const struct plane_cfg *cfg, struct err_note *note) MUST_CHECK;
 void plane_close(struct plane *p); /* takes NULL; the kernel's state stays */
-/* Brings FDB, neighbours and the userspace path's table in line with what the core knows; makes the TAP device anew if somebody removed it.
- * Failures are logged, counted, and tried again at the next call. */
-void plane_apply(struct plane *p, const struct core *core, uint64_t now_ms);
-/* Has entries of a former daemon that the next call may remove, or has lost its TAP device. */
-bool plane_unsettled(const struct plane *p);
-/* Everything of ours out of the kernel. */
+/* Everything of ours out of the kernel. From then on there is nothing that plane_apply does. */
 enum err plane_reset(struct plane *p, struct err_note *note) MUST_CHECK;
-struct kernel *plane_kernel(struct plane *p);
-struct userspace *plane_userspace(struct plane *p); /* NULL: after plane_reset, or while there is no TAP device */
-uint32_t plane_container_mtu(const struct plane *p);
+
+/* Brings forwarding, neighbours, filters and the userspace path's table in line with what the core knows; makes anew what somebody removed. Failures are
+ * logged, counted, and tried again at the next call. */
+void plane_apply(struct plane *p, const struct core *core, uint64_t now_ms);
+/* There is something the next plane_apply would do without news from the core: entries of a former daemon to remove, a lost device to make. Looks at the
+ * devices. */
+bool plane_unsettled(const struct plane *p);
+/* A bridge is gone, and with it the sight of which containers are there. */
+bool plane_bridge_lost(const struct plane *p);
 size_t plane_failures(const struct plane *p); /* changes the kernel refused */
 
-/* Our addresses as others may reach us: of all interfaces that are up, without loopback, link-local ones and what weft or Docker made. */
+/* At the start, when the core has its records: opens networks that have containers here. */
+void plane_adopt(struct plane *p, const struct core *core);
+/* The devices of a network for a container that is to be attached to it, made if they are not there. */
+enum err plane_need(struct plane *p, const struct core *core, const struct core_network *net, struct kernel **out,
+	struct err_note *note) MUST_CHECK;
+/* Addresses that a container of ours is about to get besides those it has: what it says of them passes its filter until the next plane_apply. */
+void plane_expect(struct plane *p, const struct core *core, const char *ident, const struct prefix *addrs, size_t n);
+/* Its interface is another one now, or gone. */
+void plane_port_changed(struct plane *p, const char *ident);
+
+/* A descriptor that is readable when plane_poll has something to do. */
+int plane_fd(const struct plane *p);
+void plane_poll(struct plane *p);
+/* One datagram of the core's. ERR_LIMIT, ERR_UNREACHABLE, ERR_REFUSED: see CORE_UNDELIVERED; ERR_AGAIN: buffers are full. */
+enum err plane_send(struct plane *p, enum core_via via, uint64_t peer, struct hostport to, struct slice bytes) MUST_CHECK;
+/* Every PLANE_TICK_MS: counters are read, filters that somebody changed are mended. *traffic: with whom frames were exchanged since the last time; valid
+ * until the next call. Gives their number. */
+#define PLANE_TICK_MS 500u
+size_t plane_tick(struct plane *p, const struct core_traffic **traffic);
+
+/* Reading. */
+struct kernel *plane_kernel(struct plane *p);             /* the default network's */
+struct userspace *plane_userspace(const struct plane *p); /* NULL: after plane_reset */
+const struct nft *plane_nft(const struct plane *p);       /* NULL: none can be had */
+uint32_t plane_container_mtu(const struct plane *p);
+/* Whether the kernel's fast path can be used now; else why not, in words (static until the next call of anything here). */
+bool plane_fast(const struct plane *p, const char **why);
+/* Whether there is a way for frames to the userspace path. */
+bool plane_captures(const struct plane *p);
+struct plane_net_view {
+	uint16_t number;
+	const char *name, *capture; /* "tap", "pcap"; NULL: none now */
+	struct kernel *kernel;
+	bool fast;
+};
+/* In the order of their numbers; *it starts at 0. */
+bool plane_next_net(const struct plane *p, size_t *it, struct plane_net_view *out);
+/* What is not as it should be, in one line each; *it starts at 0; NULL at the end. *broken: it was there or was asked for, and is tried again; else this
+ * kernel has not got it. */
+const char *plane_next_trouble(const struct plane *p, size_t *it, bool *broken);
+
+/* plane_underlay.c. Our addresses as others may reach us: of all interfaces that are up, without loopback, link-local ones and what weft or Docker made. */
 size_t underlay_addresses(struct ip *out, size_t max);
 /* MTU of the interface that has this address; 0: none has. */
 uint32_t underlay_mtu_of(struct ip local);
+/* What a container may send in one piece on the dearest path: mtu, or (0) by the smallest MTU of the underlay's interfaces (of the one of `host`). */
+uint32_t underlay_container_mtu(struct ip host, uint32_t mtu);
 
 #endif

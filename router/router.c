@@ -5,24 +5,24 @@
  * its own (r->arenas by depth), and since everything else of the outer step is done by then, bytes on a connection keep their order.
  * Should the transaction fail, nothing else of the step is done and the daemon ends (r->fatal): what it holds in memory is then ahead of
  * the disk, and nobody outside has seen it.
- * Changes in forwarding are applied from a timer, once per turn of the loop at most; when applying takes long (many containers), so seldom
- * that it costs a fifth of the time. */
+ * What has to do with the data plane is in router_plane.c. */
 #include "router/router.h"
 
 #include <assert.h>
 #include <sodium.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <time.h>
 
 #include "base/mem.h"
+#include "noise/noise.h"
 #include "router/api.h"
 #include "router/dns_server.h"
 #include "router/internal.h"
-#include "router/userspace.h"
 
-enum { OPEN_FILES = 65536, REST_FACTOR = 4 };
+enum { OPEN_FILES = 65536 };
 
 static const char password_salt[crypto_pwhash_SALTBYTES + 1] = "weft control psk"; /* fixed: all hosts derive the same key */
 
@@ -31,8 +31,6 @@ uint64_t router_now_ms(const struct router *r)
 	(void)r;
 	return uv_hrtime() / 1000000;
 }
-
-static enum err run(struct router *r, const struct core_event *ev);
 
 /* --- carrying out ----------------------------------------------------------------------------------------------------------------- */
 
@@ -82,27 +80,6 @@ static void say(struct router *r, const struct core_action *a)
 		log_write(r->log, level, "%s", a->u.note.text);
 }
 
-static void on_forwarding(uv_timer_t *timer)
-{
-	struct router *r = timer->data;
-	uint64_t start = router_now_ms(r);
-
-	r->plane_dirty = false;
-	plane_apply(r->plane, r->core, start);
-	uint64_t end = router_now_ms(r);
-	r->plane_rest_ms = end + (end - start) * REST_FACTOR;
-}
-
-void router_forwarding(struct router *r)
-{
-	uint64_t now = router_now_ms(r);
-
-	if (r->plane_dirty || r->plane == NULL || r->stopping)
-		return;
-	r->plane_dirty = true;
-	(void)uv_timer_start(&r->forwarding, on_forwarding, r->plane_rest_ms > now ? r->plane_rest_ms - now : 0, 0);
-}
-
 static void act(struct router *r, const struct core_action *a)
 {
 	if (r->conns == NULL && (a->kind == CORE_DIAL || a->kind == CORE_SEND || a->kind == CORE_CLOSE))
@@ -117,7 +94,7 @@ static void act(struct router *r, const struct core_action *a)
 		break;
 	case CORE_FORWARDING: router_forwarding(r); break;
 	case CORE_NOTE: say(r, a); break;
-	case CORE_DATAGRAM_SEND:
+	case CORE_DATAGRAM_SEND: router_send_datagram(r, a); break;
 	case CORE_PATH_CHANGED:
 	case CORE_PERSIST:
 	case CORE_REPLY: break; /* before and after */
@@ -147,7 +124,7 @@ static void on_timer(uv_timer_t *timer)
 	struct router *r = timer->data;
 	struct core_event ev = { .kind = CORE_TICK };
 
-	run(r, &ev);
+	router_run(r, &ev);
 }
 
 static void arm(struct router *r)
@@ -184,7 +161,7 @@ static struct arena *step_arena(struct router *r)
 }
 
 /* The step's error; ERR_CLOSED: none is made any more. */
-static enum err run(struct router *r, const struct core_event *ev)
+enum err router_run(struct router *r, const struct core_event *ev)
 {
 	struct core_event now = *ev;
 	struct core_actions acts;
@@ -216,7 +193,7 @@ static void mesh(struct router *r, struct gossip_event *g)
 	if (r->stopping)
 		return;
 	g->now_ms = router_now_ms(r);
-	run(r, &ev);
+	router_run(r, &ev);
 }
 
 static void on_opened(void *ctx, uint64_t conn, bool outbound, struct hostport remote, struct hostport local)
@@ -296,7 +273,7 @@ uint64_t router_submit(struct router *r, struct core_event *ev, router_done done
 		copy.request = number;
 		ev->ipam = &copy;
 	}
-	enum err err = run(r, ev);
+	enum err err = router_run(r, ev);
 	if (ev->kind == CORE_IPAM)
 		ev->ipam = NULL;
 	/* Only addresses are waited for. Everything else has been answered, unless there was no memory for the answer. */
@@ -320,62 +297,8 @@ void router_cancel(struct router *r, uint64_t request)
 	if (ipam && !r->stopping) {
 		struct ipam_event cancel = { .kind = IPAM_CANCEL, .request = request };
 		struct core_event ev = { .kind = CORE_IPAM, .ipam = &cancel };
-		run(r, &ev);
+		router_run(r, &ev);
 	}
-}
-
-struct reset_ctx {
-	struct router *r;
-	router_done done;
-	void *ctx;
-};
-
-static void on_handed_over(void *ctx, const struct router_result *res)
-{
-	struct reset_ctx *x = ctx;
-	struct router *r = x->r;
-	struct router_result out = *res;
-	struct err_note note = { "" };
-	enum err err;
-
-	if (res->err != ERR_OK) { /* nothing was given away, so nothing is removed */
-		x->done(x->ctx, res);
-		mem_free(x);
-		return;
-	}
-	if (res->text != NULL)
-		log_write(r->log, LOG_LEVEL_WARNING, "reset: %s", res->text);
-	err = r->plane != NULL ? plane_reset(r->plane, &note) : ERR_OK;
-	if (err == ERR_OK)
-		err = store_erase(r->store, &note);
-	r->erased = err == ERR_OK; /* what other hosts say until the end must not be written into the empty store */
-	if (err != ERR_OK) {
-		out.err = err;
-		out.text = note.text;
-	}
-	x->done(x->ctx, &out);
-	mem_free(x);
-}
-
-uint64_t router_reset(struct router *r, router_done done, void *ctx)
-{
-	struct reset_ctx *x = mem_alloc(sizeof(*x));
-	struct router_result res = { .err = ERR_NOMEM, .text = "out of memory" };
-	struct ipam_event give = { .kind = IPAM_HANDOVER };
-	struct core_event ev = { .kind = CORE_IPAM, .ipam = &give };
-
-	if (x == NULL) {
-		done(ctx, &res);
-		return 0;
-	}
-	*x = (struct reset_ctx){ r, done, ctx };
-	if (core_ipam(r->core) == NULL) {
-		res.err = ERR_OK;
-		on_handed_over(x, &res);
-		return 0;
-	}
-	(void)router_submit(r, &ev, on_handed_over, x);
-	return 0; /* a reset is not taken back when its asker goes */
 }
 
 /* --- start -------------------------------------------------------------------------------------------------------------------------- */
@@ -470,6 +393,16 @@ static enum err fill_gossip(struct router *r, struct gossip_cfg *g, struct err_n
 	return err;
 }
 
+/* For tests, which cannot wait for a renewal: WEFT_REKEY_MS. 0: as usual. */
+static uint64_t rekey_ms(void)
+{
+	const char *text = getenv("WEFT_REKEY_MS");
+	char *end = NULL;
+	unsigned long long ms = text != NULL ? strtoull(text, &end, 10) : 0;
+
+	return text != NULL && end != text && *end == '\0' ? ms : 0;
+}
+
 static enum err open_core(struct router *r, struct err_note *note)
 {
 	const struct options *o = r->opt;
@@ -487,18 +420,17 @@ static enum err open_core(struct router *r, struct err_note *note)
 		.n_seeds = o->n_seeds,
 		.names = !o->no_dns,
 		.domain = o->dns_domain,
-		.offer = { .vxlan_port = o->no_fastdp ? 0 : (uint16_t)(o->port + 1),
-			.vxlan_over_v6 = !o->no_fastdp && o->host.family == 6,
-			.userspace_port = o->port,
-			.password = o->password != NULL },
 		.no_fallback = o->no_fallback,
 		.require_encryption = o->require_encryption,
+		.aes = noise_supported(NOISE_AESGCM),
+		.rekey_ms = rekey_ms(),
 		.underlay_mtu = ask_underlay_mtu,
 	};
 	enum err err = seeds_of(o, seeds, note);
 
-	if (o->ipam)
-		cfg.offer.range = o->range;
+	router_make_offer(r);
+	cfg.offer = r->offer;
+	randombytes_buf(cfg.random, sizeof(cfg.random));
 	if (err == ERR_OK)
 		err = fill_gossip(r, &cfg.gossip, note);
 	if (err == ERR_OK)
@@ -507,6 +439,7 @@ static enum err open_core(struct router *r, struct err_note *note)
 	if (err == ERR_OK)
 		err = core_new(&r->core, &cfg, router_now_ms(r), note);
 	sodium_memzero(&cfg.gossip, sizeof(cfg.gossip));
+	sodium_memzero(cfg.random, sizeof(cfg.random));
 	return err;
 }
 
@@ -555,22 +488,6 @@ static enum err restore(struct router *r, struct err_note *note)
 	return err;
 }
 
-static enum err open_plane(struct router *r, struct err_note *note)
-{
-	const struct options *o = r->opt;
-	struct plane_cfg cfg = {
-		.self = r->id.name,
-		.host = o->host,
-		.udp_port = o->port,
-		.vxlan_port = (uint16_t)(o->port + 1),
-		.fastdp = !o->no_fastdp,
-		.mtu = o->mtu,
-		.log = r->log,
-	};
-
-	return plane_open(&r->plane, &cfg, note);
-}
-
 static enum err open_dns(struct router *r, struct err_note *note)
 {
 	const struct options *o = r->opt;
@@ -616,7 +533,7 @@ static enum err start_core(struct router *r, struct err_note *note)
 	connect.targets = (const char *const *)r->opt->peers;
 	connect.n_targets = r->opt->n_peers;
 	connect.replace = !r->opt->resume;
-	run(r, &connect);
+	router_run(r, &connect);
 	return r->fatal[0] == '\0' ? ERR_OK : err_note(note, ERR_IO, "%.250s", r->fatal);
 }
 
@@ -638,19 +555,21 @@ static enum err make_parts(struct router *r, struct err_note *note)
 	(void)uv_timer_init(r->loop, &r->timer);
 	(void)uv_timer_init(r->loop, &r->forwarding);
 	(void)uv_timer_init(r->loop, &r->check);
-	r->timer.data = r->forwarding.data = r->check.data = r;
+	(void)uv_timer_init(r->loop, &r->tick);
+	(void)uv_timer_init(r->loop, &r->late);
+	r->timer.data = r->forwarding.data = r->check.data = r->tick.data = r->late.data = r;
 	r->timer_open = true;
 	return ERR_OK;
 }
 
-static void warn_of_what_is_not(struct router *r)
+static void say_what_is_not_plain(struct router *r)
 {
 	if (r->opt->range6.addr.family != 0)
 		log_write(
 			r->log, LOG_LEVEL_WARNING, "--ipalloc-range6 has no effect in this version: containers get IPv4 addresses only");
-	if (r->opt->password != NULL && !r->opt->require_encryption)
-		log_write(r->log, LOG_LEVEL_WARNING,
-			"the password protects the control links only: containers' traffic goes unencrypted (--require-encryption refuses it)");
+	if (r->opt->password != NULL)
+		log_write(r->log, LOG_LEVEL_INFO, "with a password, containers' traffic to other hosts is sealed%s",
+			r->opt->n_trusted > 0 && !r->opt->require_encryption ? ", but for those in trusted subnets that trust us" : "");
 }
 
 void router_limits(void)
@@ -688,9 +607,11 @@ enum err router_start(struct router **out, uv_loop_t *loop, const struct options
 	if (err == ERR_OK)
 		err = restore(r, note);
 	if (err == ERR_OK)
-		err = open_plane(r, note);
+		err = router_open_plane(r, note);
 	if (err == ERR_OK)
 		err = start_core(r, note);
+	if (err == ERR_OK)
+		err = router_watch_plane(r, note);
 	if (err == ERR_OK)
 		err = attach_reconcile(r, note);
 	if (err == ERR_OK)
@@ -699,7 +620,7 @@ enum err router_start(struct router **out, uv_loop_t *loop, const struct options
 		err = api_start(&r->api, r, note);
 	if (err != ERR_OK)
 		return err;
-	warn_of_what_is_not(r);
+	say_what_is_not_plain(r);
 	attach_watch(r);
 	router_forwarding(r);
 	char name[PEER_TEXT];
@@ -753,7 +674,7 @@ void router_stop(struct router *r, void (*done)(void *ctx), void *ctx)
 	r->stopped_ctx = ctx;
 	end_requests(r);
 	if (r->core != NULL && r->api != NULL)
-		run(r, &bye);
+		router_run(r, &bye);
 	r->stopping = true;
 	end_requests(r); /* those that answers of the first round have made */
 	r->closing = 1;
@@ -761,7 +682,11 @@ void router_stop(struct router *r, void (*done)(void *ctx), void *ctx)
 		close_part(r, (uv_handle_t *)&r->timer);
 		close_part(r, (uv_handle_t *)&r->forwarding);
 		close_part(r, (uv_handle_t *)&r->check);
+		close_part(r, (uv_handle_t *)&r->tick);
+		close_part(r, (uv_handle_t *)&r->late);
 	}
+	if (r->plane_open)
+		close_part(r, (uv_handle_t *)&r->plane_poll);
 	if (r->links_open)
 		close_part(r, (uv_handle_t *)&r->links);
 	if (r->api != NULL) {
@@ -797,6 +722,7 @@ void router_free(struct router *r)
 	map_free(r->requests);
 	map_free(r->attaches);
 	plane_close(r->plane);
+	mem_free(r->late_v);
 	core_free(r->core);
 	store_close(r->store);
 	sodium_munlock(r->id.secret, sizeof(r->id.secret));

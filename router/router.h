@@ -1,7 +1,7 @@
 /* The daemon: one control thread with one libuv loop around the pure core, the store, the kernel and the servers.
  *
  * Everything here runs in the control thread, which never blocks but for the store's commit and short netlink calls. The only other
- * thread is the userspace data path's (userspace.h). Whoever serves requests (API, later plugins) uses this header and nothing else. */
+ * threads are the userspace data path's (router/dataplane/userspace.h). Whoever serves requests (API, later plugins) uses this header and nothing else. */
 #ifndef WEFT_ROUTER_ROUTER_H
 #define WEFT_ROUTER_ROUTER_H
 
@@ -79,6 +79,8 @@ struct router_stats {
 void router_stats(const struct router *r, struct router_stats *out);
 struct dns_server;
 const struct dns_server *router_dns(const struct router *r); /* NULL: off */
+struct plane;
+const struct plane *router_plane(const struct router *r); /* NULL: not yet; for reading (plane.h) */
 struct userspace;
 const struct userspace *router_userspace(const struct router *r); /* NULL: off */
 /* Is the kernel fast path in place? If not, why (static until the next call). */

@@ -1,7 +1,6 @@
 /* Reading the daemon: for status, metrics and the API. */
 #include "router/dns_server.h"
 #include "router/internal.h"
-#include "router/userspace.h"
 
 enum { DNS_PORT = 53 };
 
@@ -53,6 +52,11 @@ const struct dns_server *router_dns(const struct router *r)
 	return r->dns;
 }
 
+const struct plane *router_plane(const struct router *r)
+{
+	return r->plane;
+}
+
 const struct userspace *router_userspace(const struct router *r)
 {
 	return r->plane != NULL ? plane_userspace(r->plane) : NULL;
@@ -60,9 +64,12 @@ const struct userspace *router_userspace(const struct router *r)
 
 bool router_fast_path(const struct router *r, const char **why)
 {
+	const char *text = "";
+	bool there = r->plane != NULL && plane_fast(r->plane, &text);
+
 	if (why != NULL)
-		*why = r->opt->no_fastdp ? "switched off (--no-fastdp)" : "";
-	return !r->opt->no_fastdp;
+		*why = text;
+	return there;
 }
 
 bool router_dns_address(const struct router *r, struct hostport *out)

@@ -6,8 +6,9 @@
 
 #include "base/mem.h"
 #include "router/core/internal.h"
+#include "router/container.h"
 #include "router/log.h"
-#include "router/plane.h"
+#include "router/plane_internal.h"
 
 #define SELF UINT64_C(0x020000000009)
 #define LOW  UINT64_C(0x020000000001)
@@ -25,7 +26,9 @@ struct bed {
 
 static void open_plane(struct bed *b)
 {
-	struct plane_cfg cfg = { .self = SELF, .udp_port = 6783, .vxlan_port = 6784, .fastdp = true, .log = b->log };
+	struct plane_cfg cfg = {
+		.self = SELF, .udp_port = 6783, .vxlan_port = 6784, .control_port = 6783, .fastdp = true, .queues = 1, .log = b->log
+	};
 	OK(plane_open(&b->plane, &cfg, &note));
 }
 
@@ -70,7 +73,7 @@ static void unmake(struct bed *b)
 }
 
 /* A container of that host with that address (NULL: none), or none with that MAC any more. */
-static void container_at(struct bed *b, uint64_t owner, const char *mac, const char *addr, bool there)
+static void container_in(struct bed *b, uint64_t owner, const char *mac, const char *addr, bool there, const char *name)
 {
 	uint8_t key[64], value[64];
 	struct crdt_changes ch;
@@ -81,7 +84,7 @@ static void container_at(struct bed *b, uint64_t owner, const char *mac, const c
 	wbuf_fixed(&w, key, sizeof(key));
 	wbuf_u48(&w, owner);
 	wbuf_mac(&w, mac_of(mac));
-	wbuf_bytes(&w, "weft", 4);
+	wbuf_bytes(&w, name, strlen(name));
 	struct crdt_item it = { .key = wbuf_slice(&w), .stamp = { 1, ++b->ctr }, .live = there };
 	wbuf_fixed(&w, value, sizeof(value));
 	wbuf_bytes(&w, "\1\1c", 3);
@@ -98,27 +101,50 @@ static void container_at(struct bed *b, uint64_t owner, const char *mac, const c
 	assert_int_equal(endpoints_refresh(b->core, &ch, &moved), ERR_OK);
 }
 
+static void container_at(struct bed *b, uint64_t owner, const char *mac, const char *addr, bool there)
+{
+	container_in(b, owner, mac, addr, there, "weft");
+}
+
 static void container(struct bed *b, uint64_t owner, const char *mac, bool there)
 {
 	container_at(b, owner, mac, NULL, there);
 }
 
-static void own_container(struct bed *b, const char *mac, bool there)
+static void own_container_on(struct bed *b, const char *mac, bool there, const char *network)
 {
-	struct core_endpoint e = { .peer = SELF,
-		.ident = "mine",
-		.network = "weft",
-		.mac = mac_of(mac),
-		.addrs = { { ip_of("10.32.0.9"), 12 } },
-		.n_addrs = 1 };
+	struct core_endpoint e = {
+		.peer = SELF, .ident = "mine", .mac = mac_of(mac), .addrs = { { ip_of("10.32.0.9"), 12 } }, .n_addrs = 1
+	};
 	struct core_actions acts;
 
+	(void)snprintf(e.network, sizeof(e.network), "%s", network);
 	arena_reset(b->arena);
 	core_actions_init(&acts, b->arena);
 	if (there)
 		assert_int_equal(endpoints_attached(b->core, &e, &acts), ERR_OK);
 	else
 		assert_int_equal(endpoints_detached(b->core, e.ident, (struct ip){ 0 }, &acts), ERR_OK);
+}
+
+static void own_container(struct bed *b, const char *mac, bool there)
+{
+	own_container_on(b, mac, there, "weft");
+}
+
+static void network(struct bed *b, const char *name, bool there, struct core_network *out)
+{
+	struct core_network want = { .name = "" };
+	struct core_actions acts;
+
+	(void)snprintf(want.name, sizeof(want.name), "%s", name);
+	arena_reset(b->arena);
+	core_actions_init(&acts, b->arena);
+	if (there)
+		OK(networks_create(b->core, &want, &acts, &note));
+	else
+		OK(networks_remove(b->core, name, &acts, &note));
+	assert_int_equal(core_network(b->core, name, out), there);
 }
 
 struct wish {
@@ -136,17 +162,33 @@ static void pick(const struct link_fdb *e, void *arg)
 }
 
 /* "10.99.0.1", "userspace" or "none": where the kernel sends frames for that MAC. *n (may be NULL): how many entries there are. */
-static const char *leads_to(struct bed *b, const char *mac, size_t *n)
+static const char *leads_in(struct kernel *k, const char *mac, size_t *n)
 {
 	static char text[IP_TEXT];
 	struct wish w = { .mac = mac_of(mac) };
 
-	OK(link_fdb_list(plane_kernel(b->plane), pick, &w, &note));
+	OK(link_fdb_list(k, pick, &w, &note));
 	if (n != NULL)
 		*n = w.n;
 	if (w.found.uplink == LINK_USERSPACE)
 		return "userspace";
 	return w.found.uplink == LINK_FAST ? ip_format(w.found.underlay, text) : "none";
+}
+
+static const char *leads_to(struct bed *b, const char *mac, size_t *n)
+{
+	return leads_in(plane_kernel(b->plane), mac, n);
+}
+
+/* The plane's complaint that has this text; NULL: none. */
+static const char *complaint(struct bed *b, const char *part, bool *broken)
+{
+	const char *text;
+
+	for (size_t it = 0; (text = plane_next_trouble(b->plane, &it, broken)) != NULL;)
+		if (strstr(text, part) != NULL)
+			return text;
+	return NULL;
 }
 
 #define A "02:00:00:00:00:0a"
@@ -294,15 +336,184 @@ static void a_lost_tap_device_is_made_anew(void **state)
 	/* and when it cannot be made, when that is over */
 	assert_int_equal(ns_run(-1, "ip link del weft-tap && ip link add weft-tap type bridge"), 0);
 	wait_lost(&b);
+	bool broken;
 	plane_apply(b.plane, b.core, 1002);
-	assert_null(plane_userspace(b.plane));
+	assert_false(plane_captures(b.plane));
 	assert_true(plane_unsettled(b.plane) && plane_failures(b.plane) == 1);
+	assert_non_null(complaint(&b, "userspace path", &broken));
+	assert_true(broken);
+	assert_string_equal(leads_to(&b, A, NULL), "none");
 	assert_int_equal(ns_run(-1, "ip link del weft-tap"), 0);
 	plane_apply(b.plane, b.core, 1003);
 	assert_string_equal(leads_to(&b, A, NULL), "userspace");
-	assert_non_null(plane_userspace(b.plane));
+	assert_true(plane_captures(b.plane));
+	assert_null(complaint(&b, "userspace path", &broken));
 	assert_false(plane_unsettled(b.plane));
 	unmake(&b);
+}
+
+static void without_the_vxlan_device_it_goes_by_userspace(void **state)
+{
+	struct bed b;
+	const char *why;
+	bool broken;
+
+	(void)state;
+	make(&b);
+	container(&b, LOW, A, true);
+	plane_apply(b.plane, b.core, 1000);
+	assert_true(plane_fast(b.plane, &why));
+	assert_int_equal(ns_run(-1, "ip link del weft-vx && ip link add weft-vx type bridge"), 0);
+	assert_true(plane_unsettled(b.plane));
+	plane_apply(b.plane, b.core, 1001);
+	assert_string_equal(leads_to(&b, A, NULL), "userspace");
+	assert_false(plane_fast(b.plane, &why));
+	assert_non_null(strstr(why, "weft-vx"));
+	assert_non_null(complaint(&b, "fast path", &broken));
+	assert_true(broken && plane_unsettled(b.plane));
+	assert_int_equal(ns_run(-1, "ip link del weft-vx"), 0);
+	plane_apply(b.plane, b.core, 1002);
+	assert_true(plane_fast(b.plane, &why));
+	assert_string_equal(leads_to(&b, A, NULL), "10.99.0.1");
+	/* taken out of the bridge is as good as gone */
+	assert_int_equal(ns_run(-1, "ip link set weft-vx nomaster"), 0);
+	assert_true(plane_unsettled(b.plane));
+	plane_apply(b.plane, b.core, 1003);
+	assert_false(plane_unsettled(b.plane));
+	assert_string_equal(leads_to(&b, A, NULL), "10.99.0.1");
+	unmake(&b);
+}
+
+static struct container_record attach(struct bed *b, struct kernel *k, int ns)
+{
+	const struct prefix addr = { ip_of("10.32.0.9"), 12 };
+	const struct container_want want = {
+		.ident = "mine", .nsfd = ns, .mac = mac_of(B), .addrs = &addr, .n_addrs = 1, .mtu = plane_container_mtu(b->plane)
+	};
+	struct container_record r;
+
+	OK(container_attach(k, &want, &r, &note));
+	return r;
+}
+
+static bool on_bridge(const char *bridge)
+{
+	char command[128];
+
+	(void)snprintf(command, sizeof(command), "ip link show type veth master %s | grep -q vethwe", bridge);
+	return ns_run(-1, command) == 0;
+}
+
+static void a_lost_bridge_is_made_anew_with_all_that_was_on_it(void **state)
+{
+	struct bed b;
+	int ns = ns_new();
+
+	(void)state;
+	make(&b);
+	container_at(&b, LOW, A, "10.32.0.1", true);
+	(void)attach(&b, plane_kernel(b.plane), ns);
+	own_container(&b, B, true);
+	plane_apply(b.plane, b.core, 1000);
+	assert_true(on_bridge("weft"));
+	assert_false(plane_bridge_lost(b.plane));
+	assert_int_equal(ns_run(-1, "ip link del weft"), 0);
+	assert_true(plane_bridge_lost(b.plane) && plane_unsettled(b.plane));
+	plane_apply(b.plane, b.core, 1001);
+	assert_false(plane_unsettled(b.plane));
+	assert_true(on_bridge("weft"));
+	assert_string_equal(leads_to(&b, A, NULL), "10.99.0.1");
+	assert_string_equal(answer(&b, "10.32.0.1"), A);
+	assert_int_equal(ns_run(-1, "bridge fdb show | grep " B " | grep -q 'vethwe.* static'"), 0);
+	assert_int_equal(ns_run(-1, "ip addr show dev weft | grep -q 169.254.67.83"), 0);
+	assert_int_equal(plane_failures(b.plane), 0);
+	unmake(&b);
+	close(ns);
+}
+
+static void a_network_has_devices_where_it_has_containers(void **state)
+{
+	struct bed b;
+	struct core_network red, blue;
+	struct kernel *k;
+	char command[128];
+	int ns = ns_new();
+
+	(void)state;
+	make(&b);
+	network(&b, "red", true, &red);
+	network(&b, "blue", true, &blue);
+	container_in(&b, LOW, A, "10.32.0.1", true, "red");
+	plane_apply(b.plane, b.core, 1000);
+	char bridge[16];
+	(void)snprintf(bridge, sizeof(bridge), "weft-%u", red.number);
+	(void)snprintf(command, sizeof(command), "ip link show %s >/dev/null 2>&1", bridge);
+	assert_int_not_equal(ns_run(-1, command), 0);
+	OK(plane_need(b.plane, b.core, &red, &k, &note));
+	assert_int_equal(ns_run(-1, command), 0);
+	(void)attach(&b, k, ns);
+	own_container_on(&b, B, true, "red");
+	plane_apply(b.plane, b.core, 1001);
+	assert_string_equal(leads_in(k, A, NULL), "10.99.0.1");
+	assert_string_equal(leads_to(&b, A, NULL), "none");
+	assert_true(on_bridge(bridge) && !on_bridge("weft"));
+	/* a daemon that is started anew finds them */
+	plane_close(b.plane);
+	open_plane(&b);
+	plane_adopt(b.plane, b.core);
+	struct plane_net_view v;
+	size_t it = 1;
+	assert_true(plane_next_net(b.plane, &it, &v) && v.number == red.number && strcmp(v.name, "red") == 0);
+	assert_false(plane_next_net(b.plane, &it, &v));
+	plane_apply(b.plane, b.core, 2000);
+	/* and they go with the network */
+	own_container_on(&b, B, false, "red");
+	container_in(&b, LOW, A, NULL, false, "red");
+	network(&b, "red", false, &red);
+	plane_apply(b.plane, b.core, 2001);
+	assert_int_not_equal(ns_run(-1, command), 0);
+	it = 1;
+	assert_false(plane_next_net(b.plane, &it, &v));
+	assert_int_equal(plane_failures(b.plane), 0);
+	unmake(&b);
+	close(ns);
+}
+
+static void devices_of_a_network_removed_meanwhile_go_later(void **state)
+{
+	struct bed b;
+
+	(void)state;
+	assert_int_equal(
+		ns_run(-1, "ip link add weft-77 type bridge && ip link add weft-vx77 type bridge && ip link add weft-x type bridge"), 0);
+	make(&b);
+	plane_apply(b.plane, b.core, 1000);
+	assert_true(plane_unsettled(b.plane));
+	plane_apply(b.plane, b.core, 11000);
+	assert_false(plane_unsettled(b.plane));
+	assert_int_not_equal(ns_run(-1, "ip link show weft-77 >/dev/null 2>&1"), 0);
+	assert_int_not_equal(ns_run(-1, "ip link show weft-vx77 >/dev/null 2>&1"), 0);
+	assert_int_equal(ns_run(-1, "ip link del weft-x"), 0);
+	unmake(&b);
+}
+
+static void what_somebody_does_to_the_filter_is_mended(void **state)
+{
+	struct bed b;
+	const struct core_traffic *traffic;
+	bool broken;
+
+	(void)state;
+	make(&b);
+	if (complaint(&b, "packet filter", &broken) == NULL) {
+		plane_apply(b.plane, b.core, 1000);
+		assert_int_equal(ns_run(-1, "nft list table inet weft >/dev/null && nft delete table inet weft"), 0);
+		plane_poll(b.plane);
+		assert_int_equal(plane_tick(b.plane, &traffic), 0);
+		assert_int_equal(ns_run(-1, "nft list table inet weft >/dev/null"), 0);
+	}
+	unmake(&b);
+	assert_int_not_equal(ns_run(-1, "nft list table inet weft >/dev/null 2>&1"), 0);
 }
 
 static void a_new_daemon_keeps_what_it_finds_for_a_while(void **state)
@@ -415,6 +626,11 @@ int main(void)
 		cmocka_unit_test(a_mac_that_two_claim),
 		cmocka_unit_test(neighbours_go_with_forwarding),
 		cmocka_unit_test(a_lost_tap_device_is_made_anew),
+		cmocka_unit_test(without_the_vxlan_device_it_goes_by_userspace),
+		cmocka_unit_test(a_lost_bridge_is_made_anew_with_all_that_was_on_it),
+		cmocka_unit_test(a_network_has_devices_where_it_has_containers),
+		cmocka_unit_test(devices_of_a_network_removed_meanwhile_go_later),
+		cmocka_unit_test(what_somebody_does_to_the_filter_is_mended),
 		cmocka_unit_test(a_new_daemon_keeps_what_it_finds_for_a_while),
 		cmocka_unit_test(a_change_among_many_costs_little),
 		cmocka_unit_test(nothing_is_left_after_a_reset),
