@@ -5,22 +5,27 @@
 #include <sys/socket.h>
 #include <sys/wait.h>
 
-#include "tunnel/fwd.h"
+#include "router/dataplane/capture.h"
 #include "router/dataplane/link.h"
-#include "router/tap.h"
+#include "tunnel/fwd.h"
 
 static bool may;
 
 struct state {
 	struct kernel *k;
-	int home, ns, tap;
+	int home, ns;
+	struct capture *tap;
 };
+
+static enum err open_tap(const char *name, struct capture **out, struct err_note *note)
+{
+	return capture_open(CAPTURE_TAP, name, 1, out, note);
+}
 
 static int setup(void **s)
 {
 	struct state *t = calloc(1, sizeof *t);
 	*s = t;
-	t->tap = -1;
 	if (!may)
 		return 0;
 	t->home = ns_here();
@@ -35,8 +40,7 @@ static int teardown(void **s)
 	struct state *t = *s;
 	if (may) {
 		kernel_close(t->k);
-		if (t->tap >= 0)
-			close(t->tap);
+		capture_close(t->tap);
 		ns_go(t->home);
 		close(t->home);
 		close(t->ns);
@@ -56,8 +60,8 @@ static void make_all(struct state *t, unsigned mtu)
 	OK(link_bridge(t->k, link_peer_mac(UINT64_C(0x8123456789ab)), mtu, &note));
 	OK(link_dns_address(t->k, &note));
 	OK(link_vxlan(t->k, &fast, mtu, &note));
-	if (t->tap < 0)
-		OK(tap_open("weft-tap", &t->tap, &note));
+	if (!t->tap)
+		OK(open_tap("weft-tap", &t->tap, &note));
 	OK(link_tap(t->k, mtu, &note));
 }
 
@@ -450,7 +454,7 @@ static void refusals(void **s)
 	struct state *t = *s;
 	NEEDS_ROOT();
 	struct err_note why;
-	int fd;
+	struct capture *other;
 	assert_int_equal(link_bridge(t->k, link_peer_mac(1), 100, &why), ERR_RANGE);
 	assert_int_equal(link_tap(t->k, 1406, &why), ERR_NOT_FOUND);
 	assert_int_equal(link_dns_address(t->k, &why), ERR_NOT_FOUND);
@@ -458,7 +462,7 @@ static void refusals(void **s)
 	assert_int_equal(link_bridge(t->k, link_peer_mac(1), 1406, &why), ERR_CONFLICT);
 	assert_non_null(strstr(why.text, "ip link del weft"));
 	assert_int_equal(link_vxlan(t->k, &fast, 1406, &why), ERR_CONFLICT);
-	assert_int_equal(tap_open("weft-tap", &fd, &why), ERR_CONFLICT);
+	assert_int_equal(open_tap("weft-tap", &other, &why), ERR_CONFLICT);
 	assert_int_equal(ns_run(-1, "ip link del weft && ip link del weft-tap"), 0);
 	OK(link_bridge(t->k, link_peer_mac(1), 1406, &note));
 	/* The port taken by a socket, the VNI by a device. */
@@ -473,9 +477,9 @@ static void refusals(void **s)
 	assert_int_equal(link_vxlan(t->k, &fast, 1406, &why), ERR_BUSY);
 	assert_non_null(strstr(why.text, "--no-fastdp"));
 	/* Two on one TAP. */
-	OK(tap_open("weft-tap", &t->tap, &note));
-	assert_int_equal(tap_open("weft-tap", &fd, &why), ERR_BUSY);
-	assert_int_equal(tap_open("a-name-too-long-for-it", &fd, &why), ERR_USAGE);
+	OK(open_tap("weft-tap", &t->tap, &note));
+	assert_int_equal(open_tap("weft-tap", &other, &why), ERR_BUSY);
+	assert_int_equal(open_tap("a-name-too-long-for-it", &other, &why), ERR_USAGE);
 	assert_int_equal(kernel_open(&(struct kernel_names){ .tap = "a-name-too-long-for-it" }, &t->k, &why), ERR_USAGE);
 }
 
@@ -529,7 +533,8 @@ static void networks(void **s)
 	struct state *t = *s;
 	NEEDS_ROOT();
 	struct kernel *k[3] = { t->k };
-	int inside[3], server[3], tap[3] = { -1, -1, -1 };
+	struct capture *tap[3] = { NULL };
+	int inside[3], server[3];
 	char text[256];
 	static const char *const bridges[] = { "weft", "weft-2", "weft-65535" };
 	make_all(t, 1406);
@@ -543,7 +548,7 @@ static void networks(void **s)
 		OK(link_bridge(k[i], link_peer_mac(UINT64_C(0x8123456789ab)), 1406, &note));
 		OK(link_dns_address(k[i], &note));
 		OK(link_vxlan(k[i], &vx, 1406, &note));
-		OK(tap_open(kernel_tap_name(k[i]), &tap[i], &note));
+		OK(open_tap(kernel_tap_name(k[i]), &tap[i], &note));
 		OK(link_tap(k[i], 1406, &note));
 	}
 	command(-1, "ip link show weft-vx2 >/dev/null && ip link show weft-tap65535 >/dev/null");
@@ -589,7 +594,7 @@ static void networks(void **s)
 		close(server[i]);
 		close(inside[i]);
 		if (i > 0) {
-			close(tap[i]);
+			capture_close(tap[i]);
 			kernel_close(k[i]);
 		}
 	}
@@ -652,12 +657,12 @@ static void no_privilege(void **s)
 	if (pid == 0) {
 		struct err_note why = { "" };
 		struct kernel *k;
-		int fd;
+		struct capture *other;
 		if (setuid(65534) != 0 || kernel_open(NULL, &k, &why) != ERR_OK)
 			_exit(1);
 		if (link_bridge(k, link_peer_mac(1), 1406, &why) != ERR_PERMISSION || !strstr(why.text, "CAP_NET_ADMIN"))
 			_exit(2);
-		enum err e = tap_open("weft-tap", &fd, &why);
+		enum err e = open_tap("weft-tap", &other, &why);
 		if (e != ERR_PERMISSION || !strstr(why.text, "weftd"))
 			_exit(3);
 		kernel_close(k);

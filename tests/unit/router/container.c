@@ -12,7 +12,6 @@
 #include "base/rng.h"
 #include "router/container.h"
 #include "tunnel/fwd.h"
-#include "router/tap.h"
 
 static bool may;
 
