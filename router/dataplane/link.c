@@ -1,4 +1,4 @@
-#include "router/dataplane/link.h"
+#include "router/dataplane/link_internal.h"
 
 #include <arpa/inet.h>
 #include <assert.h>
@@ -19,22 +19,8 @@
 #include "base/mem.h"
 #include "tunnel/fwd.h"
 
-#define FDB_MAX   (UINT32_C(1) << 20) /* entries taken from the kernel at a time */
-#define NEIGH_MAX (UINT32_C(1) << 20)
-
 /* The members of the kernel's enum are no macros, so name what might be new here: IN6_ADDR_GEN_MODE_NONE, "makes no link-local address". */
 #define ADDR_GEN_NONE 1
-
-enum device { BRIDGE, VXLAN, TAP, DEVICES };
-
-struct kernel {
-	struct netlink *nl;
-	char name[DEVICES][NETLINK_NAME_MAX + 1];
-	unsigned network;
-	int index[DEVICES]; /* 0: not known; a device made anew has another, see device_index */
-	int set_up[DEVICES]; /* index of the one that was set up; 0: none was */
-	bool mute[DEVICES]; /* an uplink that the kernel does not answer for */
-};
 
 enum err kernel_open(const struct kernel_names *names, struct kernel **out, struct err_note *note)
 {
@@ -89,32 +75,30 @@ const char *kernel_tap_name(const struct kernel *k)
 	return k->name[TAP];
 }
 
-/* Fills out; forgets a stale index. 0 or minus an errno. */
-static int device_look(struct kernel *k, enum device d, struct netlink_link *out)
+int link_device_look(struct kernel *k, enum device d, struct netlink_link *out)
 {
 	int r = netlink_link_named(k->nl, k->name[d], out);
 	k->index[d] = r ? 0 : out->index;
 	return r;
 }
 
-/* From the cache when it is there. Callers that get ENODEV from the kernel ask again with fresh. */
-static int device_index(struct kernel *k, enum device d, bool fresh, int *index)
+int link_device_index(struct kernel *k, enum device d, bool fresh, int *index)
 {
 	struct netlink_link l;
-	int r = k->index[d] && !fresh ? 0 : device_look(k, d, &l);
+	int r = k->index[d] && !fresh ? 0 : link_device_look(k, d, &l);
 	*index = k->index[d];
 	return r;
 }
 
 enum err kernel_bridge_index(struct kernel *k, int *index, struct err_note *note)
 {
-	int r = device_index(k, BRIDGE, true, index);
+	int r = link_device_index(k, BRIDGE, true, index);
 	return r ? netlink_error(k->nl, r, note, "find the bridge %s", k->name[BRIDGE]) : ERR_OK;
 }
 
 enum err kernel_vxlan_index(struct kernel *k, int *index, struct err_note *note)
 {
-	int r = device_index(k, VXLAN, true, index);
+	int r = link_device_index(k, VXLAN, true, index);
 	return r ? netlink_error(k->nl, r, note, "find the VXLAN device %s", k->name[VXLAN]) : ERR_OK;
 }
 
@@ -196,7 +180,7 @@ enum err link_bridge(struct kernel *k, struct mac mac, unsigned mtu, struct err_
 		return e;
 	struct netlink_link l;
 	struct netlink_req r;
-	int result = device_look(k, BRIDGE, &l);
+	int result = link_device_look(k, BRIDGE, &l);
 	if (result == -ENODEV) {
 		netlink_req_link(&r, RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, AF_UNSPEC, 0, -1);
 		netlink_put_str(&r, IFLA_IFNAME, k->name[BRIDGE]);
@@ -206,7 +190,7 @@ enum err link_bridge(struct kernel *k, struct mac mac, unsigned mtu, struct err_
 			return err_note(note, ERR_UNSUPPORTED,
 				"cannot create the bridge %s: the kernel has no bridge module; load it: modprobe bridge", k->name[BRIDGE]);
 		if (result == 0)
-			result = device_look(k, BRIDGE, &l);
+			result = link_device_look(k, BRIDGE, &l);
 	}
 	if (result == 0 && (e = check_kind(k, BRIDGE, &l, "bridge", note)) != ERR_OK)
 		return e;
@@ -226,7 +210,7 @@ enum err link_bridge(struct kernel *k, struct mac mac, unsigned mtu, struct err_
 	return result ? netlink_error(k->nl, result, note, "set up the bridge %s", k->name[BRIDGE]) : ERR_OK;
 }
 
-static int dns_rule(struct kernel *k, uint16_t type, int flags)
+int link_dns_rule(struct kernel *k, uint16_t type, int flags)
 {
 	const struct fib_rule_hdr head = { .family = AF_INET, .src_len = 32, .action = FR_ACT_TO_TBL, .table = RT_TABLE_UNSPEC };
 	struct netlink_req r;
@@ -239,7 +223,7 @@ static int dns_rule(struct kernel *k, uint16_t type, int flags)
 
 enum err link_dns_address(struct kernel *k, struct err_note *note)
 {
-	int index, result = device_index(k, BRIDGE, true, &index);
+	int index, result = link_device_index(k, BRIDGE, true, &index);
 	if (result)
 		return netlink_error(k->nl, result, note, "find the bridge %s", k->name[BRIDGE]);
 	struct netlink_req r;
@@ -252,7 +236,7 @@ enum err link_dns_address(struct kernel *k, struct err_note *note)
 	netlink_put_ip(&r, IFA_ADDRESS, dns);
 	result = netlink_do(k->nl, &r);
 	if (result == 0 || result == -EEXIST)
-		result = dns_rule(k, RTM_NEWRULE, NLM_F_CREATE | NLM_F_EXCL);
+		result = link_dns_rule(k, RTM_NEWRULE, NLM_F_CREATE | NLM_F_EXCL);
 	if (result == 0 || result == -EEXIST) {
 		const struct rtmsg route = {
 			.rtm_family = AF_INET, .rtm_protocol = RTPROT_STATIC, .rtm_scope = RT_SCOPE_LINK, .rtm_type = RTN_UNICAST
@@ -295,7 +279,7 @@ static int suppress(struct kernel *k, enum device d, int index)
 /* Both uplinks are isolated and learn nothing; what is flooded goes to one of them only. Sets master, MTU and up as well. */
 static int uplink_port(struct kernel *k, enum device d, int index, unsigned mtu, bool flood)
 {
-	int bridge, result = device_index(k, BRIDGE, true, &bridge);
+	int bridge, result = link_device_index(k, BRIDGE, true, &bridge);
 	struct netlink_req r;
 	if (result == 0)
 		result = addr_gen_none(k, index);
@@ -388,7 +372,7 @@ enum err link_vxlan(struct kernel *k, const struct link_vxlan *want, unsigned mt
 	if (e != ERR_OK)
 		return e;
 	struct netlink_link l;
-	int result = device_look(k, VXLAN, &l);
+	int result = link_device_look(k, VXLAN, &l);
 	if (result == 0) {
 		if ((e = check_kind(k, VXLAN, &l, "vxlan", note)) != ERR_OK)
 			return e;
@@ -403,7 +387,7 @@ enum err link_vxlan(struct kernel *k, const struct link_vxlan *want, unsigned mt
 		if (result == -EINVAL || result == -ERANGE) /* a kernel that does not know DF */
 			result = vxlan_create(k, want, false);
 		if (result == 0)
-			result = device_look(k, VXLAN, &l);
+			result = link_device_look(k, VXLAN, &l);
 	}
 	if (result == 0)
 		result = uplink_port(k, VXLAN, l.index, mtu, false);
@@ -413,7 +397,7 @@ enum err link_vxlan(struct kernel *k, const struct link_vxlan *want, unsigned mt
 enum err link_vxlan_remove(struct kernel *k, struct err_note *note)
 {
 	struct netlink_link l;
-	int result = device_look(k, VXLAN, &l);
+	int result = link_device_look(k, VXLAN, &l);
 	if (result == 0)
 		result = netlink_link_del(k->nl, l.index);
 	k->index[VXLAN] = k->set_up[VXLAN] = 0;
@@ -427,7 +411,7 @@ enum err link_tap(struct kernel *k, unsigned mtu, struct err_note *note)
 	if (e != ERR_OK)
 		return e;
 	struct netlink_link l;
-	int result = device_look(k, TAP, &l);
+	int result = link_device_look(k, TAP, &l);
 	if (result == 0 && strcmp(l.kind, "veth") != 0 && (e = check_kind(k, TAP, &l, "tun", note)) != ERR_OK)
 		return e;
 	if (result == 0)
@@ -438,13 +422,12 @@ enum err link_tap(struct kernel *k, unsigned mtu, struct err_note *note)
 /* One forwarding entry: of the bridge (NTF_MASTER, static and sticky: without the latter a frame from a container that claims the MAC
  * would move even a static entry to its port) or of the VXLAN device (NTF_SELF, with the host it leads to; those for probes bear a mark that means
  * nothing to the device and that it gives back). */
-#define PROBE_MARK NTF_EXT_LEARNED
 static int fdb_change(struct kernel *k, bool add, enum device d, uint8_t of, struct mac mac, struct ip underlay)
 {
 	int result = -ENODEV;
 	for (int try = 0; try < 2 && result == -ENODEV; try++) {
 		int index;
-		result = device_index(k, d, try > 0, &index);
+		result = link_device_index(k, d, try > 0, &index);
 		if (result)
 			break;
 		const struct ndmsg head = {
@@ -498,7 +481,7 @@ enum err link_fdb_del(struct kernel *k, struct mac mac, struct err_note *note)
 
 enum err link_probe_set(struct kernel *k, struct mac mac, struct ip underlay, struct err_note *note)
 {
-	int result = fdb_change(k, true, VXLAN, NTF_SELF | PROBE_MARK, mac, underlay);
+	int result = fdb_change(k, true, VXLAN, NTF_SELF | LINK_PROBE_MARK, mac, underlay);
 	char text[MAC_TEXT];
 	return result ? netlink_error(k->nl, result, note, "direct probes to %s", mac_format(mac, text)) : ERR_OK;
 }
@@ -524,7 +507,7 @@ static int neigh_change(struct kernel *k, struct ip ip, const struct mac *mac)
 	int result = -ENODEV;
 	for (int try = 0; try < 2 && result == -ENODEV; try++) {
 		int index;
-		result = device_index(k, BRIDGE, try > 0, &index);
+		result = link_device_index(k, BRIDGE, try > 0, &index);
 		if (result)
 			break;
 		const struct ndmsg head = {
@@ -557,295 +540,4 @@ enum err link_neigh_del(struct kernel *k, struct ip ip, struct err_note *note)
 	int result = neigh_change(k, ip, NULL);
 	char text[IP_TEXT];
 	return result ? netlink_error(k->nl, result, note, "stop answering for %s", ip_format(ip, text)) : ERR_OK;
-}
-
-/* ---- reading the tables back */
-
-struct fdb_reading {
-	bool probes; /* those for probes, else all others */
-	int index[DEVICES];
-	struct link_fdb *v;
-	size_t n, cap;
-};
-
-static int on_forwarding(struct nl_msg *msg, void *arg)
-{
-	struct fdb_reading *f = arg;
-	if (!msg) {
-		f->n = 0;
-		return 0;
-	}
-	struct nlmsghdr *hdr = nlmsg_hdr(msg);
-	struct nlattr *a[NDA_MAX + 1];
-	if (hdr->nlmsg_type != RTM_NEWNEIGH || nlmsg_parse(hdr, sizeof(struct ndmsg), a, NDA_MAX, NULL) < 0)
-		return 0;
-	const struct ndmsg *head = nlmsg_data(hdr);
-	if (head->ndm_family != AF_BRIDGE || !a[NDA_LLADDR] || nla_len(a[NDA_LLADDR]) != 6)
-		return 0;
-	struct link_fdb entry = { 0 };
-	nla_memcpy(entry.mac.b, a[NDA_LLADDR], 6);
-	bool vxlan = head->ndm_ifindex == f->index[VXLAN], tap = head->ndm_ifindex == f->index[TAP];
-	if (head->ndm_ifindex == 0 || (!vxlan && !tap))
-		return 0;
-	if (a[NDA_MASTER])
-		entry.uplink = vxlan ? LINK_FAST : LINK_USERSPACE;
-	else if (vxlan && a[NDA_DST])
-		entry.underlay = netlink_attr_ip(a[NDA_DST]);
-	else
-		return 0;
-	if (entry.uplink != LINK_NONE && head->ndm_state & NUD_PERMANENT)
-		return 0; /* the port's own MAC */
-	if (f->probes != (entry.uplink == LINK_NONE && head->ndm_flags & PROBE_MARK))
-		return 0;
-	if (f->n == FDB_MAX)
-		return -ENOBUFS;
-	if (!mem_grow((void **)&f->v, &f->cap, f->n + 1, sizeof *f->v))
-		return -ENOMEM;
-	f->v[f->n++] = entry;
-	return 0;
-}
-
-static int by_mac(const void *a, const void *b)
-{
-	const struct link_fdb *x = a, *y = b;
-	return memcmp(x->mac.b, y->mac.b, 6);
-}
-
-static enum err read_fdb(struct kernel *k, bool probes, link_fdb_each each, void *arg, struct err_note *note)
-{
-	struct fdb_reading f = { .probes = probes };
-	for (enum device d = VXLAN; d < DEVICES; d++)
-		(void)device_index(k, d, true, &f.index[d]); /* one that is missing has no entries */
-	struct netlink_req r;
-	netlink_req_link(&r, RTM_GETNEIGH, NLM_F_DUMP, AF_BRIDGE, 0, -1);
-	int result = netlink_ask(k->nl, &r, on_forwarding, &f);
-	if (result == 0 && f.n > 0) {
-		qsort(f.v, f.n, sizeof *f.v, by_mac);
-		for (size_t i = 0; i < f.n; i++) {
-			struct link_fdb e = f.v[i];
-			for (; i + 1 < f.n && mac_eq(f.v[i + 1].mac, e.mac); i++) {
-				if (f.v[i + 1].uplink != LINK_NONE)
-					e.uplink = f.v[i + 1].uplink;
-				else
-					e.underlay = f.v[i + 1].underlay;
-			}
-			each(&e, arg);
-		}
-	}
-	mem_free(f.v);
-	return result ? netlink_error(k->nl, result, note, "read the forwarding tables") : ERR_OK;
-}
-
-enum err link_fdb_list(struct kernel *k, link_fdb_each each, void *arg, struct err_note *note)
-{
-	return read_fdb(k, false, each, arg, note);
-}
-
-enum err link_probe_list(struct kernel *k, link_fdb_each each, void *arg, struct err_note *note)
-{
-	return read_fdb(k, true, each, arg, note);
-}
-
-struct neigh_reading {
-	int bridge;
-	struct link_neigh *v;
-	size_t n, cap;
-};
-
-static int on_neighbour(struct nl_msg *msg, void *arg)
-{
-	struct neigh_reading *f = arg;
-	if (!msg) {
-		f->n = 0;
-		return 0;
-	}
-	struct nlmsghdr *hdr = nlmsg_hdr(msg);
-	struct nlattr *a[NDA_MAX + 1];
-	if (hdr->nlmsg_type != RTM_NEWNEIGH || nlmsg_parse(hdr, sizeof(struct ndmsg), a, NDA_MAX, NULL) < 0)
-		return 0;
-	const struct ndmsg *head = nlmsg_data(hdr);
-	if ((head->ndm_family != AF_INET && head->ndm_family != AF_INET6) || head->ndm_ifindex != f->bridge ||
-		!(head->ndm_state & NUD_PERMANENT) || !a[NDA_LLADDR] || nla_len(a[NDA_LLADDR]) != 6)
-		return 0;
-	struct link_neigh entry = { .ip = netlink_attr_ip(a[NDA_DST]) };
-	nla_memcpy(entry.mac.b, a[NDA_LLADDR], 6);
-	if (!entry.ip.family)
-		return 0;
-	if (f->n == NEIGH_MAX)
-		return -ENOBUFS;
-	if (!mem_grow((void **)&f->v, &f->cap, f->n + 1, sizeof *f->v))
-		return -ENOMEM;
-	f->v[f->n++] = entry;
-	return 0;
-}
-
-static int by_ip(const void *a, const void *b)
-{
-	const struct link_neigh *x = a, *y = b;
-	return ip_cmp(x->ip, y->ip);
-}
-
-enum err link_neigh_list(struct kernel *k, link_neigh_each each, void *arg, struct err_note *note)
-{
-	struct neigh_reading f = { 0 };
-	const struct ndmsg head = { .ndm_family = AF_UNSPEC };
-	struct netlink_req r;
-	int result = device_index(k, BRIDGE, true, &f.bridge);
-	if (result == -ENODEV)
-		return ERR_OK; /* one that is missing has no entries */
-	if (result == 0) {
-		netlink_req(&r, RTM_GETNEIGH, NLM_F_DUMP, &head, sizeof head);
-		netlink_put_u32(&r, NDA_IFINDEX, (uint32_t)f.bridge); /* older kernels give those of all devices */
-		result = netlink_ask(k->nl, &r, on_neighbour, &f);
-	}
-	if (result == 0 && f.n > 0) {
-		qsort(f.v, f.n, sizeof *f.v, by_ip);
-		for (size_t i = 0; i < f.n; i++)
-			each(&f.v[i], arg);
-	}
-	mem_free(f.v);
-	return result ? netlink_error(k->nl, result, note, "read the neighbours") : ERR_OK;
-}
-
-/* ---- whether all is there */
-
-static bool is_lost(struct kernel *k, enum device d)
-{
-	struct netlink_link l;
-	if (!k->set_up[d])
-		return false;
-	if (device_look(k, d, &l) || l.index != k->set_up[d] || !l.up)
-		return true;
-	return d != BRIDGE && l.master != k->set_up[BRIDGE];
-}
-
-enum err link_check(struct kernel *k, unsigned *lost, struct err_note *note)
-{
-	static const unsigned bits[DEVICES] = { LINK_LOST_BRIDGE, LINK_LOST_VXLAN, LINK_LOST_TAP };
-	struct netlink_link l;
-	*lost = 0;
-	/* Whether the kernel answers at all: silence is no proof. */
-	int result = device_look(k, BRIDGE, &l);
-	if (result && result != -ENODEV)
-		return netlink_error(k->nl, result, note, "look for the bridge %s", k->name[BRIDGE]);
-	for (enum device d = BRIDGE; d < DEVICES; d++)
-		if (is_lost(k, d))
-			*lost |= bits[d];
-	return ERR_OK;
-}
-
-struct network_list {
-	unsigned *v;
-	size_t n, cap;
-};
-
-static int on_network(struct nl_msg *msg, void *arg)
-{
-	struct network_list *list = arg;
-	struct netlink_link l;
-	if (!msg) {
-		list->n = 0;
-		return 0;
-	}
-	if (netlink_link_parse(msg, &l) || strcmp(l.kind, "bridge") != 0 || strncmp(l.name, "weft-", 5) != 0)
-		return 0;
-	char again[NETLINK_NAME_MAX + 1];
-	const unsigned long number = strtoul(l.name + 5, NULL, 10);
-	(void)snprintf(again, sizeof again, "weft-%lu", number % (LINK_NETWORK_MAX + 1));
-	if (number == 0 || strcmp(l.name, again) != 0)
-		return 0; /* somebody else's */
-	if (!mem_grow((void **)&list->v, &list->cap, list->n + 1, sizeof *list->v))
-		return -ENOMEM;
-	list->v[list->n++] = (unsigned)number;
-	return 0;
-}
-
-enum err link_networks(struct kernel *k, link_network_each each, void *arg, struct err_note *note)
-{
-	struct network_list list = { 0 };
-	struct netlink_req r;
-	netlink_req_link(&r, RTM_GETLINK, NLM_F_DUMP, AF_UNSPEC, 0, -1);
-	int result = netlink_ask(k->nl, &r, on_network, &list);
-	for (size_t i = 0; i < list.n && result == 0; i++)
-		each(list.v[i], arg);
-	mem_free(list.v);
-	return result ? netlink_error(k->nl, result, note, "list the bridges") : ERR_OK;
-}
-
-/* ---- taking it all away */
-
-#define RESET_MAX 65536
-struct reset_list {
-	int bridge;
-	bool strays; /* those that are on no bridge too */
-	int *v;
-	size_t n, cap;
-};
-
-/* Containers' interfaces: on our bridge, or of weft's making and on none. */
-static int on_reset_link(struct nl_msg *msg, void *arg)
-{
-	struct reset_list *list = arg;
-	struct netlink_link l;
-	if (!msg) {
-		list->n = 0;
-		return 0;
-	}
-	if (netlink_link_parse(msg, &l) || strcmp(l.kind, "veth") != 0 || strncmp(l.name, "vethwe", 6) != 0)
-		return 0;
-	if (l.master ? l.master != list->bridge : !list->strays || strncmp(l.alias, "weft1 ", 6) != 0)
-		return 0;
-	if (list->n == RESET_MAX)
-		return -ENOBUFS;
-	if (!mem_grow((void **)&list->v, &list->cap, list->n + 1, sizeof *list->v))
-		return -ENOMEM;
-	list->v[list->n++] = l.index;
-	return 0;
-}
-
-static int delete_device(struct kernel *k, enum device d)
-{
-	struct netlink_link l;
-	int result = device_look(k, d, &l);
-	if (result == 0)
-		result = netlink_link_del(k->nl, l.index);
-	k->index[d] = k->set_up[d] = 0;
-	return result == -ENODEV ? 0 : result;
-}
-
-static enum err first(enum err so_far, enum err e)
-{
-	return so_far != ERR_OK ? so_far : e;
-}
-
-enum err link_reset(struct kernel *k, struct err_note *note)
-{
-	struct reset_list list = { .strays = k->network == 0 };
-	struct netlink_req r;
-	enum err e = ERR_OK;
-	(void)device_index(k, BRIDGE, true, &list.bridge);
-	netlink_req_link(&r, RTM_GETLINK, NLM_F_DUMP, AF_UNSPEC, 0, -1);
-	int result = netlink_ask(k->nl, &r, on_reset_link, &list);
-	if (result)
-		e = netlink_error(k->nl, result, note, "list the containers' interfaces");
-	for (size_t i = 0; i < list.n; i++) {
-		result = netlink_link_del(k->nl, list.v[i]);
-		if (result && result != -ENODEV)
-			e = first(e, netlink_error(k->nl, result, e == ERR_OK ? note : NULL, "remove a container's interface"));
-	}
-	mem_free(list.v);
-	static const enum device order[] = { TAP, VXLAN, BRIDGE };
-	for (size_t i = 0; i < sizeof order / sizeof *order; i++) {
-		result = delete_device(k, order[i]);
-		if (result)
-			e = first(e, netlink_error(k->nl, result, e == ERR_OK ? note : NULL, "remove the device %s", k->name[order[i]]));
-	}
-	/* The table's routes went with the bridge. */
-	if (k->network != 0)
-		return e;
-	while ((result = dns_rule(k, RTM_DELRULE, 0)) == 0)
-		;
-	if (result != -ENOENT && result != -ESRCH && result != -EAFNOSUPPORT)
-		e = first(e, netlink_error(k->nl, result, e == ERR_OK ? note : NULL, "remove the routing rule"));
-	return e;
 }
