@@ -9,13 +9,13 @@
 
 enum {
 	MACS = 2 * HANDSHAKE_MAC,
-	OFFER = 6 + 8 + 8 + 1,
+	OFFER = 6 + 8 + 8 + 4 + 1,
 	CHOICE = 8 + 4 + 1,
 	INIT_MIN = HANDSHAKE_INIT_HEAD + NOISE_KEY + NOISE_KEY + NOISE_TAG + OFFER + NOISE_TAG + MACS,
 	RESPONSE_MIN = HANDSHAKE_RESPONSE_HEAD + NOISE_KEY + CHOICE + NOISE_TAG + MACS,
 };
 
-static_assert(INIT_MIN == 159 && RESPONSE_MIN == 105 && HANDSHAKE_COOKIE_BYTES == 64, "as docs/wire.md has it");
+static_assert(INIT_MIN == 163 && RESPONSE_MIN == 105 && HANDSHAKE_COOKIE_BYTES == 64, "as docs/wire.md has it");
 static_assert(
 	RESPONSE_MIN < INIT_MIN && (int)HANDSHAKE_COOKIE_BYTES < (int)RESPONSE_MIN, "an answer is never longer than what caused it");
 static_assert(HANDSHAKE_NONCE == crypto_aead_xchacha20poly1305_ietf_NPUBBYTES, "nonces of cookies");
@@ -170,6 +170,7 @@ void handshake_offer_write(struct wbuf *w, const struct handshake_offer *o)
 	wbuf_u48(w, o->name);
 	wbuf_u64(w, o->run);
 	wbuf_u64(w, o->number);
+	wbuf_u32(w, o->using);
 	wbuf_u8(w, o->ciphers);
 }
 
@@ -181,6 +182,7 @@ bool handshake_offer_read(struct slice bytes, struct handshake_offer *o)
 	o->name = rbuf_u48(&r);
 	o->run = rbuf_u64(&r);
 	o->number = rbuf_u64(&r);
+	o->using = rbuf_u32(&r);
 	o->ciphers = rbuf_u8(&r);
 	return rbuf_ok(&r);
 }

@@ -27,7 +27,8 @@ enum {
 	NONE = -1,
 };
 struct session {
-	struct seal_keys *keys;      /* NULL: no session */
+	struct seal_keys *keys; /* NULL: no session */
+	uint32_t their_index;
 	uint64_t made_ms, run;       /* the peer's run */
 	uint64_t due_ms;             /* when it is to be renewed if it is in use */
 	uint64_t sent_ms;            /* last seen in use; 0: never */
@@ -49,7 +50,8 @@ struct peer {
 	uint8_t key[NOISE_KEY];
 	struct handshake_keys macs;
 	struct session s[TUNNEL_SESSIONS_MAX];
-	int present; /* NONE, or which of them */
+	int present;        /* NONE, or which of them */
+	uint32_t peer_uses; /* our index of the session that the peer sends with, as far as we know; 0: not known */
 	struct attempt *attempt;
 	uint64_t want_until_ms, retry_ms, poll_ms;
 	unsigned tries;
@@ -58,6 +60,7 @@ struct peer {
 	uint8_t cookie[HANDSHAKE_COOKIE];
 	uint64_t cookie_until_ms;
 	size_t psk;         /* what RESPONSEs are made with */
+	bool unheard;       /* renewed because nothing came back, and still nothing came: once is enough */
 	bool cookie_resent; /* this attempt was repeated at once with a cookie */
 	bool owed;          /* a KEYS action */
 	bool gone;          /* forgotten; there only until nothing is owed */

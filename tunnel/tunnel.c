@@ -173,7 +173,7 @@ static void expire(struct tunnel *t, struct peer *p, uint64_t now_ms)
 }
 
 /* Whether the present session is to be renewed: in use and old, used too often, or nothing comes back. */
-static void judge(const struct tunnel *t, struct session *s, bool received, uint64_t now_ms)
+static void judge(const struct tunnel *t, struct peer *p, struct session *s, bool received, uint64_t now_ms)
 {
 	uint64_t limit = t->rekey_datagrams + (s->initiator ? 0 : t->rekey_datagrams / 8);
 
@@ -182,30 +182,34 @@ static void judge(const struct tunnel *t, struct session *s, bool received, uint
 		if (s->silent_ms == 0)
 			s->silent_ms = now_ms;
 	}
-	if (received)
+	if (received) {
 		s->silent_ms = 0;
+		p->unheard = false;
+	}
 	if (now_ms >= s->due_ms && s->sent_ms > 0 && now_ms - s->sent_ms <= t->rekey_ms / 12)
 		s->renew = true;
 	if (seal_sent(s->keys) >= limit)
 		s->renew = true;
-	if (s->silent_ms > 0 && now_ms - s->silent_ms >= t->rekey_ms / 8)
-		s->renew = true;
+	if (s->silent_ms > 0 && now_ms - s->silent_ms >= t->rekey_ms / 8 && !p->unheard)
+		s->renew = p->unheard = true;
 }
 
 /* Looks at what the data threads did with the keys. */
 static void poll(struct tunnel *t, struct peer *p, uint64_t now_ms)
 {
-	const struct session *u;
-	bool received = false;
+	const struct session *u, *heard = NULL;
 
 	for (size_t i = 0; i < TUNNEL_SESSIONS_MAX; i++)
 		if (p->s[i].keys && seal_take_received(p->s[i].keys)) {
-			received = true;
 			if (!p->s[i].confirmed)
 				tunnel_confirmed(t, p, &p->s[i]);
+			if (!heard || p->s[i].made_ms > heard->made_ms)
+				heard = &p->s[i];
 		}
+	if (heard)
+		p->peer_uses = seal_index(heard->keys);
 	if (tunnel_present(p))
-		judge(t, tunnel_present(p), received, now_ms);
+		judge(t, p, tunnel_present(p), heard != NULL, now_ms);
 	u = tunnel_unconfirmed(p);
 	p->poll_ms = now_ms + t->rekey_ms / 24 + 1;
 	if (u) {

@@ -187,6 +187,7 @@ static enum fwd_drop take_init(
 {
 	uint8_t mem[TUNNEL_HANDSHAKE_MAX];
 	struct handshake_offer offer;
+	struct session *s;
 	struct wbuf payload;
 	enum fwd_drop d;
 	struct peer *p;
@@ -200,6 +201,9 @@ static enum fwd_drop take_init(
 	d = identify(t, hs, &offer, o, &p);
 	if (d != FWD_PASSED)
 		return d;
+	s = tunnel_session_of(p, offer.using);
+	if (s && !s->confirmed)
+		tunnel_confirmed(t, p, s); /* it says that it has it */
 	/* The last RESPONSE came to nothing: it was lost, or made with a pre-shared key that the peer has not. */
 	if (tunnel_unconfirmed(p))
 		p->psk = (p->psk + 1) % t->n_psk;

@@ -71,33 +71,31 @@ void tunnel_end_all(struct tunnel *t, struct peer *p)
 	tunnel_end_attempt(t, p, false);
 	sodium_memzero(p->cookie, sizeof p->cookie);
 	p->want_until_ms = p->retry_ms = p->poll_ms = p->cookie_until_ms = p->last_run = p->last_number = 0;
+	p->peer_uses = 0;
 	p->tries = 0;
 	p->psk = 0;
-	p->noted = p->cookie_resent = false;
+	p->noted = p->cookie_resent = p->unheard = false;
 }
 
-/* A place for one more: of several unconfirmed ones only the last can be in use, so a new one takes the other's place. Else a free one, or that of
- * the oldest former one. */
+/* A place for one more. Of several unconfirmed ones only the last can come to anything (what an initiator has, its INITs name), so a new one takes
+ * the other's place. Else a free place, or that of the oldest which neither end sends with. */
 static struct session *make_place(struct tunnel *t, struct peer *p, bool confirmed)
 {
-	struct session *s = confirmed ? NULL : tunnel_unconfirmed(p);
+	struct session *s = confirmed ? NULL : tunnel_unconfirmed(p), *old = NULL;
 
-	for (size_t i = 0; !s && i < TUNNEL_SESSIONS_MAX; i++)
-		if (!p->s[i].keys)
-			s = &p->s[i];
 	for (size_t i = 0; !s && i < TUNNEL_SESSIONS_MAX; i++) {
-		struct session *old = NULL;
+		struct session *at = &p->s[i];
 
-		for (size_t k = 0; k < TUNNEL_SESSIONS_MAX; k++)
-			if (&p->s[k] != tunnel_present(p) && (!old || p->s[k].made_ms < old->made_ms))
-				old = &p->s[k];
-		s = old;
+		if (!at->keys)
+			s = at;
+		else if (at != tunnel_present(p) && seal_index(at->keys) != p->peer_uses && (!old || at->made_ms < old->made_ms))
+			old = at;
 	}
+	s = s ? s : old;
 	tunnel_end_session(t, p, s);
 	return s;
 }
 
-/* ERR_NOMEM. Nothing has changed then. */
 enum err tunnel_add_session(struct tunnel *t, struct peer *p, const struct noise_handshake *hs, const struct outcome *o,
 	uint64_t now_ms, struct session **out)
 {
@@ -120,6 +118,7 @@ enum err tunnel_add_session(struct tunnel *t, struct peer *p, const struct noise
 		return e;
 	s = make_place(t, p, o->initiator);
 	*s = (struct session){ .keys = keys,
+		.their_index = o->their_index,
 		.made_ms = o->made_ms,
 		.run = o->run,
 		.due_ms = o->made_ms + t->rekey_ms,
@@ -166,6 +165,7 @@ static bool takes_over(const struct tunnel *t, struct peer *p, const struct sess
 void tunnel_confirmed(struct tunnel *t, struct peer *p, struct session *s)
 {
 	s->confirmed = true;
+	p->peer_uses = seal_index(s->keys);
 	tunnel_established(t, p, s, takes_over(t, p, s));
 }
 
@@ -215,8 +215,12 @@ static enum err write_init(struct tunnel *t, struct peer *p, struct attempt *a, 
 	if (e != ERR_OK)
 		return e;
 	wbuf_fixed(&payload, mem, sizeof mem);
-	handshake_offer_write(
-		&payload, &(struct handshake_offer){ .name = t->self, .run = t->run, .number = ++t->number, .ciphers = t->ciphers });
+	handshake_offer_write(&payload,
+		&(struct handshake_offer){ .name = t->self,
+			.run = t->run,
+			.number = ++t->number,
+			.using = tunnel_present(p) ? tunnel_present(p)->their_index : 0,
+			.ciphers = t->ciphers });
 	e = noise_write(&a->hs, wbuf_slice(&payload), w);
 	if (e == ERR_OK)
 		handshake_macs(w, &p->macs, now_ms < p->cookie_until_ms ? p->cookie : NULL, a->mac1);
