@@ -28,6 +28,8 @@ static const struct verb verbs[] = {
 		"print id, MAC and addresses of the attached containers, and their network if it is not the default one" },
 	{ "prime", "", verb_prime, "wait until the hosts have agreed who gives out which addresses" },
 	{ "rmpeer", "[--plan] PEER...", verb_rmpeer, "take over the addresses of hosts that are gone for good" },
+	{ "capture", "[-w FILE] [--snaplen N] [--count N] [--network NET] [CONTAINER]", verb_capture,
+		"write the frames of a container, or of a whole network, as pcapng that says between whom they go" },
 	{ "metrics", "", verb_metrics, "print the daemon's figures in Prometheus' format" },
 	{ "version", "", verb_version, "print the versions" },
 };
@@ -131,19 +133,24 @@ static void print_refusal(const struct http_response *r)
 	json_decref(doc);
 }
 
+int judge(enum err err, const struct err_note *note, struct http_response *r)
+{
+	if (err != ERR_OK)
+		return say(err == ERR_UNREACHABLE ? NOT_RUNNING : FAILED, "%s", note->text);
+	if (r->code >= 200 && r->code < 300)
+		return DONE;
+	int code = r->code == 404 ? NOT_FOUND : FAILED;
+	print_refusal(r);
+	http_response_free(r);
+	return code;
+}
+
 int ask(const struct weft *w, const struct http_request *req, struct http_response *out)
 {
 	struct err_note note = { "" };
 	enum err err = http_request(w->socket, req, out, &note);
 
-	if (err != ERR_OK)
-		return say(err == ERR_UNREACHABLE ? NOT_RUNNING : FAILED, "%s", note.text);
-	if (out->code >= 200 && out->code < 300)
-		return DONE;
-	int code = out->code == 404 ? NOT_FOUND : FAILED;
-	print_refusal(out);
-	http_response_free(out);
-	return code;
+	return judge(err, &note, out);
 }
 
 int ask_path(const struct weft *w, const char *method, const char *path, bool json, struct http_response *out)

@@ -37,7 +37,9 @@ enum word next_word(struct words *p, const char *known, const char **name, const
 /* A request; anything but success is said on stderr. Gives an exit code; *out is to be freed when it is DONE. accept_json: else text. */
 int ask(const struct weft *w, const struct http_request *req, struct http_response *out);
 int ask_path(const struct weft *w, const char *method, const char *path, bool json, struct http_response *out);
-/* The same, and prints what came. */
+/* What came of a request: DONE, or what went wrong is said and *r freed. */
+int judge(enum err err, const struct err_note *note, struct http_response *r);
+/* ask, and prints what came. */
 int show(const struct weft *w, const struct http_request *req);
 int print_bytes(const char *text, size_t n);
 int print_json(json_t *doc); /* takes the reference */
@@ -49,6 +51,8 @@ char *escaped(const char *text);
 int verb_launch(const struct weft *w, int argc, char **argv);
 int verb_stop(const struct weft *w, int argc, char **argv);
 int verb_reset(const struct weft *w, int argc, char **argv);
+/* weft_capture.c */
+int verb_capture(const struct weft *w, int argc, char **argv);
 /* weft_dns.c */
 int verb_dns_add(const struct weft *w, int argc, char **argv);
 int verb_dns_remove(const struct weft *w, int argc, char **argv);

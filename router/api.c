@@ -4,7 +4,8 @@
  * readable, a timer runs out when MHD wants its turn, and both call pump(). A request is gathered (access), routed once it is there as a
  * whole, and answered at once or put to sleep: MHD_suspend_connection, until api_answer resumes it, which MHD notices by a
  * descriptor of its own in the same epoll set. MHD does not look at the socket of a sleeping connection; so a duplicate of it is
- * watched for the client's going, which cancels what it waits for and lets MHD find out. Everything is in the control thread, and MHD is
+ * watched for the client's going, which cancels what it waits for and lets MHD find out. An answer that goes on (api_stream.h) sleeps and
+ * wakes in between in the same way. Everything is in the control thread, and MHD is
  * never entered from within itself: answering only marks and resumes. */
 #include "router/api.h"
 
@@ -23,6 +24,7 @@
 
 #include "base/mem.h"
 #include "router/api_request.h"
+#include "router/api_stream.h"
 #include "router/internal.h"
 
 enum { LISTENERS_MAX = 3, BACKLOG = 128, CONNECTION_MEMORY = 24 << 10, CONNECTIONS_SPARE = 64 };
@@ -47,6 +49,7 @@ struct api {
 	struct api_request *resetting; /* who asked for the reset under way; NULL when the asker has gone */
 	bool reset;
 	bool stopping;
+	struct api_shared shared;
 	char *path; /* of the Unix socket, once it is ours */
 	dev_t dev;
 	ino_t ino;
@@ -82,7 +85,7 @@ static void unwatch(struct api_request *q)
 
 static void on_timeout(uv_timer_t *timer);
 
-static void wake(struct api_request *q)
+void api_wake(struct api_request *q)
 {
 	if (!q->asleep)
 		return;
@@ -94,7 +97,8 @@ static void wake(struct api_request *q)
 	if (q->next != NULL)
 		q->next->prev = q->prev;
 	q->prev = q->next = NULL;
-	unwatch(q);
+	if (q->stream == NULL)
+		unwatch(q);
 	MHD_resume_connection(q->conn);
 	/* Driven from outside, MHD has no descriptor of its own that would tell the loop of it. */
 	q->listener->resumed = true;
@@ -108,7 +112,7 @@ void api_answer(struct api_request *q, unsigned code, const char *type)
 	q->code = code;
 	q->type = type;
 	q->pending = 0;
-	wake(q);
+	api_wake(q);
 }
 
 static void on_client(uv_poll_t *poll, int status, int events)
@@ -120,6 +124,11 @@ static void on_client(uv_poll_t *poll, int status, int events)
 	(void)events;
 	if (q == NULL)
 		return;
+	if (q->stream != NULL) {
+		unwatch(q);
+		api_stream_leave(q->stream, false);
+		return;
+	}
 	if (q->pending == 0) { /* a reset goes on; its end will wake this */
 		unwatch(q);
 		return;
@@ -152,7 +161,7 @@ static void watch(struct api_request *q)
 	(void)uv_poll_start(&w->poll, UV_DISCONNECT, on_client);
 }
 
-static void put_to_sleep(struct api_request *q)
+void api_sleep(struct api_request *q)
 {
 	q->asleep = true;
 	q->next = q->api->asleep;
@@ -160,7 +169,8 @@ static void put_to_sleep(struct api_request *q)
 		q->next->prev = q;
 	q->api->asleep = q;
 	MHD_suspend_connection(q->conn);
-	watch(q);
+	if (q->watch == NULL && (q->stream == NULL || !api_stream_left(q->stream)))
+		watch(q);
 }
 
 static void on_reset(void *ctx, const struct router_result *res)
@@ -176,6 +186,11 @@ static void on_reset(void *ctx, const struct router_result *res)
 		api_answer_empty(q, MHD_HTTP_NO_CONTENT);
 	else
 		api_answer_err(q, res->err, res->text);
+}
+
+struct api_shared *api_shared(struct api *a)
+{
+	return &a->shared;
 }
 
 bool api_begin_reset(struct api_request *q)
@@ -299,17 +314,18 @@ static enum MHD_Result send_answer(struct api_request *q)
 {
 	struct MHD_Response *res;
 
-	if (wbuf_end(&q->out) != ERR_OK) {
+	if (q->stream == NULL && wbuf_end(&q->out) != ERR_OK) {
 		wbuf_free(&q->out);
 		wbuf_grow(&q->out, API_ANSWER_MAX);
 		q->code = MHD_HTTP_SERVICE_UNAVAILABLE;
 	}
 	struct slice bytes = wbuf_slice(&q->out);
 	/* q outlives the answer: it goes when MHD says that the request is over */
-	res = MHD_create_response_from_buffer(bytes.n, (void *)(uintptr_t)bytes.p, MHD_RESPMEM_PERSISTENT);
+	res = q->stream != NULL ? api_stream_response(q->stream)
+							: MHD_create_response_from_buffer(bytes.n, (void *)(uintptr_t)bytes.p, MHD_RESPMEM_PERSISTENT);
 	if (res == NULL)
 		return MHD_NO;
-	if (bytes.n > 0)
+	if (bytes.n > 0 || q->stream != NULL)
 		(void)MHD_add_response_header(res, MHD_HTTP_HEADER_CONTENT_TYPE, q->type);
 	(void)MHD_add_response_header(res, MHD_HTTP_HEADER_CACHE_CONTROL, "no-store");
 	if (q->allow[0] != '\0')
@@ -343,7 +359,7 @@ static enum MHD_Result access_request(void *cls, struct MHD_Connection *conn, co
 		route(q, method);
 	if (q->answered)
 		return send_answer(q);
-	put_to_sleep(q);
+	api_sleep(q);
 	return MHD_YES;
 }
 
@@ -362,6 +378,7 @@ static void completed(void *cls, struct MHD_Connection *conn, void **state, enum
 	if (q->api->resetting == q)
 		q->api->resetting = NULL;
 	unwatch(q);
+	api_stream_over(q->stream);
 	api_request_clear(q);
 	mem_free(q);
 }
@@ -626,7 +643,9 @@ void api_stop(struct api *a, void (*done)(void *ctx), void *ctx)
 		uint64_t pending = q->pending;
 		q->pending = 0;
 		router_cancel(q->router, pending);
-		if (!q->answered)
+		if (q->stream != NULL)
+			api_stream_leave(q->stream, true);
+		else if (!q->answered)
 			api_answer_error(q, MHD_HTTP_SERVICE_UNAVAILABLE, "the daemon is stopping");
 	}
 	remove_socket(a);

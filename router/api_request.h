@@ -21,7 +21,9 @@
 #define API_PARAMS_MAX      2048
 
 struct api;
+struct events;
 struct api_listener;
+struct api_stream;
 struct api_watch;
 
 struct api_param {
@@ -46,8 +48,9 @@ struct api_request {
 	const char *type;
 	char allow[64];
 	struct wbuf out;
-	uint64_t pending;        /* the router's number; 0: not to be cancelled */
-	struct api_watch *watch; /* sees the client go */
+	uint64_t pending;          /* the router's number; 0: not to be cancelled */
+	struct api_watch *watch;   /* sees the client go */
+	struct api_stream *stream; /* api_stream.h; NULL: the answer is what stands in `out` */
 };
 
 /* Exactly one of these, once. */
@@ -73,12 +76,25 @@ enum err api_add_param(struct api_request *q, struct slice key, struct slice val
 enum err api_split_form(struct api_request *q, struct slice text) MUST_CHECK;
 void api_request_clear(struct api_request *q);
 
+/* What requests share. */
+struct api_shared {
+	struct events *events;
+	unsigned captures; /* going on */
+};
+struct api_shared *api_shared(struct api *a);
+
+/* The connection sleeps until it is woken (api.c, for api_stream.c). Waking one that is awake does nothing. */
+void api_sleep(struct api_request *q);
+void api_wake(struct api_request *q);
+
 /* Finds what answers, and calls it. status_only: the listener of --status-addr. */
 void api_route(struct api_request *q, const char *method, bool status_only);
 /* api_network.c: rows of the table of routes */
 void api_get_networks(struct api_request *q);
 void api_post_network(struct api_request *q);
 void api_delete_network(struct api_request *q);
+/* api_capture.c */
+void api_get_capture(struct api_request *q);
 /* The one reset that may be under way: kept by the server, since a reset goes on when its asker has gone. */
 bool api_begin_reset(struct api_request *q);
 

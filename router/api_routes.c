@@ -610,6 +610,7 @@ static const struct route {
 	{ "GET", "/dns-address", get_dns_address, false },
 	{ "GET", "/dns-address-port", get_dns_address, false },
 	{ "GET", "/ps", get_ps, false },
+	{ "GET", "/capture", api_get_capture, false },
 	{ "GET", "/network", api_get_networks, false },
 	{ "POST", "/network", api_post_network, false },
 	{ "DELETE", "/network/*", api_delete_network, false },

@@ -53,6 +53,11 @@ static void open_both(struct state *t, bool plain)
 						 "ip link set weft-tap mtu 1406 master br1 addrgenmode none up && "
 						 "ip link set weft-tap1 mtu 1406 master br2 addrgenmode none up"),
 		0);
+	/* A port forwards a moment after it has been set up. */
+	assert_int_equal(
+		ns_run(t->host,
+			"for i in $(seq 500); do [ $(bridge link | grep -c 'state forwarding') = 4 ] && exit 0; sleep 0.01; done; exit 1"),
+		0);
 }
 
 static int setup(void **s)
