@@ -34,6 +34,8 @@ enum err core_spread(struct core *c, uint8_t channel, const struct crdt_changes 
 	enum err err = run_gossip(c, &ev, out);
 	if (err == ERR_OK && channel == CHANNEL_ENDPOINTS)
 		err = core_emit(out, (struct core_action){ .kind = CORE_FORWARDING });
+	if (err == ERR_OK && channel == CHANNEL_ENDPOINTS)
+		err = paths_members(c, changes, out);
 	return err;
 }
 
@@ -117,7 +119,7 @@ static enum err take_news(struct core *c, uint8_t channel, const struct crdt_cha
 		err = endpoints_refresh(c, changes, &moved);
 		if (err == ERR_OK && moved)
 			err = core_emit(out, (struct core_action){ .kind = CORE_FORWARDING });
-		return err;
+		return err != ERR_OK ? err : paths_members(c, changes, out);
 	case CHANNEL_NETWORKS:
 		err = networks_refresh(c, changes);
 		return err != ERR_OK ? err : networks_settle(c, out);
@@ -384,8 +386,8 @@ enum err core_new(struct core **out, const struct core_cfg *cfg, uint64_t now_ms
 	if (c == NULL)
 		return ERR_NOMEM;
 	c->now_ms = now_ms;
-	c->hold_until = UINT64_MAX;
 	enum err err = copy_cfg(c, cfg);
+	c->cfg.offer.sealed_only = c->cfg.offer.sealed_only || cfg->require_encryption;
 	if (err == ERR_OK && cfg->names)
 		err = dns_domain_check(c->domain, &domain, note);
 	if (err == ERR_OK)
@@ -393,6 +395,8 @@ enum err core_new(struct core **out, const struct core_cfg *cfg, uint64_t now_ms
 	c->cfg.gossip.peers = c->maps[CHANNEL_PEERS];
 	if (err == ERR_OK && cfg->names)
 		err = dns_table_new(&c->table, cfg->gossip.seed);
+	if (err == ERR_OK)
+		err = paths_new(c);
 	if (err == ERR_OK)
 		err = make_gossip(c, now_ms);
 	if (err == ERR_OK)
@@ -511,7 +515,7 @@ static enum err connect_one(struct core *c, const char *target, struct core_acti
 
 static enum err publish_offer(struct core *c, struct core_actions *out)
 {
-	uint8_t bytes[128];
+	uint8_t bytes[PATH_OFFER_BYTES];
 	struct wbuf w;
 	struct gossip_actions acts;
 
@@ -543,6 +547,8 @@ enum err core_start(struct core *c, uint64_t now_ms, bool resume, struct core_ac
 		err = connect_one(c, value, out);
 	if (err == ERR_OK)
 		err = take_topology(c, out);
+	if (err == ERR_OK)
+		err = paths_flush(c, out);
 	if (c->lost) {
 		out->n = 0;
 		return ERR_STATE;
@@ -720,9 +726,7 @@ static enum err do_tick(struct core *c, struct core_actions *out)
 		err = run_gossip(c, &tick, out);
 	if (err == ERR_OK && c->ipam != NULL && ipam_deadline_ms(c->ipam) <= c->now_ms)
 		err = core_run_ipam(c, &beat, out);
-	if (err == ERR_OK && c->hold_until <= c->now_ms)
-		err = take_topology(c, out);
-	return err;
+	return err != ERR_OK ? err : paths_tick(c, out);
 }
 
 static enum err dispatch(struct core *c, const struct core_event *ev, struct core_actions *out)
@@ -745,14 +749,15 @@ static enum err dispatch(struct core *c, const struct core_event *ev, struct cor
 	case CORE_NAME_DELETE: return do_name_delete(c, ev, out);
 	case CORE_OFFER:
 		c->cfg.offer = *ev->offer;
+		c->cfg.offer.sealed_only = c->cfg.offer.sealed_only || c->cfg.require_encryption;
 		err = publish_offer(c, out);
 		return err != ERR_OK ? err : take_topology(c, out);
 	case CORE_STOP: return do_stop(c, out);
-	case CORE_DATAGRAM:
+	case CORE_DATAGRAM: return sessions_datagram(c, ev, out);
 	case CORE_UNDELIVERED:
 	case CORE_TRAFFIC:
 	case CORE_WANTED:
-	case CORE_ROAMED: return ERR_OK;
+	case CORE_ROAMED: return paths_event(c, ev, out);
 	case CORE_NETWORK_CREATE:
 	case CORE_NETWORK_REMOVE: return do_network(c, ev, out);
 	}
@@ -802,6 +807,8 @@ enum err core_step(struct core *c, const struct core_event *ev, struct core_acti
 		if (first != ERR_OK || second != ERR_OK)
 			e = ERR_NOMEM;
 	}
+	if (paths_flush(c, out) != ERR_OK)
+		e = ERR_NOMEM;
 	if (e == ERR_NOMEM)
 		c->repair = true;
 	if (c->lost) {
@@ -818,8 +825,9 @@ uint64_t core_deadline_ms(const struct core *c)
 
 	if (b < a)
 		a = b;
-	if (c->hold_until < a)
-		a = c->hold_until;
+	uint64_t paths = paths_deadline_ms(c);
+	if (paths < a)
+		a = paths;
 	return c->repair && c->now_ms + REPAIR_MS < a ? c->now_ms + REPAIR_MS : a;
 }
 

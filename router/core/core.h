@@ -66,7 +66,8 @@ struct core_cfg {
 	uint8_t random[32];       /* fresh and secret: seeds what sessions of the data plane are made of */
 	bool aes;                 /* this processor has AES-256-GCM */
 	uint64_t rekey_ms;        /* 0: TUNNEL_REKEY_MS */
-	/* MTU of the underlay device that holds this local address; 0: not known. Called for status only. */
+	uint64_t mtu_raise_ms;    /* a path MTU that was found is looked at again after so long; 0: ten minutes */
+	/* MTU of the underlay device that holds this local address; 0: not known. Called when a path's MTU is searched for. */
 	uint32_t (*underlay_mtu)(void *ctx, struct ip local);
 	void *ctx;
 };
@@ -258,7 +259,7 @@ struct path_hop {
 	struct ip underlay;      /* FAST: of its VXLAN device */
 	struct hostport to;      /* where its userspace path is reached, or that of the first relay; family 0: nowhere */
 	uint64_t relay;          /* PEER_NONE: straight */
-	bool sealed;             /* its frames on the userspace path go and come sealed; else in the clear */
+	bool sealed;             /* its frames on the userspace path go and come sealed; else in the clear. Relayed ones are sealed in any case */
 	uint16_t datagram;       /* longest UDP payload that passes on the userspace path (or the relayed one) */
 	bool vxlan_allowed;      /* its VXLAN may come in: it is there and the fast path to it is possible, used now or not */
 	uint32_t mtu;            /* IP packet of a container that passes in one piece on the path used now */
@@ -270,6 +271,8 @@ bool core_relay_hop(const struct core *c, uint64_t peer, struct hostport *to);
 /* Sessions that open what comes; *it starts at 0; NULL at the end. Valid until the next step: take references. */
 struct seal_keys *core_next_session(const struct core *c, size_t *it);
 const struct tunnel_counters *core_tunnel_counters(const struct core *c);
+/* Handshakes and probes (CORE_DATAGRAM) that were not taken, by reason. */
+uint64_t core_datagrams_dropped(const struct core *c, enum fwd_drop why);
 
 /* Networks that exist, in order of names, the default one not among them; *it starts at 0. */
 bool core_next_network(const struct core *c, size_t *it, struct core_network *out);

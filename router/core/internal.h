@@ -2,21 +2,113 @@
 #ifndef WEFT_ROUTER_CORE_INTERNAL_H
 #define WEFT_ROUTER_CORE_INTERNAL_H
 
+#include <assert.h>
+
+#include "base/bucket.h"
+#include "base/heap.h"
 #include "base/map.h"
 #include "base/rng.h"
 #include "router/core/core.h"
 
 #define CHANNELS 8 /* CHANNEL_… are 1 … 7 */
-/* How long frames still go to a peer that the mesh has lost sight of: what the kernel forwards does not need the daemons, and one that is
- * started anew is back in less. */
-#define PATH_HOLD_MS 2000
+/* How long the fast path to a peer that the mesh has lost sight of stays: what the kernel forwards does not need the daemon there, and one
+ * that is started anew is back in less. Each connection its host closes or refuses shows that the host runs; gossip dials a peer lost
+ * lately at least every 4 s. */
+#define PATH_HOLD_MS         2000
+#define PATH_HOLD_SIGN_MS    5000
+#define PATH_HOLD_MAX_MS     15000
+#define PATH_HEARTBEAT_MS    400   /* of the path in use, while there is traffic */
+#define PATH_DEAD_MS         2000  /* without an answer to at least PATH_DEAD_PROBES probes: it does not work */
+#define PATH_DEAD_PROBES     4
+#define PATH_DOUBT_MS        800   /* without an answer: others are looked at, should this one be dead */
+#define PATH_ACTIVE_MS       10000 /* after the last traffic */
+#define PATH_RETRY_MIN_MS    20000 /* what does not work is tried again so often, */
+#define PATH_RETRY_MAX_MS    40000
+#define PATH_RETRY_LONG_MS   55000 /* and one that came and went not before PATH_RETRY_MAX_MS, but until then */
+#define PATH_RETRY_FIRST_MS  2000  /* one that never worked: doubling from there */
+#define PATH_RETRY_NONE_MS   1000  /* nothing works and there is traffic */
+#define PATH_FORGIVEN_MS     600000
+#define PATH_COME_BACK       2 /* answers in a row until a path that failed is used again */
+#define PATH_RELAY_AFTER_MS  400 /* a direct way that may still answer goes first */
+#define PATH_MTU_RAISE_MS    600000
+#define PATH_ANSWERS_BURST   64 /* probes of one peer that are answered */
+#define PATH_ANSWERS_PER_S   32
+#define PATH_CONTAINER_MTU   1406 /* if neither end says what its containers have */
+#define PATH_OFFER_BYTES     400
 
-struct peer_state {     /* what forwarding and names know of one peer */
-	uint64_t name, uid; /* uid: of its present run */
-	bool reachable;
-	uint64_t hold_until; /* out of sight, but its path stays until then; 0: not so */
+/* mtu.c. Sizes are of whole IP packets. */
+struct mtu_search {
+	uint32_t base, most; /* always assumed to pass; what our device takes */
+	uint32_t good, bad;  /* largest that passed, or base; smallest that did not, or most + 1 */
+	uint32_t asked;      /* now being tried; 0: none */
+	unsigned tries;
+	bool found;
+	uint64_t next_ms; /* the next probe; found: when to look again */
+};
+void mtu_begin(struct mtu_search *s, uint32_t base, uint32_t most, uint64_t now_ms);
+void mtu_raise(struct mtu_search *s, uint32_t most, uint64_t now_ms); /* looks again above what was found */
+/* The size to probe now, 0: none. patience_ms: how long an answer may take. */
+uint32_t mtu_due(struct mtu_search *s, uint64_t now_ms, uint64_t patience_ms, uint64_t raise_ms);
+void mtu_passed(struct mtu_search *s, uint32_t size, uint64_t now_ms);
+void mtu_refused(struct mtu_search *s, uint32_t size, uint64_t now_ms); /* it does not pass: our own kernel says so */
+
+/* One of the ways to a peer (enum path), and the evidence for it. paths.c says when which probes are due. */
+#define PROBES_OPEN_MAX 8
+struct probe_sent {
+	uint32_t id;   /* 0: could not be sent, there is no session */
+	uint32_t size; /* fast: of the probe; else of the IP packet */
+	uint64_t at_ms;
+};
+struct way {
+	bool possible, works;
+	bool worked;       /* has, since it was possible */
+	bool trial;        /* being probed until it is known whether it works */
+	bool smaller_pass; /* a smaller probe was answered after the first open one of full size was sent */
+	const char *state; /* static words */
+	struct probe_sent full[PROBES_OPEN_MAX]; /* at full size, without an answer so far; oldest first, and the oldest stays */
+	size_t n_full;
+	struct probe_sent other[PROBES_OPEN_MAX]; /* smaller, or larger: the latest ones */
+	size_t next_other;
+	unsigned step, answers; /* of the trial: probes sent, answers in a row */
+	unsigned failed_trials, failures; /* without ever working; after it had worked, lately */
+	uint64_t failed_ms, retry_ms;     /* last failure; when to try again */
+	uint64_t next_ms;                 /* next probe at full size, while there is reason for any */
+	uint64_t asked_ms, answered_ms;
+	uint32_t rtt_us;
+	struct mtu_search mtu; /* not of the fast path */
+};
+
+struct where { /* what evidence for the ways is tied to */
+	struct ip fast_to;
+	struct hostport to, relay_to;
+	bool sealed;
+};
+
+struct peer_state {         /* what forwarding and names know of one peer */
+	struct heap_node timer; /* first: when it next wants a turn */
+	uint64_t name, uid;     /* uid: of its present run */
+	char nickname[GOSSIP_NICKNAME_MAX + 1];
+	uint8_t key[32];
+	bool keyed;                         /* key is known to the tunnel */
+	bool reachable, linked, members;    /* members: it has containers */
+	bool sealed;                        /* data of this pair has to be */
+	uint64_t lost_ms, hold_until;       /* out of sight since; the fast path stays until then (0: it does not) */
+	uint64_t active_until;              /* there was traffic less than PATH_ACTIVE_MS before */
 	struct path_offer offer;
-	struct path_view path;
+	struct ip underlay, local, fast_to; /* family 0: not known */
+	struct hostport to, roamed;         /* where its userspace path is; where it was last heard, if that is another place */
+	uint64_t relay;                     /* the next hop if it is another host */
+	struct hostport relay_to;
+	struct where weighed;               /* what the present evidence is for */
+	bool renewed, back;                 /* it runs anew, or is in sight again: to be weighed */
+	bool handshake_relayed;             /* its last handshake datagram came over relays */
+	bool relay_turn;                    /* the next one of ours goes over relays */
+	struct bucket answers;
+	struct way ways[PATH_RELAY + 1]; /* [PATH_NONE] is not used */
+	enum path path;
+	char reason[120];
+	uint64_t since_ms;
+	struct path_hop said; /* as it was when forwarding was last told */
 };
 
 struct endpoint;
@@ -58,9 +150,14 @@ struct core {
 	size_t n_networks_present, n_networks_good;
 	bool networks_changed; /* since networks_present was made */
 	uint64_t now_ms;
-	uint64_t hold_until;                           /* the first end of a peer's hold; UINT64_MAX: none */
 	char nickname_answer[GOSSIP_NICKNAME_MAX + 1]; /* what ask_nickname last gave; valid until it is asked again */
 	bool started;
+	struct tunnel *tunnel;
+	struct heap turns; /* of peers, by when they want one */
+	struct rng rng;
+	bool members;    /* containers are attached here */
+	bool forwarding; /* what core_hop or core_next_session give has changed: CORE_FORWARDING is owed */
+	uint64_t drops[FWD_DROPS]; /* datagrams that came to us and were not looked at, by reason */
 	struct path_change path_changes[PATH_CHANGES_MAX];
 	size_t n_path_changes;
 	bool repair; /* memory ran out: what is decoded is to be brought in line with the channels once more */
@@ -114,11 +211,61 @@ enum err networks_adopt(struct core *c, uint64_t peer, struct core_actions *out)
 enum err networks_restore(struct core *c, struct slice name, struct slice value) MUST_CHECK;
 void networks_free(struct core *c);
 
-/* paths.c */
+/* offer.c */
 void path_offer_encode(struct wbuf *w, const struct path_offer *o);
 void path_offer_decode(struct slice extra, struct path_offer *out); /* unreadable: all zero */
+bool path_offer_trusts(const struct path_offer *o, struct ip a);
+
+/* paths.c */
+enum err paths_new(struct core *c) MUST_CHECK; /* while the configuration still has its secrets */
+void paths_free(struct core *c);
 /* Looks at every known peer again. *moved: a path or a reachability changed. */
 enum err paths_refresh(struct core *c, struct core_actions *out, bool *moved) MUST_CHECK;
-void paths_free(struct core *c);
+/* Containers came or went: keys of the channel. */
+enum err paths_members(struct core *c, const struct crdt_changes *changes, struct core_actions *out) MUST_CHECK;
+/* UNDELIVERED, TRAFFIC, WANTED, ROAMED. */
+enum err paths_event(struct core *c, const struct core_event *ev, struct core_actions *out) MUST_CHECK;
+enum err paths_tick(struct core *c, struct core_actions *out) MUST_CHECK;
+uint64_t paths_deadline_ms(const struct core *c);
+/* Something authentic came from there. */
+enum err paths_roamed(struct core *c, struct peer_state *p, struct hostport from, struct core_actions *out) MUST_CHECK;
+enum err paths_flush(struct core *c, struct core_actions *out) MUST_CHECK; /* CORE_FORWARDING if it is owed */
+/* Does for a peer what is due now, and chooses. */
+enum err paths_turn(struct core *c, struct peer_state *p, struct core_actions *out) MUST_CHECK;
+static inline bool paths_active(const struct core *c, const struct peer_state *p)
+{
+	return c->now_ms < p->active_until;
+}
+
+/* probes.c */
+extern const char PROBES_WORKS[], PROBES_UNPROBED[];
+void probes_contact(struct core *c, struct peer_state *p, enum path k); /* nothing is known of this way (any more) */
+void probes_verify(struct core *c, struct peer_state *p, enum path k);  /* it works, as far as is known: ask */
+void probes_impossible(struct peer_state *p, enum path k, const char *why);
+void probes_fail(struct core *c, struct peer_state *p, enum path k, const char *why);
+enum err probes_turn(struct core *c, struct peer_state *p, enum path k, struct core_actions *out) MUST_CHECK;
+uint64_t probes_deadline_ms(const struct core *c, const struct peer_state *p, enum path k);
+bool probes_in_doubt(const struct core *c, const struct way *w);
+/* A short probe, for what it proves of the session. */
+enum err probes_confirm(struct core *c, struct peer_state *p, enum path k, struct core_actions *out) MUST_CHECK;
+/* One that came over that way; from: family 0 unless direct. sealed: how it came. */
+enum err probes_received(struct core *c, struct peer_state *p, enum path k, struct hostport from, bool sealed, struct slice bytes,
+	struct core_actions *out) MUST_CHECK;
+/* The kernel refused a probe of that number (0: something else of ours). */
+void probes_undelivered(struct core *c, struct peer_state *p, enum path k, uint32_t id, enum err why);
+/* The number its datagrams carry in CORE_DATAGRAM_SEND and CORE_UNDELIVERED. */
+static inline uint64_t probes_number(enum path k, uint32_t id)
+{
+	return (uint64_t)k << 32 | id;
+}
+uint32_t probes_datagram(const struct peer_state *p, enum path k);      /* longest UDP payload, of USERSPACE and RELAY */
+uint32_t probes_container_mtu(const struct core *c, const struct peer_state *p, enum path k);
+
+/* sessions.c */
+enum err sessions_datagram(struct core *c, const struct core_event *ev, struct core_actions *out) MUST_CHECK; /* CORE_DATAGRAM */
+enum err sessions_tick(struct core *c, struct core_actions *out) MUST_CHECK;
+enum err sessions_peer(struct core *c, struct peer_state *p, const uint8_t key[32], bool anew, struct core_actions *out) MUST_CHECK;
+enum err sessions_forget(struct core *c, uint64_t peer, struct core_actions *out) MUST_CHECK;
+enum err sessions_want(struct core *c, struct peer_state *p, struct core_actions *out) MUST_CHECK;
 
 #endif

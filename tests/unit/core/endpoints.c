@@ -153,12 +153,13 @@ static void a_mac_has_one_holder(void **state)
 	nodes_hear(&t, 0, CHANNEL_ENDPOINTS, endpoint_item(&x, OTHER, 1, &e, true));
 	assert_int_equal(core_mac_holder(c, e.mac, "weft")->peer, OTHER); /* neither can be reached: the lower name */
 	assert_null(core_mac_holder(c, e.mac, "another"));
-	struct peer_state third = { .name = THIRD, .reachable = true, .path = { .path = PATH_FAST } };
+	struct peer_state third = { .name = THIRD, .reachable = true, .path = PATH_FAST };
 	assert_int_equal(map_put64(c->peers, THIRD, &third, NULL), ERR_OK);
 	assert_int_equal(core_mac_holder(c, e.mac, "weft")->peer, THIRD);
 	assert_int_equal(nodes_attach(&t, 0, test_endpoint("mine", 7, 0x0a200106)), ERR_OK);
 	assert_int_equal(core_mac_holder(c, e.mac, "weft")->peer, t.n[0].name); /* whoever else says so */
 	map_del64(c->peers, THIRD);
+	heap_remove(&c->turns, &third.timer);
 	assert_int_equal(nodes_attach(&t, 0, test_endpoint("mine too", 7, 0x0a200107)), ERR_EXISTS);
 	assert_non_null(strstr(t.n[0].text, "02:00:00:00:00:07"));
 	assert_null(core_local(c, "mine too"));

@@ -1,4 +1,5 @@
-/* A few whole cores in one test program, joined by streams that lose nothing, under simulated time. Each has a disk that survives it.
+/* A few whole cores in one test program, joined by streams that lose nothing, under simulated time. Each has a disk that survives it. Datagrams take a
+ * millisecond and obey struct wire; those relayed for others are passed on as the data threads do it.
  * The harness itself uses malloc, so that the failing allocator of base/mem.h meets only the code under test. */
 #ifndef WEFT_TESTS_CORE_NODES_H
 #define WEFT_TESTS_CORE_NODES_H
@@ -13,6 +14,7 @@
 #include "crdt/map.h"
 #include "dns/name.h"
 #include "router/core/internal.h"
+#include "tunnel/wire.h"
 
 #define NODES_MAX   4
 #define STREAMS_MAX 256
@@ -28,8 +30,16 @@ struct stream {
 	uint64_t conn[2];
 	bool up;
 };
+struct wire {                      /* of one direction */
+	bool no_vxlan, no_udp, no_tcp; /* no_tcp: of connections dialled that way */
+	bool refused;                  /* UDP: "nobody listens there" comes back */
+	unsigned mtu;                  /* largest IP packet that passes without a word; 0: any */
+	uint64_t delay_ms;             /* 0: 1 */
+};
 struct delivery {
+	uint64_t at;
 	int node;
+	struct core_event datagram; /* kind DATAGRAM or UNDELIVERED, else it is ev */
 	struct gossip_event ev;
 	uint8_t *bytes;
 	struct delivery *next;
@@ -46,9 +56,16 @@ struct node {
 	char text[512];
 	struct prefix result;
 	size_t replies, forwardings, dials, persists;
+	size_t probes[3]; /* datagrams sent over UDP, over VXLAN, relayed for others */
+	size_t longest;   /* IP packet among them */
+	size_t changes;   /* CORE_PATH_CHANGED */
+	unsigned device;  /* MTU of its underlay device; 0: 1500 */
 	char note[512];
 };
 struct nodes {
+	struct wire wire[NODES_MAX][NODES_MAX]; /* from, to */
+	size_t sent[NODES_MAX][NODES_MAX];      /* datagrams */
+	struct delivery *later;
 	struct node n[NODES_MAX];
 	struct stream s[STREAMS_MAX];
 	size_t n_streams;
@@ -61,6 +78,14 @@ struct nodes {
 static inline struct hostport node_at(int i)
 {
 	return (struct hostport){ .ip = ip_v4(UINT32_C(0x0a000001) + (uint32_t)i), .port = PORT };
+}
+
+static inline int nodes_index(struct ip ip)
+{
+	for (int i = 0; i < NODES_MAX; i++)
+		if (ip_eq(ip, node_at(i).ip))
+			return i;
+	return -1;
 }
 
 static inline void nodes_init(struct nodes *t)
@@ -90,6 +115,88 @@ static inline void nodes_post(struct nodes *t, int node, const struct gossip_eve
 	t->last = &d->next;
 }
 
+static inline unsigned nodes_device_mtu(const struct node *n)
+{
+	return n->device != 0 ? n->device : 1500;
+}
+
+static inline void nodes_later(struct nodes *t, int node, uint64_t at, const struct core_event *ev)
+{
+	struct delivery *d = calloc(1, sizeof(*d)), **place = &t->later;
+	assert_non_null(d);
+	d->node = node;
+	d->at = at;
+	d->datagram = *ev;
+	if (ev->bytes.n > 0) {
+		d->bytes = malloc(ev->bytes.n);
+		assert_non_null(d->bytes);
+		memcpy(d->bytes, ev->bytes.p, ev->bytes.n);
+		d->datagram.bytes = slice_of(d->bytes, ev->bytes.n);
+	}
+	while (*place != NULL && (*place)->at <= at)
+		place = &(*place)->next;
+	d->next = *place;
+	*place = d;
+}
+
+/* What node `from` sends over its wire. own: id of its action, to say that it was not sent. */
+static inline void nodes_datagram(
+	struct nodes *t, int from, enum core_via via, struct hostport to, uint64_t peer, uint64_t id, struct slice bytes)
+{
+	int far = nodes_index(to.ip);
+	size_t size = bytes.n + (via == CORE_VIA_UDP ? WIRE_IP4_UDP : 50);
+	struct core_event failed = { .kind = CORE_UNDELIVERED, .via = via, .peer = peer, .id = id },
+					  ev = { .kind = CORE_DATAGRAM, .via = via, .bytes = bytes };
+
+	t->n[from].probes[via]++;
+	t->n[from].longest = size > t->n[from].longest ? size : t->n[from].longest;
+	if (far < 0)
+		return;
+	const struct wire *w = &t->wire[from][far];
+	t->sent[from][far]++;
+	uint64_t at = t->now + (w->delay_ms != 0 ? w->delay_ms : 1);
+	failed.err = size > nodes_device_mtu(&t->n[from]) ? ERR_LIMIT : via == CORE_VIA_UDP && w->refused ? ERR_REFUSED : ERR_OK;
+	if (failed.err != ERR_OK) {
+		nodes_later(t, from, failed.err == ERR_LIMIT ? t->now : at, &failed);
+		return;
+	}
+	if (t->cut || (via == CORE_VIA_UDP ? w->no_udp : w->no_vxlan) || (w->mtu != 0 && size > w->mtu))
+		return;
+	if (via == CORE_VIA_UDP)
+		ev.from = node_at(from);
+	nodes_later(t, far, at, &ev);
+}
+
+/* What the data plane does with one before the core sees it: VXLAN only from whom it may come, relayed ones of others are passed on. */
+static inline bool nodes_for_core(struct nodes *t, int i, const struct core_event *ev)
+{
+	struct wire_head h;
+	struct slice payload;
+	struct path_hop hop;
+	struct hostport to;
+	uint8_t copy[2048];
+
+	if (ev->kind != CORE_DATAGRAM)
+		return true;
+	if (ev->via == CORE_VIA_VXLAN)
+		for (int k = 0; k < NODES_MAX; k++)
+			if (t->n[k].core != NULL && ev->bytes.n >= 14 &&
+				memcmp(ev->bytes.p + 8, &(uint8_t[]){ 2, 0, 0, 0, 0, (uint8_t)(k + 1) }, 6) == 0)
+				return core_hop(t->n[i].core, t->n[k].name, &hop) && hop.vxlan_allowed;
+	if (ev->via == CORE_VIA_VXLAN || wire_type(ev->bytes) != WIRE_RELAYED || wire_read(ev->bytes, &h, &payload) != FWD_PASSED ||
+		h.dst == t->n[i].name)
+		return true;
+	assert_true(ev->bytes.n <= sizeof(copy));
+	if (h.flags <= 1 || !core_relay_hop(t->n[i].core, h.dst, &to))
+		return false;
+	memcpy(copy, ev->bytes.p, ev->bytes.n);
+	h.flags--;
+	wire_write(copy, &h);
+	t->n[i].probes[2]++;
+	nodes_datagram(t, i, CORE_VIA_UDP, to, PEER_NONE, 0, slice_of(copy, ev->bytes.n));
+	return false;
+}
+
 static inline struct stream *nodes_stream(struct nodes *t, int node, uint64_t conn, int *side)
 {
 	for (size_t i = 0; i < t->n_streams; i++)
@@ -108,13 +215,15 @@ static inline void nodes_dial(struct nodes *t, int from, uint64_t conn, const ch
 	int to = -1;
 
 	t->n[from].dials++;
+	memset(&ip, 0, sizeof(ip));
 	if (ip_parse(host, &ip) == ERR_OK)
 		for (int i = 0; i < NODES_MAX; i++)
-			if (ip_eq(ip, node_at(i).ip) && t->n[i].core != NULL && !t->down[i] && !t->cut)
+			if (ip_eq(ip, node_at(i).ip) && t->n[i].core != NULL && !t->down[i] && !t->cut && !t->wire[from][i].no_tcp)
 				to = i;
 	if (to < 0) {
 		ev.u.closed.conn = conn;
-		ev.u.closed.why = "connection refused";
+		ev.u.closed.why =
+			t->cut || t->down[nodes_index(ip) < 0 ? 0 : nodes_index(ip)] ? "connection timed out" : "connection refused";
 		nodes_post(t, from, &ev, (struct slice){ NULL, 0 });
 		return;
 	}
@@ -187,7 +296,9 @@ static inline void nodes_carry_out(struct nodes *t, int i, const struct core_act
 		struct stream *s = NULL;
 		switch (x->kind) {
 		case CORE_DATAGRAM_SEND:
-		case CORE_PATH_CHANGED:
+			nodes_datagram(t, i, x->u.datagram.via, x->u.datagram.to, x->u.datagram.peer, x->u.datagram.id, x->u.datagram.bytes);
+			break;
+		case CORE_PATH_CHANGED: n->changes++; break;
 		case CORE_PERSIST: break;
 		case CORE_DIAL: nodes_dial(t, i, x->u.dial.conn, x->u.dial.host); break;
 		case CORE_SEND:
@@ -277,6 +388,17 @@ static inline void nodes_deliver(struct nodes *t)
 	}
 }
 
+static inline void nodes_arrive(struct nodes *t)
+{
+	struct delivery *d = t->later;
+
+	t->later = d->next;
+	if (t->n[d->node].core != NULL && nodes_for_core(t, d->node, &d->datagram))
+		(void)nodes_step(t, d->node, &d->datagram);
+	free(d->bytes);
+	free(d);
+}
+
 static inline void nodes_run(struct nodes *t, uint64_t ms)
 {
 	uint64_t end = t->now + ms;
@@ -284,6 +406,10 @@ static inline void nodes_run(struct nodes *t, uint64_t ms)
 
 	for (;;) {
 		nodes_deliver(t);
+		if (t->later != NULL && t->later->at <= t->now) {
+			nodes_arrive(t);
+			continue;
+		}
 		uint64_t at = UINT64_MAX;
 		int who = -1;
 		for (int i = 0; i < NODES_MAX; i++)
@@ -291,6 +417,10 @@ static inline void nodes_run(struct nodes *t, uint64_t ms)
 				at = core_deadline_ms(t->n[i].core);
 				who = i;
 			}
+		if (t->later != NULL && t->later->at <= at && t->later->at <= end) {
+			t->now = t->later->at > t->now ? t->later->at : t->now;
+			continue;
+		}
 		if (who < 0 || at > end || t->now > end)
 			break;
 		if (at > t->now)
@@ -301,6 +431,12 @@ static inline void nodes_run(struct nodes *t, uint64_t ms)
 	}
 	if (end > t->now)
 		t->now = end;
+}
+
+static inline uint32_t nodes_underlay_mtu(void *ctx, struct ip local)
+{
+	(void)local;
+	return nodes_device_mtu(ctx);
 }
 
 static inline struct core_cfg nodes_cfg(const struct nodes *t, int i)
@@ -329,6 +465,9 @@ static inline struct core_cfg nodes_cfg(const struct nodes *t, int i)
 	cfg.gossip.n_addresses = 1;
 	cfg.gossip.discovery = true;
 	cfg.gossip.seed = 5 + (uint64_t)i;
+	memset(cfg.random, 0x50 + i + (int)t->n[i].incarnation * 4, sizeof(cfg.random));
+	cfg.underlay_mtu = nodes_underlay_mtu;
+	cfg.ctx = (void *)(uintptr_t)&t->n[i];
 	return cfg;
 }
 
@@ -400,6 +539,12 @@ static inline void nodes_free(struct nodes *t)
 	while (t->first != NULL) {
 		struct delivery *d = t->first;
 		t->first = d->next;
+		free(d->bytes);
+		free(d);
+	}
+	while (t->later != NULL) {
+		struct delivery *d = t->later;
+		t->later = d->next;
 		free(d->bytes);
 		free(d);
 	}
@@ -495,6 +640,50 @@ static inline void nodes_check(struct nodes *t, int i)
 	assert_int_equal(map_count(c->endpoints), endpoints);
 	assert_int_equal(networks_resync(c), ERR_OK);
 	assert_int_equal(map_count(c->network_records), networks);
+}
+
+/* Frames were exchanged between containers of both, as far as node i knows. */
+static inline void nodes_traffic(struct nodes *t, int i, int with)
+{
+	struct core_traffic x = { .peer = t->n[with].name, .sent = true };
+	struct core_event ev = { .kind = CORE_TRAFFIC, .traffic = &x, .n_traffic = 1 };
+	(void)nodes_step(t, i, &ev);
+}
+
+/* Time goes on with traffic between the two, which is told each 500 ms. */
+static inline void nodes_talk(struct nodes *t, int a, int b, uint64_t ms)
+{
+	for (uint64_t end = t->now + ms; t->now < end;) {
+		if (t->n[a].core != NULL)
+			nodes_traffic(t, a, b);
+		if (t->n[b].core != NULL)
+			nodes_traffic(t, b, a);
+		nodes_run(t, end - t->now < 500 ? end - t->now : 500);
+	}
+}
+
+static inline struct path_view nodes_path(const struct nodes *t, int i, int to)
+{
+	struct path_view v;
+	assert_true(core_path(t->n[i].core, t->n[to].name, &v));
+	return v;
+}
+
+static inline struct path_hop nodes_hop(const struct nodes *t, int i, int to)
+{
+	struct path_hop hop;
+	assert_true(core_hop(t->n[i].core, t->n[to].name, &hop));
+	return hop;
+}
+
+/* Two nodes, linked, with the path found. */
+static inline void nodes_pair(struct nodes *t, void (*here)(struct core_cfg *), void (*there)(struct core_cfg *))
+{
+	nodes_init(t);
+	assert_int_equal(nodes_try_start(t, 0, true, here), ERR_OK);
+	assert_int_equal(nodes_try_start(t, 1, true, there), ERR_OK);
+	nodes_connect(t, 0, 1);
+	nodes_run(t, 5000);
 }
 
 #endif
