@@ -28,7 +28,7 @@ struct host {
 	struct capture *c;
 	struct userspace *u;
 	/* What came out of userspace_poll. */
-	unsigned wanted[HOSTS + 1], roamed[HOSTS + 1], datagrams;
+	unsigned wanted[HOSTS + 1], roamed[HOSTS + 1], datagrams, from[HOSTS + 1];
 	struct hostport roamed_to;
 	size_t last_n;
 	uint8_t last[2048];
@@ -128,7 +128,8 @@ static inline void set_tables(struct hosts *t, const struct shape *s)
 static inline void on_datagram(void *ctx, struct hostport from, struct slice bytes)
 {
 	struct host *h = ctx;
-	(void)from;
+	for (unsigned n = 1; n <= HOSTS; n++)
+		h->from[n] += ip_eq(from.ip, underlay_ip(n));
 	h->datagrams++;
 	h->last_n = bytes.n < sizeof h->last ? bytes.n : sizeof h->last;
 	memcpy(h->last, bytes.p, h->last_n);
