@@ -98,7 +98,6 @@ struct world {
 	uint64_t delay_max_us;
 	uint64_t next_container;
 	struct map *addresses; /* address -> struct container that uses it: invariant 1 */
-	size_t lost_disks;
 	struct universe universe;
 	enum ipam_init init;
 	bool by_targets; /* the first agreement expects as many hosts as there are targets */

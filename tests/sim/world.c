@@ -86,9 +86,19 @@ static size_t majority(const struct world *w)
 	return w->cfg.nodes / 2 + 1;
 }
 
+/* Who has a say in the first agreement: neither those that were told not to have one nor those that have lost their disks. */
+static size_t voters(const struct world *w)
+{
+	size_t count = 0;
+
+	for (size_t i = 0; i < w->cfg.nodes; i++)
+		count += !w->nodes[i].observer;
+	return count;
+}
+
 static void crash(struct world *w, struct node *n)
 {
-	bool lose = rng_chance(&w->rng, 150000) && w->lost_disks + majority(w) < w->cfg.nodes && !n->lost_disk;
+	bool lose = rng_chance(&w->rng, 150000) && voters(w) > majority(w) && !n->lost_disk;
 
 	if (n->core == NULL)
 		return;
@@ -98,7 +108,6 @@ static void crash(struct world *w, struct node *n)
 	}
 	node_die(n, rng_chance(&w->rng, 300000));
 	if (lose) {
-		w->lost_disks++;
 		node_lose_disk(n);
 		sim_trace(w, "node %zu has lost its disk", n->index);
 	}
