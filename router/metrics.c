@@ -13,7 +13,9 @@
 
 #include "tunnel/fwd.h"
 #include "router/dns_server.h"
+#include "router/dataplane/nft.h"
 #include "router/dataplane/userspace.h"
+#include "router/plane.h"
 
 enum { LABELS_MAX = 512, SAMPLE_MAX = 768 };
 
@@ -277,17 +279,21 @@ static void names(struct prom *p)
 
 /* --- data path ------------------------------------------------------------------------------------------------------------------------- */
 
-static void one_peer(uint64_t peer, const struct userspace_traffic *t, void *arg)
+static void peer_bytes(struct prom *p, uint64_t peer, const char *path, uint64_t sent, uint64_t received)
 {
-	struct prom *p = arg;
 	char name[PEER_TEXT], nick[GOSSIP_NICKNAME_MAX * 2 + 4] = "";
 	struct peer_info info;
 
 	if (gossip_peer(core_gossip(p->core), peer, &info))
 		(void)metrics_escape(info.nickname, nick, sizeof(nick));
 	(void)peer_format(peer, name);
-	labelled(p, t->bytes_sent, "peer=\"%s\",nickname=\"%s\",path=\"userspace\",direction=\"out\"", name, nick);
-	labelled(p, t->bytes_received, "peer=\"%s\",nickname=\"%s\",path=\"userspace\",direction=\"in\"", name, nick);
+	labelled(p, sent, "peer=\"%s\",nickname=\"%s\",path=\"%s\",direction=\"out\"", name, nick, path);
+	labelled(p, received, "peer=\"%s\",nickname=\"%s\",path=\"%s\",direction=\"in\"", name, nick, path);
+}
+
+static void one_peer(uint64_t peer, const struct userspace_traffic *t, void *arg)
+{
+	peer_bytes(arg, peer, "userspace", t->bytes_sent, t->bytes_received);
 }
 
 static void path_changes(struct prom *p)
@@ -299,20 +305,54 @@ static void path_changes(struct prom *p)
 		labelled(p, c.count, "from=\"%s\",to=\"%s\",reason=\"%s\"", path_name(c.from), path_name(c.to), c.reason);
 }
 
+/* What the filter counts on the fast path: packets of the underlay, with all their headers. */
+static void fast_peers(struct prom *p, const struct nft *filter)
+{
+	uint64_t at = 0, name;
+
+	while (gossip_next_peer(core_gossip(p->core), &at, &name)) {
+		struct nft_traffic t;
+		if (nft_traffic(filter, name, &t))
+			peer_bytes(p, name, "fast", t.bytes_sent, t.bytes_received);
+	}
+}
+
+/* Reasons of both, each once: some are found by the filter here and by the userspace path there. */
+static void drops(struct prom *p, const struct userspace_stats *s, const struct nft *filter)
+{
+	bool told[NFT_DROPS] = { false };
+
+	family(p, "weft_frames_dropped_total", "counter", "Frames and datagrams that went no further, by reason.");
+	for (int d = FWD_PASSED + 1; d < FWD_DROPS; d++) {
+		uint64_t n = s->dropped[d];
+		for (int i = 0; i < NFT_DROPS && filter != NULL; i++) {
+			if (strcmp(nft_drop_name((enum nft_drop)i), fwd_drop_name((enum fwd_drop)d)) != 0)
+				continue;
+			told[i] = true;
+			n += nft_dropped(filter, (enum nft_drop)i);
+		}
+		labelled(p, n, "reason=\"%s\"", fwd_drop_name((enum fwd_drop)d));
+	}
+	for (int i = 0; i < NFT_DROPS && filter != NULL; i++)
+		if (!told[i])
+			labelled(p, nft_dropped(filter, (enum nft_drop)i), "reason=\"%s\"", nft_drop_name((enum nft_drop)i));
+}
+
 static void data_path(struct prom *p)
 {
 	const struct userspace *u = router_userspace(p->r);
+	const struct nft *filter = u != NULL ? plane_nft(router_plane(p->r)) : NULL;
 	struct userspace_stats s;
 
 	if (u == NULL)
 		return;
 	userspace_stats(u, &s);
-	family(p, "weft_peer_bytes_total", "counter", "Bytes of frames exchanged with a host, by path.");
+	family(p, "weft_peer_bytes_total", "counter",
+		"Bytes exchanged with a host, by path: of frames, or on the fast path of the underlay's packets.");
 	userspace_peers(u, one_peer, p);
-	family(
-		p, "weft_frames_dropped_total", "counter", "Frames and datagrams of the userspace path that went no further, by reason.");
-	for (int d = FWD_PASSED + 1; d < FWD_DROPS; d++)
-		labelled(p, s.dropped[d], "reason=\"%s\"", fwd_drop_name((enum fwd_drop)d));
+	if (filter != NULL)
+		fast_peers(p, filter);
+	drops(p, &s, filter);
 	single(p, "weft_frames_flooded_total", "counter", "Frames that were sent to all hosts with containers.", s.flooded);
 }
 

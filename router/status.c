@@ -8,6 +8,7 @@
 
 #include "base/mem.h"
 #include "router/dns_server.h"
+#include "router/plane.h"
 #include "router/status_internal.h"
 
 static json_t *finished(struct maker *m, json_t *doc)
@@ -568,6 +569,11 @@ json_t *status_health(const struct router *r, bool *healthy)
 		if (strcmp(ipam_health(&v), "ok") != 0)
 			put_reason(&m, reasons, "ipam", v.conflict[0] != '\0' ? v.conflict : v.text);
 	}
+	bool broken;
+	const char *trouble;
+	for (size_t at = 0; router_plane(r) != NULL && (trouble = plane_next_trouble(router_plane(r), &at, &broken)) != NULL;)
+		if (broken)
+			put_reason(&m, reasons, "data", trouble);
 	if (core_names(m.core) != NULL && router_dns(r) == NULL)
 		put_reason(&m, reasons, "dns", "the name service is not running");
 	*healthy = json_array_size(reasons) == 0;
