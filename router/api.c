@@ -25,6 +25,7 @@
 #include "base/mem.h"
 #include "router/api_request.h"
 #include "router/api_stream.h"
+#include "router/events.h"
 #include "router/internal.h"
 
 enum { LISTENERS_MAX = 3, BACKLOG = 128, CONNECTION_MEMORY = 24 << 10, CONNECTIONS_SPARE = 64 };
@@ -590,6 +591,11 @@ enum err api_start(struct api **out, struct router *r, struct err_note *note)
 		return err_note(note, ERR_NOMEM, "out of memory");
 	a->router = r;
 	a->loop = r->loop;
+	a->shared.events = events_new(r);
+	if (a->shared.events == NULL) {
+		mem_free(a);
+		return err_note(note, ERR_NOMEM, "out of memory");
+	}
 	enum err err = listen_unix(a, o->socket, note);
 	if (err == ERR_OK && o->http)
 		err = listen_tcp(a, "http-addr", o->http_addr, false, note);
@@ -611,6 +617,7 @@ static void part_closed(struct api *a)
 		return;
 	void (*done)(void *ctx) = a->done;
 	void *ctx = a->ctx;
+	events_free(a->shared.events);
 	mem_free(a->path);
 	mem_free(a);
 	if (done != NULL)

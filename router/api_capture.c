@@ -6,7 +6,6 @@
  * capture. */
 #include <pcap/pcap.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
@@ -216,36 +215,6 @@ static void on_over(void *ctx)
 
 /* --- the request ------------------------------------------------------------------------------------------------------------------------ */
 
-/* A page that somebody opens on this host could ask for http://its-own-name/ after having made that name mean 127.0.0.1 (--http-addr), and
- * would be shown the answer. People ask by address, or by a name without dots. */
-static bool by_foreign_name(const struct api_request *q)
-{
-	const char *host = MHD_lookup_connection_value(q->conn, MHD_HEADER_KIND, MHD_HTTP_HEADER_HOST);
-
-	if (host == NULL || host[0] == '[')
-		return false;
-	size_t n = strcspn(host, ":");
-	return memchr(host, '.', n) != NULL && strspn(host, "0123456789.") < n;
-}
-
-/* false: answered. An absent one leaves *out. */
-static bool number(struct api_request *q, const char *key, unsigned long min, unsigned long max, unsigned long *out)
-{
-	const char *text = api_param(q, key, 0);
-	char *end, line[128];
-
-	if (text == NULL)
-		return true;
-	unsigned long v = strtoul(text, &end, 10);
-	if (text[0] >= '0' && text[0] <= '9' && *end == '\0' && v >= min && v <= max) {
-		*out = v;
-		return true;
-	}
-	(void)snprintf(line, sizeof(line), "'%.40s' is no %s; it is a number from %lu to %lu", text, key, min, max);
-	api_answer_error(q, MHD_HTTP_BAD_REQUEST, line);
-	return false;
-}
-
 /* The port of a container: the record on it says whose it is. */
 static enum err find_port(const char *ident, char out[NETLINK_NAME_MAX + 1], struct err_note *note)
 {
@@ -349,11 +318,8 @@ void api_get_capture(struct api_request *q)
 	unsigned long snaplen = SNAPLEN_MAX, count = 0;
 	struct err_note note = { "" };
 
-	if (by_foreign_name(q)) {
-		api_answer_error(q, MHD_HTTP_BAD_REQUEST, "a capture is given to who asks by address; not by a name with dots");
-		return;
-	}
-	if (!number(q, "snaplen", SNAPLEN_MIN, SNAPLEN_MAX, &snaplen) || !number(q, "count", 1, COUNT_MAX, &count))
+	if (!api_asked_by_address(q) || !api_number(q, "snaplen", SNAPLEN_MIN, SNAPLEN_MAX, &snaplen) ||
+		!api_number(q, "count", 1, COUNT_MAX, &count))
 		return;
 	if (shared->captures == CAPTURES_MAX) {
 		api_answer_error(q, MHD_HTTP_CONFLICT, "four captures go on already; end one of them");

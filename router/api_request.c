@@ -115,6 +115,36 @@ const char *api_param(const struct api_request *q, const char *key, size_t nth)
 	return NULL;
 }
 
+bool api_number(struct api_request *q, const char *key, unsigned long min, unsigned long max, unsigned long *out)
+{
+	const char *text = api_param(q, key, 0);
+	char *end, line[160];
+
+	if (text == NULL)
+		return true;
+	unsigned long v = strtoul(text, &end, 10);
+	if (text[0] >= '0' && text[0] <= '9' && *end == '\0' && v >= min && v <= max) {
+		*out = v;
+		return true;
+	}
+	(void)snprintf(line, sizeof(line), "'%.40s' is no %s; it is a number from %lu to %lu", text, key, min, max);
+	api_answer_error(q, MHD_HTTP_BAD_REQUEST, line);
+	return false;
+}
+
+bool api_asked_by_address(struct api_request *q)
+{
+	const char *host = MHD_lookup_connection_value(q->conn, MHD_HEADER_KIND, MHD_HTTP_HEADER_HOST);
+
+	if (host == NULL || host[0] == '[')
+		return true;
+	size_t n = strcspn(host, ":");
+	if (memchr(host, '.', n) == NULL || strspn(host, "0123456789.") >= n)
+		return true;
+	api_answer_error(q, MHD_HTTP_BAD_REQUEST, "this is only for who asks by address; not by a name with dots");
+	return false;
+}
+
 void api_request_clear(struct api_request *q)
 {
 	for (size_t i = 0; i < q->n_segments; i++)

@@ -66,6 +66,12 @@ unsigned api_code_of(enum err err);
 /* The value of the nth parameter of that name; NULL: there is none. */
 const char *api_param(const struct api_request *q, const char *key, size_t nth);
 
+/* The same as a number; an absent one leaves *out. false: it is none, and q has been answered. */
+bool api_number(struct api_request *q, const char *key, unsigned long min, unsigned long max, unsigned long *out) MUST_CHECK;
+/* A page that somebody opens on this host could ask for http://its-own-name/ after having made that name mean 127.0.0.1 (--http-addr), and would be shown
+ * the answer. What tells of traffic as it goes is only for those who ask by address, or by a name without dots. false: q has been answered. */
+bool api_asked_by_address(struct api_request *q) MUST_CHECK;
+
 /* Undoes %XX. false: an escape that is none, a zero byte, or out of memory (then *out is NULL). *out is the caller's. */
 bool api_unescape(const char *text, size_t n, bool plus, char **out);
 /* Cuts a raw path into decoded segments. ERR_MALFORMED, ERR_LIMIT, ERR_NOMEM. */

@@ -7,6 +7,7 @@
 #include "base/mem.h"
 #include "dns/name.h"
 #include "router/api_request.h"
+#include "router/events.h"
 #include "router/metrics.h"
 #include "router/status.h"
 
@@ -83,6 +84,21 @@ static void on_empty(void *ctx, const struct router_result *res)
 		api_answer_err(ctx, res->err, res->text);
 }
 
+/* The router has done what a form asked for: {"targets": […]} */
+static void on_targets(void *ctx, const struct router_result *res)
+{
+	struct api_request *q = ctx;
+	json_t *targets = json_array();
+	const char *target;
+
+	for (size_t i = 0; res->err == ERR_OK && (target = api_param(q, "peer", i)) != NULL; i++)
+		(void)json_array_append_new(targets, json_string(target));
+	if (res->err == ERR_OK)
+		router_event(q->router, q->segments[0], json_pack("{s:O}", "targets", targets));
+	json_decref(targets);
+	on_empty(ctx, res);
+}
+
 static void on_no_content(void *ctx, const struct router_result *res)
 {
 	if (res->err == ERR_OK)
@@ -114,22 +130,39 @@ static void on_takeover(void *ctx, const struct router_result *res)
 		api_answer_text(q, MHD_HTTP_OK, "%" PRIu64 " IPs taken over from %s\n", res->count, q->segments[1]);
 }
 
+static json_t *addresses_of(const struct router_result *res)
+{
+	char text[PREFIX_TEXT];
+	json_t *list = json_array();
+
+	for (size_t i = 0; i < res->n_addrs; i++)
+		(void)json_array_append_new(list, json_string(prefix_format(res->addrs[i], text)));
+	return list;
+}
+
+/* {"container": …, "addresses": […]}: what it has now, or what it had. */
+static void tell_of_container(struct api_request *q, const struct router_result *res)
+{
+	struct slice body = wbuf_slice(&q->body);
+	json_t *doc = json_loadb((const char *)body.p, body.n, JSON_REJECT_DUPLICATES, NULL);
+
+	router_event(q->router, q->segments[0],
+		json_pack("{s:O?, s:o}", "container", json_object_get(doc, "container"), "addresses", addresses_of(res)));
+	json_decref(doc);
+}
+
 static void on_attached(void *ctx, const struct router_result *res)
 {
 	struct api_request *q = ctx;
 	char text[PREFIX_TEXT];
-	json_t *doc, *list;
 
 	if (res->err != ERR_OK) {
 		api_answer_err(q, res->err, res->text);
 		return;
 	}
+	tell_of_container(q, res);
 	if (q->json) {
-		list = json_array();
-		for (size_t i = 0; i < res->n_addrs; i++)
-			(void)json_array_append_new(list, json_string(prefix_format(res->addrs[i], text)));
-		doc = json_pack("{s:i, s:o}", "schema", STATUS_SCHEMA, "addresses", list);
-		api_answer_json(q, MHD_HTTP_OK, doc);
+		api_answer_json(q, MHD_HTTP_OK, json_pack("{s:i, s:o}", "schema", STATUS_SCHEMA, "addresses", addresses_of(res)));
 		return;
 	}
 	for (size_t i = 0; i < res->n_addrs; i++) {
@@ -174,7 +207,7 @@ static void change_targets(struct api_request *q, enum core_event_kind kind)
 	if (ev.n_targets == 0 && !ev.replace)
 		api_answer_error(q, MHD_HTTP_BAD_REQUEST, "no peer is named; give peer=HOST in a form, once or more");
 	else
-		submit(q, &ev, on_empty);
+		submit(q, &ev, on_targets);
 	mem_free(targets);
 }
 
@@ -575,6 +608,16 @@ static void post_detach(struct api_request *q)
 	with_container(q, false);
 }
 
+/* --- streams ------------------------------------------------------------------------------------------------------------------------------- */
+
+static void get_events(struct api_request *q)
+{
+	unsigned long recent = 0;
+
+	if (api_asked_by_address(q) && api_number(q, "recent", 0, EVENTS_KEPT, &recent))
+		events_follow(api_shared(q->api)->events, q, recent);
+}
+
 /* --- the table ------------------------------------------------------------------------------------------------------------------------------ */
 
 static const struct route {
@@ -611,6 +654,7 @@ static const struct route {
 	{ "GET", "/dns-address-port", get_dns_address, false },
 	{ "GET", "/ps", get_ps, false },
 	{ "GET", "/capture", api_get_capture, false },
+	{ "GET", "/events", get_events, false },
 	{ "GET", "/network", api_get_networks, false },
 	{ "POST", "/network", api_post_network, false },
 	{ "DELETE", "/network/*", api_delete_network, false },

@@ -3,6 +3,7 @@
 #include "router/api_stream.h"
 
 #include <string.h>
+#include <sys/socket.h>
 
 #include "base/mem.h"
 
@@ -27,6 +28,11 @@ struct api_stream *api_stream_begin(
 		api_answer_err(q, ERR_NOMEM, NULL);
 		return NULL;
 	}
+	/* A client whose host is gone would be waited for as long as there is nothing to send. */
+	const union MHD_ConnectionInfo *info = MHD_get_connection_info(q->conn, MHD_CONNECTION_INFO_CONNECTION_FD);
+	const int on = 1;
+	if (info != NULL)
+		(void)setsockopt(info->connect_fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
 	*s = (struct api_stream){ .q = q, .ops = ops, .ctx = ctx, .limit = limit };
 	q->stream = s;
 	api_answer(q, MHD_HTTP_OK, type);
