@@ -213,4 +213,6 @@ enum err receiver_new(struct userspace *u, unsigned queue, struct receiver **out
 void receiver_free(struct receiver *r);
 struct worker *receiver_worker(struct receiver *r);
 void *receiver_loop(void *arg);
+/* What the loop does with one message of datagrams of `size` bytes, in the calling thread: for tests of a receiver that has no thread. */
+void receiver_feed(struct receiver *r, struct hostport from, uint8_t *bytes, size_t n, size_t size);
 #endif

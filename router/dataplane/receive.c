@@ -472,12 +472,10 @@ static size_t datagram_size(struct msghdr *h, size_t n)
 	return n;
 }
 
-static void take_message(struct receiver *r, size_t i)
+/* A message: datagrams of `size` bytes, the last may be shorter. */
+static void take_message(struct receiver *r, struct hostport from, uint8_t *at, size_t left, size_t size)
 {
-	uint8_t *at = r->part[i].iov_base;
-	size_t left = r->header[i].msg_len;
-	const size_t size = datagram_size(&r->header[i].msg_hdr, left);
-	r->source = (struct source){ .from = sockaddr_read(&r->from[i]) };
+	r->source = (struct source){ .from = from };
 	do {
 		const size_t n = left < size ? left : size;
 		const enum fwd_drop why = take(r, at, n);
@@ -539,6 +537,22 @@ static void start_batch(struct receiver *r)
 	r->join.udp = udp;
 }
 
+static void end_batch(struct receiver *r)
+{
+	join_flush(&r->join);
+	pass_on_flush(r);
+	settle(r);
+	r->g = NULL;
+	worker_unpin(&r->w);
+}
+
+void receiver_feed(struct receiver *r, struct hostport from, uint8_t *bytes, size_t n, size_t size)
+{
+	start_batch(r);
+	take_message(r, from, bytes, n, size);
+	end_batch(r);
+}
+
 /* Waits in recvmmsg alone: one system call less for a datagram that comes by itself. userspace_stop shuts the socket down, which ends the wait. */
 void *receiver_loop(void *arg)
 {
@@ -551,13 +565,11 @@ void *receiver_loop(void *arg)
 		start_batch(r);
 		if (n < 0)
 			read_errors(r);
-		for (int i = 0; i < n; i++)
-			take_message(r, (size_t)i);
-		join_flush(&r->join);
-		pass_on_flush(r);
-		settle(r);
-		r->g = NULL;
-		worker_unpin(&r->w);
+		for (int i = 0; i < n; i++) {
+			const size_t bytes = r->header[i].msg_len;
+			take_message(r, sockaddr_read(&r->from[i]), r->part[i].iov_base, bytes, datagram_size(&r->header[i].msg_hdr, bytes));
+		}
+		end_batch(r);
 	}
 }
 
