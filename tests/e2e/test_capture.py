@@ -3,6 +3,7 @@
      c1 ── h1 ══ h2 ── c2
 """
 
+import contextlib
 import os
 import re
 import signal
@@ -228,8 +229,15 @@ def test_capture_a_file_and_a_slow_reader(h1, h2, c1, c2):
             send(c1, a2, *[b"flood" * 270] * 60)
         assert h1.rss_bytes() - before < 8 << 20, f"{h1.rss_bytes() - before} bytes more"
         assert c1.ping(a2) and h1.api("GET", "/status").status == 200
-        s.shutdown(socket.SHUT_WR)
+        # When it reads again, it goes on.
         data = head
+        s.settimeout(0.5 * SCALE)
+        with contextlib.suppress(TimeoutError):
+            while chunk := s.recv(1 << 16):
+                data += chunk
+        send(c1, a2, b"after the flood")
+        s.settimeout(20 * SCALE)
+        s.shutdown(socket.SHUT_WR)
         while chunk := s.recv(1 << 16):
             data += chunk
     body, rest = b"", data[data.index(b"\r\n\r\n") + 4:]
@@ -237,6 +245,7 @@ def test_capture_a_file_and_a_slow_reader(h1, h2, c1, c2):
         size, _, rest = rest.partition(b"\r\n")
         body, rest = body + rest[:int(size, 16)], rest[int(size, 16) + 2:]
     cap = Pcapng(body)
+    assert len(cap.comments(b"after the flood")) == 1
     assert cap.statistics["dropped"] > 1000 and cap.statistics["written"] == len(cap.frames) > 500, cap.statistics
     # One who goes away without a word costs nothing in the end.
     for _ in range(6):
