@@ -98,7 +98,7 @@ static void single(struct prom *p, const char *name, const char *type, const cha
 
 /* --- mesh ---------------------------------------------------------------------------------------------------------------------------- */
 
-enum { LINK_STATES = LINK_FAILED + 1, PATHS = PATH_USERSPACE + 1 };
+enum { LINK_STATES = LINK_FAILED + 1, PATHS = PATH_RELAY + 1 };
 
 static void connections(struct prom *p)
 {
@@ -279,7 +279,7 @@ static void names(struct prom *p)
 
 /* --- data path ------------------------------------------------------------------------------------------------------------------------- */
 
-static void peer_bytes(struct prom *p, uint64_t peer, const char *path, uint64_t sent, uint64_t received)
+static void peer_traffic(struct prom *p, uint64_t peer, const char *path, uint64_t sent, uint64_t received)
 {
 	char name[PEER_TEXT], nick[GOSSIP_NICKNAME_MAX * 2 + 4] = "";
 	struct peer_info info;
@@ -291,9 +291,14 @@ static void peer_bytes(struct prom *p, uint64_t peer, const char *path, uint64_t
 	labelled(p, received, "peer=\"%s\",nickname=\"%s\",path=\"%s\",direction=\"in\"", name, nick, path);
 }
 
-static void one_peer(uint64_t peer, const struct userspace_traffic *t, void *arg)
+static void peer_bytes(uint64_t peer, const struct userspace_traffic *t, void *arg)
 {
-	peer_bytes(arg, peer, "userspace", t->bytes_sent, t->bytes_received);
+	peer_traffic(arg, peer, "userspace", t->bytes_sent, t->bytes_received);
+}
+
+static void peer_packets(uint64_t peer, const struct userspace_traffic *t, void *arg)
+{
+	peer_traffic(arg, peer, "userspace", t->frames_sent, t->frames_received);
 }
 
 static void path_changes(struct prom *p)
@@ -306,14 +311,18 @@ static void path_changes(struct prom *p)
 }
 
 /* What the filter counts on the fast path: packets of the underlay, with all their headers. */
-static void fast_peers(struct prom *p, const struct nft *filter)
+static void fast_peers(struct prom *p, const struct nft *filter, bool packets)
 {
 	uint64_t at = 0, name;
 
 	while (gossip_next_peer(core_gossip(p->core), &at, &name)) {
 		struct nft_traffic t;
-		if (nft_traffic(filter, name, &t))
-			peer_bytes(p, name, "fast", t.bytes_sent, t.bytes_received);
+		if (!nft_traffic(filter, name, &t))
+			continue;
+		if (packets)
+			peer_traffic(p, name, "fast", t.packets_sent, t.packets_received);
+		else
+			peer_traffic(p, name, "fast", t.bytes_sent, t.bytes_received);
 	}
 }
 
@@ -338,6 +347,39 @@ static void drops(struct prom *p, const struct userspace_stats *s, const struct 
 			labelled(p, nft_dropped(filter, (enum nft_drop)i), "reason=\"%s\"", nft_drop_name((enum nft_drop)i));
 }
 
+static void sessions(struct prom *p)
+{
+	const struct tunnel_counters *c = core_tunnel_counters(p->core);
+	uint64_t n = 0;
+
+	for (size_t at = 0; core_next_session(p->core, &at) != NULL;)
+		n++;
+	single(p, "weft_sessions", "gauge", "Keys with which sealed datagrams of other hosts can be opened.", n);
+	family(p, "weft_session_handshakes_total", "counter", "Handshakes for sealed data, by what came of them.");
+	count(p, "result=\"begun\"", c->begun);
+	count(p, "result=\"done\"", c->done);
+	count(p, "result=\"renewed\"", c->renewed);
+	count(p, "result=\"refused\"", c->refused);
+	count(p, "result=\"cookie-sent\"", c->cookies_sent);
+	count(p, "result=\"cookie-used\"", c->cookies_used);
+	count(p, "result=\"expired\"", c->expired);
+}
+
+static void networks(struct prom *p)
+{
+	struct core_network n;
+	uint64_t known = 1, here = 0;
+	struct plane_net_view v;
+
+	for (size_t at = 0; core_next_network(p->core, &at, &n);)
+		known++;
+	for (size_t at = 0; router_plane(p->r) != NULL && plane_next_net(router_plane(p->r), &at, &v);)
+		here++;
+	family(p, "weft_networks", "gauge", "Networks there are, and those with devices on this host.");
+	count(p, "state=\"known\"", known);
+	count(p, "state=\"local\"", here);
+}
+
 static void data_path(struct prom *p)
 {
 	const struct userspace *u = router_userspace(p->r);
@@ -349,11 +391,26 @@ static void data_path(struct prom *p)
 	userspace_stats(u, &s);
 	family(p, "weft_peer_bytes_total", "counter",
 		"Bytes exchanged with a host, by path: of frames, or on the fast path of the underlay's packets.");
-	userspace_peers(u, one_peer, p);
+	userspace_peers(u, peer_bytes, p);
 	if (filter != NULL)
-		fast_peers(p, filter);
+		fast_peers(p, filter, false);
+	family(p, "weft_peer_packets_total", "counter",
+		"Packets exchanged with a host, by path: frames as they are on the wire, or the underlay's packets, of which many may be one here.");
+	userspace_peers(u, peer_packets, p);
+	if (filter != NULL)
+		fast_peers(p, filter, true);
 	drops(p, &s, filter);
 	single(p, "weft_frames_flooded_total", "counter", "Frames that were sent to all hosts with containers.", s.flooded);
+	single(p, "weft_datagrams_relayed_total", "counter", "Sealed datagrams passed on between other hosts.", s.relayed);
+	family(p, "weft_superframes_total", "counter", "Frames of many packets that crossed a capture device in one piece.");
+	count(p, "direction=\"out\"", s.superframes_in); /* out to other hosts, in from the containers */
+	count(p, "direction=\"in\"", s.superframes_out);
+	family(p, "weft_fragments_total", "counter", "Pieces of frames that are too large for the path.");
+	count(p, "direction=\"out\"", s.fragments_sent);
+	count(p, "direction=\"in\"", s.fragments_received);
+	single(p, "weft_too_big_answers_total", "counter", "ICMP messages that told a container its packets are too large.",
+		s.too_big_sent);
+	sessions(p);
 }
 
 /* --- this process ----------------------------------------------------------------------------------------------------------------------- */
@@ -436,6 +493,7 @@ void metrics_write(const struct router *r, struct wbuf *w)
 	addresses(&p);
 	names(&p);
 	path_changes(&p);
+	networks(&p);
 	data_path(&p);
 	daemon_figures(&p);
 	process(&p);

@@ -262,6 +262,8 @@ static json_t *all(struct maker *m)
 	put(m, doc, "uptime_s", json_real((double)(router_now_ms(m->r) - started) / 1000.0));
 	put(m, doc, "state_dir", text(router_options(m->r)->state_dir));
 	put(m, doc, "router", router_part(m));
+	if (router_plane(m->r) != NULL)
+		put(m, doc, "dataplane", status_dataplane(m, false));
 	if (core_ipam(m->core) != NULL) {
 		json_t *o = json_object();
 		put_ipam(m, o);
@@ -530,6 +532,8 @@ json_t *status_report(const struct router *r)
 	put(&m, doc, "containers", status_local_endpoints(&m));
 	put(&m, doc, "remote_containers", status_remote_endpoints(&m));
 	put(&m, doc, "networks", status_networks(&m));
+	if (router_plane(r) != NULL)
+		put(&m, doc, "dataplane", status_dataplane(&m, true));
 	put(&m, doc, "counters", counters(&m));
 	if (core_ipam(m.core) != NULL) {
 		json_t *o = ipam_doc(&m);

@@ -4,6 +4,9 @@
 
 #include "base/mem.h"
 #include "router/dataplane/link.h"
+#include "router/dataplane/nft.h"
+#include "router/dataplane/userspace.h"
+#include "router/plane.h"
 #include "router/status_internal.h"
 
 /* --- paths ----------------------------------------------------------------------------------------------------------------------------- */
@@ -303,4 +306,140 @@ json_t *status_networks(struct maker *m)
 		add(m, list, network(m, &v[i]));
 	mem_free(v);
 	return list;
+}
+
+/* --- devices, threads, sessions -------------------------------------------------------------------------------------------------------- */
+
+static json_t *devices(struct maker *m)
+{
+	json_t *list = json_array();
+	struct plane_net_view v;
+
+	for (size_t at = 0; plane_next_net(router_plane(m->r), &at, &v);) {
+		json_t *o = json_object();
+		put(m, o, "name", text(v.name));
+		put(m, o, "number", json_integer(v.number));
+		put(m, o, "fast", json_boolean(v.fast));
+		put(m, o, "capture", v.capture != NULL ? json_string(v.capture) : json_null());
+		add(m, list, o);
+	}
+	return list;
+}
+
+/* *broken: something is wrong that was there or was asked for. */
+static json_t *troubles(struct maker *m, bool *broken)
+{
+	json_t *list = json_array();
+	const char *trouble;
+	bool bad;
+
+	*broken = false;
+	for (size_t at = 0; (trouble = plane_next_trouble(router_plane(m->r), &at, &bad)) != NULL;) {
+		json_t *o = json_object();
+		put(m, o, "text", text(trouble));
+		put(m, o, "broken", json_boolean(bad));
+		add(m, list, o);
+		*broken = *broken || bad;
+	}
+	return list;
+}
+
+static json_t *sessions(struct maker *m)
+{
+	const struct tunnel_counters *c = core_tunnel_counters(m->core);
+	json_t *o = json_object();
+	uint64_t n = 0;
+
+	for (size_t at = 0; core_next_session(m->core, &at) != NULL;)
+		n++;
+	put(m, o, "count", number(n));
+	put(m, o, "begun", number(c->begun));
+	put(m, o, "done", number(c->done));
+	put(m, o, "renewed", number(c->renewed));
+	put(m, o, "refused", number(c->refused));
+	put(m, o, "cookies_sent", number(c->cookies_sent));
+	put(m, o, "cookies_used", number(c->cookies_used));
+	put(m, o, "expired", number(c->expired));
+	return o;
+}
+
+struct traffic_list {
+	struct maker *m;
+	json_t *list;
+};
+
+static void add_traffic(struct traffic_list *t, uint64_t peer, const char *path, uint64_t packets_sent, uint64_t bytes_sent,
+	uint64_t packets_received, uint64_t bytes_received)
+{
+	json_t *o = json_object();
+
+	put_peer(t->m, o, "peer", "nickname", peer);
+	put(t->m, o, "path", json_string(path));
+	put(t->m, o, "packets_sent", number(packets_sent));
+	put(t->m, o, "bytes_sent", number(bytes_sent));
+	put(t->m, o, "packets_received", number(packets_received));
+	put(t->m, o, "bytes_received", number(bytes_received));
+	add(t->m, t->list, o);
+}
+
+static void one_peer(uint64_t peer, const struct userspace_traffic *t, void *arg)
+{
+	add_traffic(arg, peer, "userspace", t->frames_sent, t->bytes_sent, t->frames_received, t->bytes_received);
+}
+
+static json_t *traffic(struct maker *m, const struct userspace *u, const struct nft *filter)
+{
+	struct traffic_list t = { m, json_array() };
+	uint64_t name;
+
+	if (u != NULL)
+		userspace_peers(u, one_peer, &t);
+	for (uint64_t at = 0; filter != NULL && gossip_next_peer(core_gossip(m->core), &at, &name);) {
+		struct nft_traffic f;
+		if (nft_traffic(filter, name, &f))
+			add_traffic(&t, name, "fast", f.packets_sent, f.bytes_sent, f.packets_received, f.bytes_received);
+	}
+	return t.list;
+}
+
+/* By where it was found: the same reason may be in both. */
+static json_t *dropped(struct maker *m, const struct userspace *u, const struct nft *filter)
+{
+	json_t *o = json_object(), *threads = json_object(), *kernel = json_object();
+	struct userspace_stats s = { .flooded = 0 };
+
+	if (u != NULL)
+		userspace_stats(u, &s);
+	for (int d = FWD_PASSED + 1; d < FWD_DROPS; d++)
+		if (s.dropped[d] > 0)
+			put(m, threads, fwd_drop_name((enum fwd_drop)d), number(s.dropped[d]));
+	for (int d = 0; d < NFT_DROPS && filter != NULL; d++)
+		if (nft_dropped(filter, (enum nft_drop)d) > 0)
+			put(m, kernel, nft_drop_name((enum nft_drop)d), number(nft_dropped(filter, (enum nft_drop)d)));
+	put(m, o, "userspace", threads);
+	put(m, o, "filter", kernel);
+	return o;
+}
+
+json_t *status_dataplane(struct maker *m, bool everything)
+{
+	const struct plane *p = router_plane(m->r);
+	const struct userspace *u = router_userspace(m->r);
+	const struct nft *filter = plane_nft(p);
+	json_t *o = json_object();
+	bool broken;
+
+	put(m, o, "networks", devices(m));
+	put(m, o, "queues", u != NULL ? number(userspace_queues(u)) : json_integer(0));
+	put(m, o, "filter", json_boolean(filter != NULL));
+	put(m, o, "container_mtu", number(plane_container_mtu(p)));
+	put(m, o, "sessions", sessions(m));
+	put(m, o, "troubles", troubles(m, &broken));
+	put(m, o, "health", json_string(u == NULL ? "stopped" : broken ? "degraded" : "ok"));
+	if (everything) {
+		put(m, o, "traffic", traffic(m, u, filter));
+		put(m, o, "dropped", dropped(m, u, filter));
+		put(m, o, "failures", number(plane_failures(p)));
+	}
+	return o;
 }

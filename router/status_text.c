@@ -111,10 +111,36 @@ static const char *connection_counts(const json_t *c, char out[FIELD_TEXT_MAX])
 	return out;
 }
 
+static void dataplane_text(const json_t *p, struct wbuf *w)
+{
+	const json_t *sessions = json_object_get(p, "sessions"), *v;
+	char list[FIELD_TEXT_MAX] = "";
+	size_t i, at = 0;
+
+	line(w, "\n        Service: dataplane\n");
+	json_array_foreach(json_object_get(p, "networks"), i, v)
+	{
+		int n = snprintf(list + at, sizeof(list) - at, "%s%s (%s%s%s)", i > 0 ? ", " : "", str(v, "name"),
+			yes(v, "fast") ? "fast" : "", yes(v, "fast") && str(v, "capture")[0] != '\0' ? ", " : "", str(v, "capture"));
+		if (n < 0 || (size_t)n >= sizeof(list) - at)
+			break;
+		at += (size_t)n;
+	}
+	line(w, "       Networks: %s\n", at > 0 ? list : "none");
+	line(w, "        Threads: %lld\n", num(p, "queues"));
+	line(w, "         Filter: %s\n", yes(p, "filter") ? "nftables" : "none");
+	line(w, "            MTU: %lld\n", num(p, "container_mtu"));
+	line(w, "       Sessions: %lld (%lld begun, %lld renewed)\n", num(sessions, "count"), num(sessions, "begun"),
+		num(sessions, "renewed"));
+	json_array_foreach(json_object_get(p, "troubles"), i, v)
+		line(w, "%s: %s\n", yes(v, "broken") ? "        Trouble" : "          Lacks", str(v, "text"));
+	line(w, "         Health: %s\n", str(p, "health"));
+}
+
 static void all_text(const json_t *doc, struct wbuf *w)
 {
 	const json_t *r = json_object_get(doc, "router"), *i = json_object_get(doc, "ipam"), *d = json_object_get(doc, "dns");
-	const json_t *peers = json_object_get(r, "peers");
+	const json_t *peers = json_object_get(r, "peers"), *p = json_object_get(doc, "dataplane");
 	char a[FIELD_TEXT_MAX];
 
 	line(w, "        Version: %s\n\n", str(doc, "version"));
@@ -134,6 +160,8 @@ static void all_text(const json_t *doc, struct wbuf *w)
 		line(w, "          Peers: %lld\n", num(peers, "total"));
 	line(w, " TrustedSubnets: %s\n", comma_list(json_object_get(r, "trusted_subnets"), a));
 	line(w, "         Health: %s\n", str(r, "health"));
+	if (p != NULL)
+		dataplane_text(p, w);
 	if (i != NULL) {
 		line(w, "\n        Service: ipam\n");
 		line(w, "         Status: %s\n", str(i, "status"));

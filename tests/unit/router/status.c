@@ -114,6 +114,22 @@ static void overview(void **state)
 		"          Peers: 3 (with 6 established connections)\n TrustedSubnets: 10.0.0.0/8, fd00::/8\n         Health: ok\n");
 }
 
+static void dataplane(void **state)
+{
+	(void)state;
+	expect_text(STATUS_ALL,
+		"{\"version\": \"9\", \"router\": {\"fast_path\": true, \"health\": \"ok\"}, \"dataplane\": {\"networks\": [{\"name\": \"weft\", "
+		"\"fast\": true, \"capture\": \"tap\"}, {\"name\": \"blue\", \"fast\": false, \"capture\": \"pcap\"}, {\"name\": \"red\", "
+		"\"fast\": true, \"capture\": null}], \"queues\": 2, \"filter\": true, \"container_mtu\": 1406, \"sessions\": {\"count\": 3, "
+		"\"begun\": 2, \"renewed\": 1}, \"troubles\": [{\"text\": \"no USO\", \"broken\": false}, {\"text\": \"weft-tap is gone\", "
+		"\"broken\": true}], \"health\": \"degraded\"}}",
+		"        Version: 9\n\n        Service: router\n           Name: -\n     Encryption: disabled\n"
+		"  PeerDiscovery: disabled\n       FastPath: enabled\n        Targets: 0\n    Connections: 0\n"
+		"          Peers: 0\n TrustedSubnets: none\n         Health: ok\n\n        Service: dataplane\n"
+		"       Networks: weft (fast, tap), blue (pcap), red (fast)\n        Threads: 2\n         Filter: nftables\n            MTU: 1406\n"
+		"       Sessions: 3 (2 begun, 1 renewed)\n          Lacks: no USO\n        Trouble: weft-tap is gone\n         Health: degraded\n");
+}
+
 static void path_and_form(void **state)
 {
 	struct api_request q = { 0 };
@@ -183,6 +199,7 @@ int main(void)
 		cmocka_unit_test(ipam),
 		cmocka_unit_test(names_and_containers),
 		cmocka_unit_test(overview),
+		cmocka_unit_test(dataplane),
 		cmocka_unit_test(path_and_form),
 		cmocka_unit_test(bad_escapes),
 		cmocka_unit_test(codes),
