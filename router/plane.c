@@ -421,7 +421,7 @@ bool plane_bridge_lost(const struct plane *p)
 
 bool plane_unsettled(const struct plane *p)
 {
-	bool unsettled = !p->reset && (p->remains || probes_lost(p));
+	bool unsettled = !p->reset && (p->remains || p->filter_keeps || probes_lost(p));
 
 	for (const struct plane_net *n = p->nets; !p->reset && n != NULL && !unsettled; n = n->next)
 		unsettled = net_inherited(n) > 0 || net_lost(p, n);

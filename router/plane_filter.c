@@ -166,6 +166,7 @@ void filter_apply(struct plane *p, const struct core *core, bool settled)
 	prune_ports(p, core);
 	if (set_peers(p, core, !settled, &note) != ERR_OK)
 		failed(p, &note);
+	p->filter_keeps = nft_keeps(p->nft);
 	if (set_ports(p, core, NULL, NULL, 0, &note) != ERR_OK)
 		failed(p, &note);
 }

@@ -47,6 +47,7 @@ struct plane {
 	struct plane_part filter;
 	const char *filter_lacks;
 	bool filter_changed; /* by somebody, or by us */
+	bool filter_keeps;   /* addresses of hosts that may be gone: the list is to be made anew once what was inherited is sorted out */
 	struct map *ports;   /* ident -> char *: the host's end of its interface */
 	/* plane_traffic.c */
 	struct vxprobe *probe;

@@ -45,6 +45,7 @@ struct nft {
 	struct nft_counts drops[NFT_DROPS];
 	struct peer *peers; /* in order of names */
 	size_t n_peers;
+	bool keeps; /* addresses that no peer of the list has */
 	uint32_t generation; /* in which all was right; 0: to be looked at */
 	uint64_t signature;  /* of tables, chains, rules, sets, counters */
 };
@@ -642,6 +643,8 @@ static enum err set_peers(struct nft *n, const struct nft_peer *peers, size_t co
 		list[i] = (struct peer){ peers[i].peer, peers[i].underlay };
 		ok = peers[i].underlay.family == 0 || (elems_add(&want, &in) && elems_add(&want, &outward));
 	}
+	elems_sort(&want);
+	const size_t listed = want.n;
 	for (size_t i = 0; i < n->elems.n && keep && ok; i++)
 		if (n->elems.v[i].set <= NFT_TX6)
 			ok = elems_add(&want, &n->elems.v[i]);
@@ -655,6 +658,10 @@ static enum err set_peers(struct nft *n, const struct nft_peer *peers, size_t co
 	n->peers = list;
 	n->n_peers = count;
 	int result = change(n, NFT_RX4, NFT_TX6, &want);
+	size_t have = 0;
+	while (have < n->elems.n && n->elems.v[have].set <= NFT_TX6) /* they are the first */
+		have++;
+	n->keeps = have > listed;
 	return result ? error(result, note, "tell nftables the other hosts' addresses") : ERR_OK;
 }
 
@@ -666,6 +673,11 @@ enum err nft_set_peers(struct nft *n, const struct nft_peer *peers, size_t count
 enum err nft_add_peers(struct nft *n, const struct nft_peer *peers, size_t count, struct err_note *note)
 {
 	return set_peers(n, peers, count, true, note);
+}
+
+bool nft_keeps(const struct nft *n)
+{
+	return n->keeps;
 }
 
 static bool port_elems(struct nft_elems *want, const struct nft_port *p)

@@ -29,6 +29,7 @@ struct nft_peer {
 enum err nft_set_peers(struct nft *n, const struct nft_peer *peers, size_t count, struct err_note *note) MUST_CHECK;
 /* The same, but addresses that were let in, by a former daemon too, stay so. */
 enum err nft_add_peers(struct nft *n, const struct nft_peer *peers, size_t count, struct err_note *note) MUST_CHECK;
+bool nft_keeps(const struct nft *n); /* there are such addresses, which only nft_set_peers takes away */
 struct nft_traffic {
 	uint64_t packets_sent, bytes_sent, packets_received, bytes_received; /* outer packets on the VXLAN port, superframes as one */
 };

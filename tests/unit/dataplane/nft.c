@@ -550,8 +550,12 @@ static void adoption(void **s)
 	OK(nft_add_peers(t->n, another, 1, &note));
 	assert_true(passes(t, t->under, "192.0.2.2", "192.0.2.1", VXLAN));
 	assert_true(passes(t, t->under, "192.0.2.3", "192.0.2.1", VXLAN));
+	assert_true(nft_keeps(t->n));
 	set_all(t);
-	assert_false(check(t->n));
+	assert_false(nft_keeps(t->n));
+	const struct nft_peer same[] = { { 4, ip_of("2001:db8::2") }, { 9, ip_of("192.0.2.2") }, { 10, ip_of("192.0.2.2") } };
+	OK(nft_add_peers(t->n, same, 3, &note));
+	assert_false(nft_keeps(t->n) || check(t->n));
 	assert_false(passes(t, t->under, "192.0.2.3", "192.0.2.1", VXLAN));
 	set_all(t); /* the same again: nothing to do */
 	assert_false(readable(t->n, 0));
