@@ -160,8 +160,6 @@ static void all_text(const json_t *doc, struct wbuf *w)
 		line(w, "          Peers: %lld\n", num(peers, "total"));
 	line(w, " TrustedSubnets: %s\n", comma_list(json_object_get(r, "trusted_subnets"), a));
 	line(w, "         Health: %s\n", str(r, "health"));
-	if (p != NULL)
-		dataplane_text(p, w);
 	if (i != NULL) {
 		line(w, "\n        Service: ipam\n");
 		line(w, "         Status: %s\n", str(i, "status"));
@@ -179,6 +177,8 @@ static void all_text(const json_t *doc, struct wbuf *w)
 		line(w, "        Entries: %lld\n", num(d, "count"));
 		line(w, "         Health: %s\n", str(d, "health"));
 	}
+	if (p != NULL)
+		dataplane_text(p, w);
 }
 
 static void connection_text(const json_t *c, struct wbuf *w)
