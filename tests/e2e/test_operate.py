@@ -238,7 +238,7 @@ print(" ".join(sorted({s.name for f in families.values() for s in f.samples})))
 
 ALWAYS = {"weft_connections", "weft_peer_bytes", "weft_path_changes", "weft_frames_dropped", "weft_gossip_messages", "weft_gossip_bytes",
           "weft_gossip_backlog_bytes", "weft_reconciliations", "weft_state_digest", "weft_handshakes", "weft_build_info",
-          "weft_connection_terminations"}
+          "weft_connection_terminations", "weft_peer_packets", "weft_sessions", "weft_session_handshakes", "weft_networks"}
 IPAM = {"weft_ips", "weft_max_ips", "weft_ipam_unreachable_count", "weft_ipam_unreachable_percentage", "weft_ipam_pending_allocates",
         "weft_ipam_pending_claims"}
 NAMES = {"weft_dns_entries", "weft_dns_queries", "weft_dns_query_seconds"}
@@ -297,6 +297,36 @@ def test_O2_metrics_without_names_and_without_addresses(h1, h2, c1, c2):
         assert established(h1) == {"h2"}, f"without {off} it goes on"
         h1.stop()
         h2.stop()
+
+
+def test_O2_traffic_is_counted_by_host_and_path(h1, h2, c1, c2):
+    h1.start_daemon()
+    h2.start_daemon(peers=[h1])
+    wait_linked(h1, h2)
+    h1.attach(c1)
+    addr = h2.attach(c2)[0].split("/")[0]
+    h2_name = service(h2, "router", "Name").split("(")[0]
+    wait_until(lambda: c1.ping(addr) and connections(h1)[0].path == "fast", 10, "c1 reaches c2 on the fast path")
+    before = {(d, what): metric(h1, f"weft_peer_{what}_total", peer=h2_name, path="fast", direction=d) for d in ("in", "out") for what in ("bytes", "packets")}
+    assert c1.ping_many(addr, 50, interval=0.01) == 50
+    for d in ("in", "out"):
+        wait_until(lambda d=d: 50 <= metric(h1, "weft_peer_packets_total", peer=h2_name, path="fast", direction=d) - before[d, "packets"] < 150, 5,
+                   f"50 packets {d} are counted")
+        assert metric(h1, "weft_peer_bytes_total", peer=h2_name, path="fast", direction=d) - before[d, "bytes"] >= 50 * 84
+    h1.stop()
+    h2.stop()
+    h1.start_daemon("--no-fastdp")
+    h2.start_daemon(peers=[h1])
+    wait_linked(h1, h2)
+    wait_until(lambda: c1.ping(addr), 10, "c1 reaches c2 on the userspace path")
+    before = metric(h1, "weft_peer_packets_total", peer=h2_name, path="userspace", direction="out")
+    assert c1.ping_many(addr, 50, interval=0.01) == 50
+    wait_until(lambda: 50 <= metric(h1, "weft_peer_packets_total", peer=h2_name, path="userspace", direction="out") - before < 150, 5, "50 frames are counted")
+    report = json.loads(h1.weft_ok("report"))["dataplane"]
+    shown = [t for t in report["traffic"] if t["peer"] == h2_name and t["path"] == "userspace"]
+    assert len(shown) == 1 and shown[0]["packets_sent"] >= 50 and shown[0]["packets_received"] >= 50, report
+    assert [n["name"] for n in report["networks"]] == ["weft"] and not report["networks"][0]["fast"], report
+    assert service(h1, "dataplane", "Networks") == f"weft ({report['networks'][0]['capture']})"
 
 
 def test_O2_an_address_given_by_hand_works_without_ipam(h1, h2, c1, c2):
