@@ -16,6 +16,8 @@ struct making {
 	size_t n_peers;
 	struct userspace_net *nets;
 	size_t n_nets;
+	struct seal_keys **sessions;
+	size_t n_sessions;
 	/* of one network */
 	struct fwd_peer *members;
 	struct fwd_mac *macs;
@@ -49,6 +51,8 @@ static void fill_peer(const struct making *m, uint64_t name, struct userspace_pe
 		out->datagram = datagram_of(m->p, &hop);
 		out->keys = hop.keys;
 	}
+	if (!core_relay_hop(m->core, name, &out->relay_to))
+		out->relay_to = (struct hostport){ 0 };
 	if (gossip_peer(core_gossip(m->core), name, &info))
 		for (size_t i = 0; i < info.n_addresses && out->n_from < FWD_FROM_MAX; i++)
 			out->from[out->n_from++] = info.addresses[i].ip;
@@ -76,6 +80,21 @@ static enum err make_peers(struct making *m)
 		if (name != m->p->cfg.self)
 			fill_peer(m, name, &m->peers[m->n_peers++]);
 	qsort(m->peers, m->n_peers, sizeof(*m->peers), compare_peers);
+	return ERR_OK;
+}
+
+static enum err make_sessions(struct making *m)
+{
+	size_t it = 0, n = 0;
+	struct seal_keys *k;
+
+	while (core_next_session(m->core, &it) != NULL)
+		n++;
+	m->sessions = mem_zalloc(n + 1, sizeof(*m->sessions));
+	if (m->sessions == NULL)
+		return ERR_NOMEM;
+	for (it = 0; m->n_sessions < n && (k = core_next_session(m->core, &it)) != NULL;)
+		m->sessions[m->n_sessions++] = k;
 	return ERR_OK;
 }
 
@@ -168,15 +187,23 @@ enum err table_set(struct plane *p, const struct core *core)
 	enum err err = make_peers(&m);
 
 	if (err == ERR_OK)
+		err = make_sessions(&m);
+	if (err == ERR_OK)
 		err = make_nets(&m);
 	if (err == ERR_OK) {
-		struct userspace_table t = { .peers = m.peers, .n_peers = m.n_peers, .nets = m.nets, .n_nets = m.n_nets };
+		struct userspace_table t = { .peers = m.peers,
+			.n_peers = m.n_peers,
+			.nets = m.nets,
+			.n_nets = m.n_nets,
+			.sessions = m.sessions,
+			.n_sessions = m.n_sessions };
 		err = userspace_set_table(p->userspace, &t);
 	}
 	for (size_t i = 0; err != ERR_OK && i < m.n_nets; i++)
 		fwd_table_free(m.nets[i].table);
 	mem_free(m.peers);
 	mem_free(m.nets);
+	mem_free(m.sessions);
 	mem_free(m.members);
 	mem_free(m.macs);
 	mem_free(m.addrs);
