@@ -50,7 +50,7 @@ enum {
 	SMALL_MAX = 1978,     /* with libpcap's 68 bytes before it: a slot of 2 KiB */
 	LARGE_MAX = 65440,    /* a slot of 64 KiB; the port is told to hand over nothing longer */
 	SMALL_RING = 2 << 20, /* bytes: 1024 slots, as many as a TAP device keeps */
-	LARGE_RING = 4 << 20, /* 64 slots: what one TCP connection has under way; with half of them it sends a tenth of all twice */
+	LARGE_RING = 4 << 20, /* 64 slots: what one TCP connection has under way; with half of them it sends some percent twice */
 	BATCH = 32,           /* small frames taken at once */
 	PARTS_MAX = JOIN_PARTS + 8,
 	FAR_MTU = 65535,  /* the port's own MTU decides what passes */
