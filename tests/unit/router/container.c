@@ -358,7 +358,9 @@ static void attach_one(void **s)
 	l = ns_pick(j, "ifname", name);
 	assert_string_equal(ns_text(l, "master"), "weft");
 	assert_string_equal(ns_text(l, "ifalias"), "weft1 id=c1 mac=02:aa:00:00:00:01 addrs=10.32.0.1/12,fd00::1/64");
-	assert_string_equal(ns_text(json_object_get(json_object_get(l, "linkinfo"), "info_slave_data"), "state"), "forwarding");
+	json_t *port = json_object_get(json_object_get(l, "linkinfo"), "info_slave_data");
+	assert_string_equal(ns_text(port, "state"), "forwarding");
+	assert_true(json_is_true(json_object_get(port, "locked")));
 	json_decref(j);
 	assert_int_equal(ns_run(-1, "bridge fdb show br weft | grep -q '02:aa:00:00:00:01 dev vethwe.* master weft static'"), 0);
 	/* The container reaches the daemon's address, and the answer finds its way, though the host has no route to it. */
