@@ -404,8 +404,6 @@ struct seal_keys *tunnel_next(const struct tunnel *t, size_t *it)
 
 		if (!map_next(t->peers, &next, NULL, &value))
 			return NULL;
-		if (next - 1 != at) /* there was a hole */
-			i = 0;
 		p = value;
 		for (; i < TUNNEL_SESSIONS_MAX; i++)
 			if (p->s[i].keys) {

@@ -174,12 +174,11 @@ static enum err respond(struct tunnel *t, struct peer *p, struct noise_handshake
 		map_del64(t->index, index);
 		return ERR_NOMEM;
 	}
-	if (!tunnel_send(out, &(struct tunnel_action){ .peer = p->name, .to = o->from, .relayed = o->src != PEER_NONE }, &w)) {
-		tunnel_end_session(t, p, s);
-		return ERR_NOMEM;
-	}
 	memcpy(s->mac1, mac1, sizeof mac1);
-	return ERR_OK;
+	/* Not sent is as good as lost. */
+	return tunnel_send(out, &(struct tunnel_action){ .peer = p->name, .to = o->from, .relayed = o->src != PEER_NONE }, &w)
+		? ERR_OK
+		: ERR_NOMEM;
 }
 
 static enum fwd_drop take_init(

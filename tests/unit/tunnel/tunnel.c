@@ -3,6 +3,7 @@
 
 #include "tunnel/handshake.h"
 
+enum { CONFIRM_POLL_MS = 100 };
 static const struct tunnel_cfg plain = { .n_psk = 1, .psk = { { 7 } } };
 
 /* One message that the host has just sent. */
@@ -51,6 +52,9 @@ static void step_by_step(void **state)
 	assert_false(has_tx(w, 1, 0)); /* it may not have been heard */
 	assert_false(tunnel_since(w->h[1].t, name_of(0), &since));
 	assert_int_equal(sessions(w->h[1].t), 1); /* but would open */
+	want(w, 1, 0);
+	assert_int_equal(w->n_packets, 0); /* that is about to be confirmed */
+	assert_int_equal(tunnel_deadline_ms(w->h[1].t), w->now + CONFIRM_POLL_MS);
 	assert_int_equal(w->h[1].keys, 1);
 
 	w->now += 7;
@@ -246,6 +250,88 @@ static void forms(void **state)
 		assert_int_equal(hear(w, 1, 0, wbuf_slice(&out)), right ? FWD_PASSED : FWD_BAD_TAG);
 		assert_int_equal(has_tx(w, 0, 1), right);
 	}
+	world_free(w);
+}
+
+/* An INIT of host 1 to host 0, taken and confirmed. */
+static void session_by_hand(struct world *w, uint64_t number)
+{
+	struct noise_handshake hs;
+	uint8_t mem[512];
+	struct packet p;
+	struct rbuf r;
+
+	size_t n = init_by_hand(w, &hs, (uint32_t)number, name_of(1), 1, number, 1, mem, sizeof mem);
+	assert_int_equal(hear(w, 1, 0, slice_of(mem, n)), FWD_PASSED);
+	p = last(w);
+	rbuf_init(&r, p.bytes, p.n);
+	rbuf_skip(&r, 4);
+	struct tunnel_actions a = actions(w);
+	tunnel_confirm(w->h[0].t, rbuf_u32(&r), w->now, &a);
+	carry_out(w, 0, &a);
+}
+
+/* Host 0's INIT is answered by host 1's hand. Gives host 0's index. */
+static uint32_t answer_by_hand(struct world *w)
+{
+	struct packet p = last(w);
+	struct noise_handshake hs;
+	uint8_t mem[512], payload[64];
+	struct wbuf in, out;
+	struct rbuf r;
+	uint32_t index;
+
+	while (wire_type(bytes_of(&p)) != WIRE_INIT)
+		p = last(w);
+	start_by_hand(&hs, &w->h[1], NULL, p.bytes, w->h[1].cfg.psk[0]);
+	rbuf_init(&r, p.bytes, p.n);
+	rbuf_skip(&r, 4);
+	index = rbuf_u32(&r);
+	wbuf_fixed(&in, payload, sizeof payload);
+	assert_int_equal(noise_read(&hs, rbuf_bytes(&r, p.n - 8 - 32), &in), ERR_OK);
+	wbuf_fixed(&out, mem, sizeof mem);
+	handshake_head(&out, WIRE_RESPONSE, 0xbeef, index);
+	wbuf_fixed(&in, payload, sizeof payload);
+	handshake_choice_write(&in, &(struct handshake_choice){ .run = 1, .sender = 0xbeef, .cipher = 1 });
+	assert_int_equal(noise_write(&hs, wbuf_slice(&in), &out), ERR_OK);
+	end_by_hand(&out, w->h[0].pk);
+	assert_int_equal(hear(w, 1, 0, wbuf_slice(&out)), FWD_PASSED);
+	w->n_packets = 0;
+	return index;
+}
+
+/* Of more sessions than are kept, those that either end sends with are not among the ones that go. */
+static void places(void **state)
+{
+	struct tunnel_cfg cfg = plain;
+	struct world *w = world_new(2, 44, &plain);
+	uint32_t mine, theirs;
+
+	(void)state;
+	want(w, 0, 1);
+	mine = answer_by_hand(w); /* the lower name's: it stays present */
+	for (uint64_t i = 1; i < 5; i++) {
+		w->now += 10;
+		session_by_hand(w, i);
+		assert_int_equal(seal_index(tunnel_tx(w->h[0].t, name_of(1))), mine);
+	}
+	assert_int_equal(sessions(w->h[0].t), TUNNEL_SESSIONS_MAX);
+	world_free(w);
+
+	cfg.rekey_datagrams = 3;
+	w = world_new(2, 45, &cfg);
+	session_by_hand(w, 1);
+	theirs = seal_index(tunnel_tx(w->h[0].t, name_of(1)));
+	for (int i = 0; i < 6; i++) { /* host 1 answers, but goes on sending with its own */
+		for (int k = 0; k < 4; k++)
+			assert_true(say(w, 0, 1, 0, 0));
+		w->now += 6000;
+		tick(w, 0);
+		mine = answer_by_hand(w);
+		assert_int_equal(seal_index(tunnel_tx(w->h[0].t, name_of(1))), mine);
+		assert_non_null(tunnel_rx(w->h[0].t, theirs));
+	}
+	assert_int_equal(sessions(w->h[0].t), TUNNEL_SESSIONS_MAX);
 	world_free(w);
 }
 
@@ -533,6 +619,7 @@ static void cookies_age(void **state)
 	(void)state;
 	cfg.inits_per_s = 1;
 	for (int late = 0; late < 2; late++) {
+		unsigned verdicts[FWD_DROPS] = { 0 };
 		struct tunnel_actions a;
 
 		w = world_new(3, 10, &cfg);
@@ -540,6 +627,8 @@ static void cookies_age(void **state)
 		w->now += 10;
 		p = last(w);
 		assert_int_equal(pass(w, &p), FWD_PASSED); /* the only token */
+		w->now += 100000;                          /* the secret is nearly as old as it gets */
+		flood(w, 2, 1, 2, NULL, verdicts);
 		want(w, 0, 1);
 		init = last(w);
 		assert_int_equal(pass(w, &init), FWD_FLOODED);
@@ -680,6 +769,13 @@ static void passwords(void **state)
 			want(w, begins, 1 - begins);
 			run(w, w->now + 9000);
 			assert_int_equal(joined(w, 0, 1), rows[i].meet);
+			/* Which one the other end has is known from then on. */
+			if (rows[i].meet) {
+				run(w, w->now + 200000);
+				want(w, 1 - begins, begins);
+				run(w, w->now + 10);
+				assert_true(joined(w, 0, 1));
+			}
 			if (!rows[i].meet)
 				assert_int_equal(w->h[begins].notes, 1); /* said once, not at each try */
 			world_free(w);
@@ -762,6 +858,8 @@ static void renewed(void **state)
 		assert_int_equal(tunnel_counters(w->h[0].t)->renewed, tunnel_counters(w->h[1].t)->renewed);
 		assert_int_equal(tunnel_counters(w->h[0].t)->expired + tunnel_counters(w->h[1].t)->expired, 0);
 		assert_int_equal(w->refused, 0);
+		if (sender == 2)
+			assert_int_equal(tunnel_counters(w->h[1].t)->begun, 0); /* the responder leaves it to the initiator */
 		world_free(w);
 	}
 }
@@ -1078,6 +1176,7 @@ int main(void)
 		cmocka_unit_test(step_by_step),
 		cmocka_unit_test(aes_where_both_have_it),
 		cmocka_unit_test(forms),
+		cmocka_unit_test(places),
 		cmocka_unit_test(altered),
 		cmocka_unit_test(altered_under_a_right_mac1),
 		cmocka_unit_test(what_an_init_says),
