@@ -105,7 +105,8 @@ enum err link_fdb_list(struct kernel *k, link_fdb_each each, void *arg, struct e
  * entries, the bridge does not, and link_fdb_list leaves them out. Errors as of link_fdb_set; del: ERR_OK when there was none. */
 enum err link_probe_set(struct kernel *k, struct mac mac, struct ip underlay, struct err_note *note) MUST_CHECK;
 enum err link_probe_del(struct kernel *k, struct mac mac, struct err_note *note) MUST_CHECK;
-enum err link_probe_list(struct kernel *k, link_fdb_each each, void *arg, struct err_note *note) MUST_CHECK; /* uplink LINK_NONE */
+enum err link_probe_list(
+	struct kernel *k, link_fdb_each each, void *arg, struct err_note *note) MUST_CHECK; /* uplink LINK_NONE */
 
 /* Who has an address, so that the bridge itself can answer containers that ask (ARP, IPv6 neighbour discovery). It answers where the MAC's
  * forwarding entry leads to an uplink; for the MAC of a container here it only keeps the question off the uplinks. The host itself comes to

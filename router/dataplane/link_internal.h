@@ -13,9 +13,9 @@ struct kernel {
 	struct netlink *nl;
 	char name[DEVICES][NETLINK_NAME_MAX + 1];
 	unsigned network;
-	int index[DEVICES]; /* 0: not known; a device made anew has another, see link_device_index */
+	int index[DEVICES];  /* 0: not known; a device made anew has another, see link_device_index */
 	int set_up[DEVICES]; /* index of the one that was set up; 0: none was */
-	bool mute[DEVICES]; /* an uplink that the kernel does not answer for */
+	bool mute[DEVICES];  /* an uplink that the kernel does not answer for */
 };
 
 /* Bears every entry of the VXLAN device that is for probes: it means nothing to the device, which gives it back. */

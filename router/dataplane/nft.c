@@ -45,7 +45,7 @@ struct nft {
 	struct nft_counts drops[NFT_DROPS];
 	struct peer *peers; /* in order of names */
 	size_t n_peers;
-	bool keeps; /* addresses that no peer of the list has */
+	bool keeps;          /* addresses that no peer of the list has */
 	uint32_t generation; /* in which all was right; 0: to be looked at */
 	uint64_t signature;  /* of tables, chains, rules, sets, counters */
 };
@@ -214,7 +214,8 @@ static int on_counter(const struct nlmsghdr *h, void *arg)
 		const char *table = nftnl_obj_get_str(o, NFTNL_OBJ_TABLE), *name = nftnl_obj_get_str(o, NFTNL_OBJ_NAME);
 		for (int d = 0; d < NFT_DROPS && table && name; d++)
 			if (strcmp(table, NFT_TABLE) == 0 && strcmp(name, nft_drop_name((enum nft_drop)d)) == 0)
-				drops[d] = (struct nft_counts){ nftnl_obj_get_u64(o, NFTNL_OBJ_CTR_PKTS), nftnl_obj_get_u64(o, NFTNL_OBJ_CTR_BYTES) };
+				drops[d] =
+					(struct nft_counts){ nftnl_obj_get_u64(o, NFTNL_OBJ_CTR_PKTS), nftnl_obj_get_u64(o, NFTNL_OBJ_CTR_BYTES) };
 	}
 	nftnl_obj_free(o);
 	return 0;
@@ -302,7 +303,8 @@ static int find_table(const struct nlattr *a, void *arg)
 {
 	bool *ours = arg;
 	if (mnl_attr_get_type(a) == TABLE_ATTR)
-		*ours = mnl_attr_get_payload_len(a) == sizeof NFT_TABLE && memcmp(mnl_attr_get_payload(a), NFT_TABLE, sizeof NFT_TABLE) == 0;
+		*ours =
+			mnl_attr_get_payload_len(a) == sizeof NFT_TABLE && memcmp(mnl_attr_get_payload(a), NFT_TABLE, sizeof NFT_TABLE) == 0;
 	return MNL_CB_OK;
 }
 

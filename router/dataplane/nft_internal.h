@@ -52,7 +52,7 @@ struct mnl_socket;
 struct nft_batch {
 	uint8_t *data;
 	size_t len, cap, last; /* last: where the last message begins */
-	uint8_t *parts; /* of each message, in order of their sequence numbers from `first` on */
+	uint8_t *parts;        /* of each message, in order of their sequence numbers from `first` on */
 	size_t n, parts_cap;
 	uint32_t first;
 	uint8_t *scratch; /* room for one message */
@@ -76,8 +76,8 @@ int nft_ask(struct mnl_socket *s, struct nlmsghdr *question, uint32_t seq, nft_e
 /* --- content */
 
 /* Adds what makes both tables anew, as far as `parts` go. drops: initial values of the drop counters. */
-void nft_rules_make(
-	struct nft_batch *b, unsigned parts, const struct nft_cfg *cfg, const struct nft_counts drops[NFT_DROPS], const struct nft_elems *elems);
+void nft_rules_make(struct nft_batch *b, unsigned parts, const struct nft_cfg *cfg, const struct nft_counts drops[NFT_DROPS],
+	const struct nft_elems *elems);
 /* Takes the tables of these parts away, if they are there. */
 void nft_rules_remove(struct nft_batch *b, unsigned parts);
 /* One message (or more) that adds or removes elems->v[from] up to, not including, `to`: all of one set. */

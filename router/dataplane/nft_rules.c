@@ -522,7 +522,8 @@ static void chain(struct nft_batch *b, const struct chain *c)
 {
 	struct nftnl_chain *o = nftnl_chain_alloc();
 	struct nlmsghdr *h = NULL;
-	if (o && nftnl_chain_set_str(o, NFTNL_CHAIN_TABLE, NFT_TABLE) == 0 && nftnl_chain_set_str(o, NFTNL_CHAIN_NAME, c->name) == 0 &&
+	if (o && nftnl_chain_set_str(o, NFTNL_CHAIN_TABLE, NFT_TABLE) == 0 &&
+		nftnl_chain_set_str(o, NFTNL_CHAIN_NAME, c->name) == 0 &&
 		(!c->base || nftnl_chain_set_str(o, NFTNL_CHAIN_TYPE, "filter") == 0))
 		h = nft_batch_message(b, NFT_MSG_NEWCHAIN, family_of(c->part), NLM_F_CREATE, c->part);
 	else
@@ -598,7 +599,8 @@ static void handshake_set(struct nft_batch *b, const char *name, uint32_t type, 
 	add_set(b, s, name, NFT_SETS + id, NFT_PART_HANDSHAKES);
 }
 
-static const uint8_t drop_parts[NFT_DROPS] = { NFT_PART_INET, NFT_PART_BRIDGE, NFT_PART_BRIDGE, NFT_PART_HANDSHAKES, NFT_PART_INET };
+static const uint8_t drop_parts[NFT_DROPS] = { NFT_PART_INET, NFT_PART_BRIDGE, NFT_PART_BRIDGE, NFT_PART_HANDSHAKES,
+	NFT_PART_INET };
 
 static void counter(struct nft_batch *b, enum nft_drop d, struct nft_counts at)
 {
@@ -695,8 +697,8 @@ static void all_elems(struct nft_batch *b, unsigned parts, const struct nft_elem
 	}
 }
 
-void nft_rules_make(
-	struct nft_batch *b, unsigned parts, const struct nft_cfg *cfg, const struct nft_counts drops[NFT_DROPS], const struct nft_elems *elems)
+void nft_rules_make(struct nft_batch *b, unsigned parts, const struct nft_cfg *cfg, const struct nft_counts drops[NFT_DROPS],
+	const struct nft_elems *elems)
 {
 	static const uint8_t tables[] = { NFT_PART_INET, NFT_PART_BRIDGE };
 	for (size_t i = 0; i < sizeof tables; i++)

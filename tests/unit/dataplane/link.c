@@ -557,10 +557,12 @@ static void networks(void **s)
 	assert_int_equal(sum, 2 + LINK_NETWORK_MAX);
 	for (int i = 0; i < 3; i++) {
 		inside[i] = ns_new();
-		snprintf(text, sizeof text, "ip link add vethwe%d type veth peer name ethwe netns /proc/%d/fd/%d && ip link set vethwe%d master %s up", i,
+		snprintf(text, sizeof text,
+			"ip link add vethwe%d type veth peer name ethwe netns /proc/%d/fd/%d && ip link set vethwe%d master %s up", i,
 			getpid(), inside[i], i, bridges[i]);
 		command(-1, text);
-		command(inside[i], "ip link set ethwe up && ip addr add 10.32.0.7/12 dev ethwe && ip route add 169.254.67.83 dev ethwe scope link");
+		command(inside[i],
+			"ip link set ethwe up && ip addr add 10.32.0.7/12 dev ethwe && ip route add 169.254.67.83 dev ethwe scope link");
 		server[i] = server_of(bridges[i]);
 	}
 	for (int i = 0; i < 3; i++)

@@ -59,11 +59,12 @@ static int setup(void **s)
 		const char *here, *there;
 		int ns;
 	} pairs[] = { { "under", "eth", t->under }, { "vethweone", "ethwe", t->one }, { "vethwetwo", "ethwe", t->two } };
-	command(-1, "sysctl -qw net.ipv6.conf.default.accept_dad=0 && ip link add weft type bridge mcast_snooping 0 && ip link set weft up");
+	command(-1,
+		"sysctl -qw net.ipv6.conf.default.accept_dad=0 && ip link add weft type bridge mcast_snooping 0 && ip link set weft up");
 	for (size_t i = 0; i < sizeof pairs / sizeof *pairs; i++) {
 		command(pairs[i].ns, "sysctl -qw net.ipv6.conf.default.accept_dad=0");
-		snprintf(text, sizeof text, "ip link add %s type veth peer name %s netns /proc/%d/fd/%d", pairs[i].here, pairs[i].there, getpid(),
-			pairs[i].ns);
+		snprintf(text, sizeof text, "ip link add %s type veth peer name %s netns /proc/%d/fd/%d", pairs[i].here, pairs[i].there,
+			getpid(), pairs[i].ns);
 		command(-1, text);
 		snprintf(text, sizeof text, "ip link set dev %s %s up", pairs[i].here, i > 0 ? "master weft" : "");
 		command(-1, text);
@@ -76,7 +77,8 @@ static int setup(void **s)
 	command(-1,
 		"bridge fdb replace 02:00:00:00:00:01 dev vethweone master static sticky && "
 		"bridge fdb replace 02:00:00:00:00:02 dev vethwetwo master static sticky");
-	command(-1, "ip addr add 192.0.2.1/24 dev under && ip addr add 2001:db8::1/64 dev under && ip addr add 10.47.0.1/12 dev weft");
+	command(
+		-1, "ip addr add 192.0.2.1/24 dev under && ip addr add 2001:db8::1/64 dev under && ip addr add 10.47.0.1/12 dev weft");
 	command(t->under,
 		"for a in 192.0.2.2 192.0.2.3 ; do ip addr add $a/24 dev eth; done; for a in 2 3 ; do ip addr add 2001:db8::$a/64 dev eth; done");
 	command(t->one, "ip addr add 10.32.0.1/12 dev ethwe && ip addr add fd32::1/64 dev ethwe");
@@ -298,29 +300,28 @@ static void handshakes(void **s)
 
 /* ---- frames */
 
-#define ONE  "\x02\0\0\0\0\x01"
-#define TWO  "\x02\0\0\0\0\x02"
-#define ALL  "\xff\xff\xff\xff\xff\xff"
-#define V4   "\x08\x00"
-#define ARP  "\x08\x06"
-#define V6   "\x86\xdd"
-#define IP1  "\x0a\x20\0\x01"
-#define IP2  "\x0a\x20\0\x02"
-#define NIL4 "\0\0\0\0"
-#define UDP4(src, ports)                                                                    \
-	"\x45\0\0\x24\0\0\0\0\x40\x11\0\0" src "\x0a\x20\0\x02" ports "\0\x10\0\0payload."
-#define ARP4(op, mac, ip) "\0\x01\x08\0\x06\x04\0" op mac ip "\0\0\0\0\0\0" IP2
-#define ZERO14            "\0\0\0\0\0\0\0\0\0\0\0\0\0\0"
-#define SIX1              "\xfd\x32" ZERO13_1
-#define ZERO13_1          "\0\0\0\0\0\0\0\0\0\0\0\0\0\x01"
-#define ZERO13_2          "\0\0\0\0\0\0\0\0\0\0\0\0\0\x02"
-#define SIX2              "\xfd\x32" ZERO13_2
-#define LOCAL             "\xfe\x80" ZERO13_2
-#define NIL6              "\0\0" ZERO14
-#define UDP6(src)         "\x60\0\0\0\0\x10\x11\x40" src SIX2 "\0\x01\0\x02\0\x10\0\0payload."
-#define ND6(src, type, target) "\x60\0\0\0\0\x18\x3a\xff" src SIX2 type "\0\0\0\0\0\0\0" target
-#define NA  "\x88"
-#define NS  "\x87"
+#define ONE                            "\x02\0\0\0\0\x01"
+#define TWO                            "\x02\0\0\0\0\x02"
+#define ALL                            "\xff\xff\xff\xff\xff\xff"
+#define V4                             "\x08\x00"
+#define ARP                            "\x08\x06"
+#define V6                             "\x86\xdd"
+#define IP1                            "\x0a\x20\0\x01"
+#define IP2                            "\x0a\x20\0\x02"
+#define NIL4                           "\0\0\0\0"
+#define UDP4(src, ports)               "\x45\0\0\x24\0\0\0\0\x40\x11\0\0" src "\x0a\x20\0\x02" ports "\0\x10\0\0payload."
+#define ARP4(op, mac, ip)              "\0\x01\x08\0\x06\x04\0" op mac ip "\0\0\0\0\0\0" IP2
+#define ZERO14                         "\0\0\0\0\0\0\0\0\0\0\0\0\0\0"
+#define SIX1                           "\xfd\x32" ZERO13_1
+#define ZERO13_1                       "\0\0\0\0\0\0\0\0\0\0\0\0\0\x01"
+#define ZERO13_2                       "\0\0\0\0\0\0\0\0\0\0\0\0\0\x02"
+#define SIX2                           "\xfd\x32" ZERO13_2
+#define LOCAL                          "\xfe\x80" ZERO13_2
+#define NIL6                           "\0\0" ZERO14
+#define UDP6(src)                      "\x60\0\0\0\0\x10\x11\x40" src SIX2 "\0\x01\0\x02\0\x10\0\0payload."
+#define ND6(src, type, target)         "\x60\0\0\0\0\x18\x3a\xff" src SIX2 type "\0\0\0\0\0\0\0" target
+#define NA                             "\x88"
+#define NS                             "\x87"
 #define NA_BEHIND_OPTIONS(src, target) "\x60\0\0\0\0\x20\0\xff" src SIX2 "\x3a\0\x01\x04\0\0\0\0" NA "\0\0\0\0\0\0\0" target
 
 enum { PASSES = -1 };
@@ -330,7 +331,10 @@ static const struct case_ {
 	const char *bytes;
 	size_t n;
 } cases[] = {
-#define C(what, drop, bytes) { what, drop, bytes, sizeof(bytes) - 1 }
+#define C(what, drop, bytes)                 \
+	{                                        \
+		what, drop, bytes, sizeof(bytes) - 1 \
+	}
 	C("IPv4", PASSES, TWO ONE V4 UDP4(IP1, "\0\x01\0\x02")),
 	C("IPv4 to all", PASSES, ALL ONE V4 UDP4(IP1, "\0\x01\0\x02")),
 	C("another's MAC", NFT_FORGED_MAC, ALL TWO V4 UDP4(IP1, "\0\x01\0\x02")),
@@ -408,7 +412,8 @@ static bool frame_passes(int out, int in, const void *bytes, size_t n)
 static void watch_ports(struct state *t)
 {
 	const struct prefix one[] = { { ip_of("10.32.0.1"), 12 }, { ip_of("fd32::1"), 64 } }, two[] = { { ip_of("10.32.0.2"), 12 } };
-	const struct nft_port ports[] = { { "vethweone", { { 2, 0, 0, 0, 0, 1 } }, one, 2 }, { "vethwetwo", { { 2, 0, 0, 0, 0, 2 } }, two, 1 } };
+	const struct nft_port ports[] = { { "vethweone", { { 2, 0, 0, 0, 0, 1 } }, one, 2 },
+		{ "vethwetwo", { { 2, 0, 0, 0, 0, 2 } }, two, 1 } };
 	OK(nft_set_ports(t->n, ports, 2, &note));
 }
 

@@ -60,8 +60,8 @@ static int setup(void **s)
 	snprintf(text, sizeof text, "ip link add under type veth peer name under netns /proc/%d/fd/%d", getpid(), t->h[1].ns);
 	command(-1, text);
 	for (int i = 0; i < 2; i++) {
-		snprintf(text, sizeof text, "ip link set under up && ip addr add 192.0.2.%d/24 dev under && ip addr add 2001:db8::%d/64 dev under",
-			i + 1, i + 1);
+		snprintf(text, sizeof text,
+			"ip link set under up && ip addr add 192.0.2.%d/24 dev under && ip addr add 2001:db8::%d/64 dev under", i + 1, i + 1);
 		command(t->h[i].ns, text);
 		ns_go(t->h[i].ns);
 		OK(kernel_open(NULL, &t->h[i].k, &note));
