@@ -240,7 +240,8 @@ static void live_with_it(struct nodes *t, bool sticky)
 	assert_true(sticky || t->n[1].replied == 500);
 	nodes_run(t, 1000);
 	for (int i = 0; i < 2; i++) {
-		struct core_endpoint e = test_endpoint("c", 7 + (unsigned)i, 0x0a200105);
+		struct core_endpoint e = test_endpoint("c", 7 + (unsigned)i, 0x0a200105), f = test_endpoint("f", 17 + (unsigned)i, 0);
+		struct core_network red = { .name = "red" }, blue = { .name = "blue" };
 		struct ipam_event ask = { .kind = IPAM_ALLOCATE, .ident = "c", .request = 600, .wait = true };
 		struct core_event events[] = {
 			{ .kind = CORE_IPAM, .ipam = &ask },
@@ -248,8 +249,13 @@ static void live_with_it(struct nodes *t, bool sticky)
 			{ .kind = CORE_NAME_PUT, .ident = "c", .fqdn = "c.weft.local", .addr = ip_v4(0x0a200105), .request = 502 },
 			{ .kind = CORE_NAME_PUT, .ident = "d", .fqdn = "d.weft.local", .addr = ip_v4(0x0a200106), .request = 503 },
 			{ .kind = CORE_NAME_DELETE, .ident = "d", .request = 504 },
+			{ .kind = CORE_NETWORK_CREATE, .network = &red, .request = 511 },
+			{ .kind = CORE_NETWORK_CREATE, .network = &blue, .request = 512 },
+			{ .kind = CORE_NETWORK_REMOVE, .network = &red, .request = 513 },
+			{ .kind = CORE_ATTACHED, .endpoint = &f, .request = 514 },
 		};
-		e.peer = t->n[i].name;
+		e.peer = f.peer = t->n[i].name;
+		snprintf(f.network, sizeof(f.network), "blue");
 		for (size_t k = 0; k < sizeof(events) / sizeof(events[0]) && t->n[i].step != ERR_STATE; k++) {
 			(void)nodes_step(t, i, &events[k]);
 			/* where there is memory for it, there is an answer at once */
