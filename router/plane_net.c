@@ -156,13 +156,14 @@ static void userspace_is(struct plane *p, struct plane_net *n, enum err err, con
 	plane_part_is(p, &n->userspace, what(n, "userspace path", text), err == ERR_OK ? NULL : note, !without);
 }
 
-/* The uplinks. For the default network at the start an error is what keeps the daemon from starting: without is only what this kernel lacks. */
+/* The uplinks. For the default network at the start an error is what keeps the daemon from starting, but for what this kernel lacks, and a device of
+ * somebody else in the place of the VXLAN device: the userspace path goes without. */
 static enum err make_uplinks(struct plane *p, struct plane_net *n, struct err_note *note)
 {
 	struct err_note why = { "" };
 	enum err err = make_fast(p, n, &why);
 
-	if (n->number == 0 && err != ERR_OK && err != ERR_UNSUPPORTED)
+	if (n->number == 0 && err != ERR_OK && err != ERR_UNSUPPORTED && err != ERR_CONFLICT)
 		return err_note(note, err, "%s", why.text);
 	fast_is(p, n, err, &why);
 	err = make_userspace(p, n, &why);
