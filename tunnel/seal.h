@@ -40,7 +40,8 @@ void seal_keys_unref(struct seal_keys *k);            /* takes NULL */
 uint64_t seal_peer(const struct seal_keys *k);
 uint32_t seal_index(const struct seal_keys *k); /* our_index */
 enum noise_aead seal_aead(const struct seal_keys *k);
-/* Datagrams sent on all queues; and whether anything authentic was received, or sent, since the last call of seal_take_… */
+/* Datagrams sent on all queues; and whether anything authentic was received, or sent, since the last call of seal_take_… (these are
+ * the tunnel's: it looks at them to renew and confirm sessions, and nobody else may take them) */
 uint64_t seal_sent(const struct seal_keys *k);
 bool seal_take_sent(struct seal_keys *k);
 bool seal_take_received(struct seal_keys *k);

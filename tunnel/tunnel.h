@@ -2,7 +2,7 @@
  *
  * Noise_IKpsk2_25519_ChaChaPoly_BLAKE2b between the static keys that `peers` publishes, pre-shared key as on control links. One round trip:
  *
- *   initiator  INIT      ──▶  header, sender's index, Noise message 1 {run, number, ciphers}, mac1, mac2
+ *   initiator  INIT      ──▶  header, sender's index, Noise message 1 {name, run, number, session, ciphers}, mac1, mac2
  *              ◀──  RESPONSE  header, both indexes,   Noise message 2 {cipher}, mac1, mac2
  *              CONTROL   ──▶  any sealed datagram: the responder sends with the new keys from then on
  *              ◀──  COOKIE    instead of RESPONSE from a responder with too many INITs: "prove your address", then INIT again with mac2

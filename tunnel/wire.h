@@ -55,9 +55,9 @@ static inline uint8_t wire_type(struct slice datagram)
 struct wire_head {
 	uint8_t type, flags; /* RELAYED: flags is the hop limit */
 	uint16_t net;
-	uint64_t src, dst;      /* CLEAR, RELAYED: peers */
-	uint32_t index;         /* SEALED */
-	uint64_t counter;       /* SEALED: queue in the top byte */
+	uint64_t src, dst; /* CLEAR, RELAYED: peers */
+	uint32_t index;    /* SEALED */
+	uint64_t counter;  /* SEALED: queue in the top byte */
 };
 /* Writes the header of a CLEAR, SEALED or RELAYED datagram. */
 void wire_write(uint8_t out[WIRE_HEAD], const struct wire_head *h);
