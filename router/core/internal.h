@@ -33,6 +33,8 @@
 #define PATH_MTU_RAISE_MS    600000
 #define PATH_ANSWERS_BURST   64 /* probes of one peer that are answered */
 #define PATH_ANSWERS_PER_S   32
+#define PATH_STRAYS_BURST    16
+#define PATH_STRAYS_PER_S    8
 #define PATH_CONTAINER_MTU   1406 /* if neither end says what its containers have */
 #define PATH_OFFER_BYTES     400
 
@@ -157,6 +159,7 @@ struct core {
 	struct rng rng;
 	bool members;    /* containers are attached here */
 	bool forwarding; /* what core_hop or core_next_session give has changed: CORE_FORWARDING is owed */
+	struct bucket strays; /* sealed datagrams of no session whose sender is looked for */
 	uint64_t drops[FWD_DROPS]; /* datagrams that came to us and were not looked at, by reason */
 	struct path_change path_changes[PATH_CHANGES_MAX];
 	size_t n_path_changes;
@@ -264,7 +267,7 @@ uint32_t probes_container_mtu(const struct core *c, const struct peer_state *p, 
 /* sessions.c */
 enum err sessions_datagram(struct core *c, const struct core_event *ev, struct core_actions *out) MUST_CHECK; /* CORE_DATAGRAM */
 enum err sessions_tick(struct core *c, struct core_actions *out) MUST_CHECK;
-enum err sessions_peer(struct core *c, struct peer_state *p, const uint8_t key[32], bool anew, struct core_actions *out) MUST_CHECK;
+enum err sessions_peer(struct core *c, struct peer_state *p, const uint8_t key[32], struct core_actions *out) MUST_CHECK;
 enum err sessions_forget(struct core *c, uint64_t peer, struct core_actions *out) MUST_CHECK;
 enum err sessions_want(struct core *c, struct peer_state *p, struct core_actions *out) MUST_CHECK;
 

@@ -255,7 +255,7 @@ static enum err learn(struct core *c, struct peer_state *p, const struct peer_in
 	enum err err = c->table != NULL ? dns_table_set_reachable(c->table, p->name, reachable) : ERR_OK;
 
 	if (err == ERR_OK)
-		err = sessions_peer(c, p, info->key, anew && before, out);
+		err = sessions_peer(c, p, info->key, out);
 	if (err != ERR_OK)
 		return err;
 	path_offer_decode(info->extra, &p->offer);
@@ -610,6 +610,7 @@ enum err paths_new(struct core *c)
 	memcpy(cfg.psk, c->cfg.gossip.psk, sizeof(cfg.psk));
 	memcpy(cfg.random, c->cfg.random, sizeof(cfg.random));
 	heap_init(&c->turns);
+	bucket_init(&c->strays, PATH_STRAYS_BURST, PATH_STRAYS_PER_S, c->now_ms);
 	rng_seed(&c->rng, c->cfg.gossip.seed ^ UINT64_C(0x7061746873));
 	enum err err = tunnel_new(&c->tunnel, &cfg);
 	sodium_memzero(&cfg, sizeof(cfg));

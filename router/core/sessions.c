@@ -127,16 +127,16 @@ enum err sessions_want(struct core *c, struct peer_state *p, struct core_actions
 	return take_actions(c, &acts, PEER_NONE, err, out);
 }
 
-enum err sessions_peer(struct core *c, struct peer_state *p, const uint8_t key[32], bool anew, struct core_actions *out)
+/* A peer that runs anew has none of its sessions any more; that is found out by handshake, never from the mesh, whose news may be later than the first
+ * session of the new run: see stray(). */
+enum err sessions_peer(struct core *c, struct peer_state *p, const uint8_t key[32], struct core_actions *out)
 {
 	static const uint8_t none[32];
 	struct tunnel_actions acts;
 
-	if (memcmp(key, none, sizeof(none)) == 0 || (p->keyed && !anew && memcmp(p->key, key, sizeof(p->key)) == 0))
+	if (memcmp(key, none, sizeof(none)) == 0 || (p->keyed && memcmp(p->key, key, sizeof(p->key)) == 0))
 		return ERR_OK;
 	tunnel_actions_init(&acts, out->arena);
-	if (anew && p->keyed) /* its former run took the sessions with it */
-		tunnel_forget(c->tunnel, p->name, &acts);
 	enum err err = tunnel_peer(c->tunnel, p->name, key, &acts);
 	p->keyed = err == ERR_OK;
 	memcpy(p->key, key, sizeof(p->key));
@@ -197,6 +197,31 @@ static enum err handshake(struct core *c, struct hostport from, uint64_t src, st
 	return take_actions(c, &acts, src, ERR_OK, out);
 }
 
+static struct peer_state *who_is_at(const struct core *c, struct ip from)
+{
+	struct slice key;
+	void *value;
+
+	for (size_t at = 0; map_next(c->peers, &at, &key, &value);) {
+		struct peer_state *p = value;
+		if (p->reachable && (ip_eq(from, p->underlay) || ip_eq(from, p->roamed.ip)))
+			return p;
+	}
+	return NULL;
+}
+
+/* Sealed for a session that we do not have: we may have had it in a former run. Who seems to have sent it gets a new one, if there is none. */
+static enum err stray(struct core *c, struct hostport from, uint64_t src, struct core_actions *out)
+{
+	struct peer_state *p;
+
+	c->drops[FWD_OLD_SESSION]++;
+	if (!bucket_take(&c->strays, c->now_ms))
+		return ERR_OK;
+	p = src != PEER_NONE ? known(c, src) : who_is_at(c, from.ip);
+	return p == NULL || tunnel_tx(c->tunnel, p->name) != NULL ? ERR_OK : sessions_want(c, p, out);
+}
+
 static enum err sealed(
 	struct core *c, const struct wire_head *h, struct hostport from, uint64_t src, struct slice bytes, struct core_actions *out)
 {
@@ -205,7 +230,7 @@ static enum err sealed(
 	enum err err = ERR_OK;
 
 	if (keys == NULL)
-		return drop(c, FWD_OLD_SESSION);
+		return stray(c, from, src, out);
 	if (h->flags != WIRE_CONTROL || bytes.n < SEAL_OVERHEAD)
 		return drop(c, FWD_BAD_HEADER); /* frames are the data threads' */
 	uint64_t peer = seal_peer(keys);

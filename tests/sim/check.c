@@ -324,5 +324,5 @@ bool check_at_rest(struct world *w, bool final)
 		}
 	}
 	return all_reachable(w, final) && requests_answered(w, final) && rings_whole(w, final) && digests_equal(w, final) &&
-		names_right(w, final) && networks_right(w, final);
+		names_right(w, final) && networks_right(w, final) && data_at_rest(w, final);
 }

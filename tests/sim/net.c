@@ -343,7 +343,9 @@ void net_event(struct world *w, struct sim_event *ev)
 	case SIM_CLIENT:
 	case SIM_FAULT:
 	case SIM_REVIVE:
-	case SIM_HEAL: break;
+	case SIM_HEAL:
+	case SIM_DATAGRAM:
+	case SIM_TRAFFIC: break;
 	}
 	if (s != NULL)
 		segment_drop(s);

@@ -105,13 +105,6 @@ void node_lose_disk(struct node *n)
 	n->incarnation = 0;
 }
 
-static uint32_t no_mtu(void *ctx, struct ip local)
-{
-	(void)ctx;
-	(void)local;
-	return 1500;
-}
-
 static void fill_cfg(struct node *n, struct core_cfg *cfg)
 {
 	struct world *w = n->w;
@@ -128,7 +121,6 @@ static void fill_cfg(struct node *n, struct core_cfg *cfg)
 	cfg->gossip.port = PORT;
 	cfg->gossip.addresses[0] = (struct hostport){ .ip = ip_v4(UINT32_C(0x0a000000) + (uint32_t)n->index + 1), .port = PORT };
 	cfg->gossip.n_addresses = 1;
-	cfg->gossip.discovery = true;
 	cfg->gossip.seed = rng_u64(&w->rng);
 	cfg->ipam = true;
 	cfg->universe = w->universe;
@@ -138,8 +130,8 @@ static void fill_cfg(struct node *n, struct core_cfg *cfg)
 	cfg->fresh_store = false; /* who loses the disk loses the identity with it, and a new one has no former self */
 	cfg->names = true;
 	cfg->domain = "weft.local.";
-	cfg->offer = (struct path_offer){ .vxlan_port = 6784, .userspace_port = PORT };
-	cfg->underlay_mtu = no_mtu;
+	data_configure(n, cfg);
+	cfg->underlay_mtu = data_device_mtu;
 	if (cfg->init == IPAM_SEED) {
 		cfg->seeds = w->seeds;
 		cfg->n_seeds = w->cfg.nodes;
@@ -219,6 +211,8 @@ void node_start(struct node *n)
 	carry_out(n, &acts);
 	for (size_t i = 0; i < w->cfg.nodes; i++) {
 		if (i == n->index || (w->cfg.nodes > 32 && i != (n->index + 1) % w->cfg.nodes && i != 0))
+			continue;
+		if (w->line && i + 1 != n->index && i != n->index + 1)
 			continue;
 		char text[IP_TEXT];
 		targets[n_targets++] = sim_must(mem_strdup(ip_format(ip_v4(UINT32_C(0x0a000000) + (uint32_t)i + 1), text)));
@@ -331,8 +325,8 @@ static void act(struct node *n, const struct core_action *a)
 		net_close(n, a->u.close.conn);
 		break;
 	case CORE_NOTE: sim_trace(n->w, "node %zu: %s", n->index, a->u.note.text); break;
+	case CORE_DATAGRAM_SEND: data_send(n, a); break;
 	case CORE_REPLY: /* last, as in the daemon */
-	case CORE_DATAGRAM_SEND:
 	case CORE_PATH_CHANGED:
 	case CORE_PERSIST:
 	case CORE_FORWARDING: break;
@@ -346,6 +340,9 @@ static void hash_action(struct world *w, const struct core_action *a)
 	if (a->kind == CORE_SEND)
 		for (size_t i = 0; i < a->u.send.bytes.n; i++)
 			h = (h ^ a->u.send.bytes.p[i]) * UINT64_C(1099511628211);
+	if (a->kind == CORE_DATAGRAM_SEND) /* the rest is mostly padding */
+		for (size_t i = 0; i < a->u.datagram.bytes.n && i < 48; i++)
+			h = (h ^ a->u.datagram.bytes.p[i]) * UINT64_C(1099511628211);
 	w->trace_hash = h * UINT64_C(1099511628211);
 }
 

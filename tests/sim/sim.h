@@ -2,6 +2,7 @@
  *
  *   world.c   one queue of events ordered by (time, sequence); runs it, injects clients' requests and faults by the seed
  *   net.c     connections: byte streams made of segments that may be lost, delayed, duplicated, reordered, cut in one direction
+ *   data.c    datagrams of the data plane, and frames of containers by what the cores decided about them
  *   node.c    one host: core, disk, containers; carries out the core's actions, may die between any two of them
  *   check.c   the invariants of DESIGN section 8
  *   main.c    seeds, replay, trace
@@ -44,7 +45,9 @@ enum sim_kind {
 	SIM_CLIENT,
 	SIM_FAULT,
 	SIM_REVIVE,
-	SIM_HEAL
+	SIM_HEAL,
+	SIM_DATAGRAM,
+	SIM_TRAFFIC
 };
 struct sim_event {
 	struct heap_node at; /* key = µs */
@@ -54,6 +57,7 @@ struct sim_event {
 	uint64_t conn;
 	struct link *link;
 	struct segment *segment;
+	struct packet *packet; /* data.c */
 	int side;
 	const char *why;
 	uint64_t generation;
@@ -68,8 +72,13 @@ struct container {
 	bool given_up;
 };
 
+struct habits { /* how its operator has configured the data plane, for ever */
+	bool vxlan, password, trusts, sealed_only;
+};
+
 struct node {
 	struct world *w;
+	struct habits habits;
 	size_t index;
 	struct core *core; /* NULL: down */
 	uint64_t life;     /* grows at each start */
@@ -92,6 +101,8 @@ struct world {
 	struct rng rng;
 	uint64_t now_us, trace_hash, events;
 	struct node *nodes;
+	struct data *data;
+	bool line;    /* each host knows its neighbours only, and nobody looks for others */
 	uint8_t *cut; /* [from * nodes + to]: segments that way are lost */
 	struct link *links;
 	uint32_t loss_pm, dup_pm; /* per million */
@@ -120,6 +131,18 @@ void net_close(struct node *n, uint64_t conn);
 void net_node_died(struct node *n, bool silently);
 void net_event(struct world *w, struct sim_event *ev);
 void net_free(struct world *w);
+
+/* data.c */
+void data_make(struct world *w);
+void data_free(struct world *w);
+void data_configure(const struct node *n, struct core_cfg *cfg);
+uint32_t data_device_mtu(void *ctx, struct ip local);
+void data_send(struct node *n, const struct core_action *a);
+void data_event(struct world *w, struct sim_event *ev);
+void data_fault(struct world *w);
+void data_calm(struct world *w);
+bool data_sealed(const struct world *w, size_t a, size_t b); /* has the data of these two to be? */
+bool data_at_rest(struct world *w, bool final);
 
 /* node.c */
 extern const char *const sim_networks[SIM_NETWORKS]; /* names that users make and remove */

@@ -117,7 +117,7 @@ static void fault(struct world *w)
 {
 	size_t a = (size_t)rng_below(&w->rng, w->cfg.nodes), b = (size_t)rng_below(&w->rng, w->cfg.nodes);
 
-	switch (rng_below(&w->rng, 8)) {
+	switch (rng_below(&w->rng, 11)) {
 	case 0: partition(w); break;
 	case 1: cut_between(w, a, b, true); break;
 	case 2: cut_between(w, a, b, false); break;
@@ -125,7 +125,8 @@ static void fault(struct world *w)
 	case 4: heal(w); break;
 	case 5:
 	case 6: crash(w, &w->nodes[a]); break;
-	default: w->nodes[a].disk_full = w->nodes[a].core != NULL; break;
+	case 7: w->nodes[a].disk_full = w->nodes[a].core != NULL; break;
+	default: data_fault(w); break;
 	}
 	w->loss_pm = rng_chance(&w->rng, 500000) ? (uint32_t)rng_below(&w->rng, 100000) : 0;
 	w->dup_pm = rng_chance(&w->rng, 500000) ? (uint32_t)rng_below(&w->rng, 100000) : 0;
@@ -135,6 +136,7 @@ static void fault(struct world *w)
 static void calm(struct world *w)
 {
 	heal(w);
+	data_calm(w);
 	w->loss_pm = w->dup_pm = 0;
 	w->delay_max_us = 5000;
 	w->busy = false;
@@ -180,6 +182,8 @@ static void dispatch(struct world *w, struct sim_event *ev)
 	case SIM_CONNECTED:
 	case SIM_CLOSED:
 	case SIM_DRAINED: net_event(w, ev); break;
+	case SIM_DATAGRAM:
+	case SIM_TRAFFIC: data_event(w, ev); break;
 	case SIM_HEAL: break;
 	}
 }
@@ -195,6 +199,7 @@ static void run_until(struct world *w, uint64_t until_us)
 		w->trace_hash =
 			(w->trace_hash ^ w->now_us ^ (uint64_t)ev->kind << 56 ^ (uint64_t)ev->node << 40) * UINT64_C(1099511628211);
 		dispatch(w, ev);
+		mem_free(ev->packet);
 		mem_free(ev);
 	}
 	if (w->now_us < until_us)
@@ -237,6 +242,8 @@ static void make(struct world *w, const struct sim_cfg *cfg)
 		(void)sim_schedule(w, rng_below(&w->rng, 2000000), SIM_REVIVE, i);
 		(void)sim_schedule(w, rng_between(&w->rng, 100000, 3000000), SIM_CLIENT, i);
 	}
+	data_make(w);
+	w->by_targets = w->by_targets && !w->line;
 	if (cfg->faults)
 		(void)sim_schedule(w, 1500000, SIM_FAULT, 0);
 }
@@ -251,12 +258,14 @@ static void unmake(struct world *w)
 			ev->kind = SIM_HEAL; /* only lets go of the segment */
 			net_event(w, ev);
 		}
+		mem_free(ev->packet);
 		mem_free(ev);
 	}
 	heap_free(&w->queue);
 	for (size_t i = 0; i < w->cfg.nodes; i++)
 		node_free(&w->nodes[i]);
 	net_free(w);
+	data_free(w);
 	map_free(w->addresses);
 	mem_free(w->seeds);
 	mem_free(w->cut);

@@ -155,6 +155,47 @@ static void a_peer_that_starts_anew_gets_new_keys(void **state)
 	nodes_free(&t);
 }
 
+/* The mesh tells of a new run after that has made itself heard: its session stays. */
+static void news_of_a_new_run_do_not_end_its_session(void **state)
+{
+	struct nodes t;
+	struct core_actions acts;
+	bool moved = false;
+
+	(void)state;
+	nodes_pair(&t, password, password);
+	struct seal_keys *keys = nodes_hop(&t, 0, 1).keys;
+	((struct peer_state *)map_get64(t.n[0].core->peers, t.n[1].name))->uid++;
+	core_actions_init(&acts, t.n[0].arena);
+	assert_int_equal(paths_refresh(t.n[0].core, &acts, &moved), ERR_OK);
+	assert_true(moved);
+	assert_ptr_equal(nodes_hop(&t, 0, 1).keys, keys);
+	nodes_run(&t, 1000);
+	assert_true(understood(&t, 0, 1) && understood(&t, 1, 0));
+	nodes_free(&t);
+}
+
+/* Somebody who has lost the session others still use asks for a new one as soon as he hears of that. */
+static void a_session_only_one_end_has_is_made_anew(void **state)
+{
+	struct nodes t;
+	struct tunnel_actions acts;
+
+	(void)state;
+	nodes_pair(&t, password, password);
+	struct peer_state *p = map_get64(t.n[1].core->peers, t.n[0].name);
+	tunnel_actions_init(&acts, t.n[1].arena);
+	tunnel_forget(t.n[1].core->tunnel, p->name, &acts);
+	assert_int_equal(tunnel_peer(t.n[1].core->tunnel, p->name, p->key, &acts), ERR_OK);
+	nodes_traffic(&t, 0, 1);
+	nodes_run(&t, 20);
+	assert_true(understood(&t, 1, 0));
+	nodes_talk(&t, 0, 1, 1500);
+	assert_true(understood(&t, 0, 1));
+	assert_int_equal(t.n[0].changes, 1);
+	nodes_free(&t);
+}
+
 /* --- relays ------------------------------------------------------------------------------------------------------------------------ */
 
 /* 0 ─ 1 ─ 2, and nobody looks for others. */
@@ -421,6 +462,8 @@ int main(void)
 		cmocka_unit_test(without_an_answer_to_handshakes_it_says_so),
 		cmocka_unit_test(sessions_are_there_on_demand),
 		cmocka_unit_test(a_peer_that_starts_anew_gets_new_keys),
+		cmocka_unit_test(news_of_a_new_run_do_not_end_its_session),
+		cmocka_unit_test(a_session_only_one_end_has_is_made_anew),
 		cmocka_unit_test(ends_of_a_chain_talk_through_the_middle),
 		cmocka_unit_test(without_discovery_nothing_is_tried_straight),
 		cmocka_unit_test(a_peer_that_cannot_be_reached_straight_is_relayed),
