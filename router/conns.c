@@ -3,14 +3,17 @@
 #include "router/conns.h"
 
 #include <assert.h>
+#include <errno.h>
 #include <netinet/tcp.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include "base/map.h"
 #include "base/mem.h"
 
-enum { READ_BYTES = 65536, BACKLOG = 512 };
+enum { READ_BYTES = 65536, BACKLOG = 512, SEGMENT_MAX = 536 };
 enum conn_state { CONN_RESOLVING, CONN_CONNECTING, CONN_OPEN, CONN_CLOSING };
 
 struct conn {
@@ -295,13 +298,38 @@ static void on_connected(uv_connect_t *req, int status)
 		opened(k);
 }
 
+/* Segments that any path carries, without waiting for the kernel to find out that larger ones vanish on the way: then no link would stand. Has to be said
+ * before the connection begins, so that the other end is told, too. */
+static void small_segments(int fd)
+{
+	const int bytes = SEGMENT_MAX;
+
+	(void)setsockopt(fd, IPPROTO_TCP, TCP_MAXSEG, &bytes, sizeof(bytes)); /* without it as good as the path is */
+}
+
+static int make_socket(struct conn *k, int family)
+{
+	int fd = socket(family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	int rc;
+
+	if (fd < 0)
+		return uv_translate_sys_error(errno);
+	small_segments(fd);
+	rc = uv_tcp_open(&k->tcp, fd);
+	if (rc != 0)
+		(void)close(fd);
+	return rc;
+}
+
 static void start_connect(struct conn *k, struct hostport to)
 {
 	struct sockaddr_storage ss;
-	int rc = 0;
+	int rc;
 
 	k->state = CONN_CONNECTING;
-	if (k->owner->host.family == to.ip.family && to.ip.family != 0) {
+	to_sockaddr(to, &ss);
+	rc = make_socket(k, ss.ss_family);
+	if (rc == 0 && k->owner->host.family == to.ip.family && to.ip.family != 0) {
 		to_sockaddr((struct hostport){ .ip = k->owner->host }, &ss);
 		rc = uv_tcp_bind(&k->tcp, (const struct sockaddr *)&ss, 0);
 	}
@@ -522,6 +550,7 @@ enum err conns_new(struct conns **out, uv_loop_t *loop, struct ip host, uint16_t
 {
 	struct conns *c = mem_zalloc(1, sizeof(*c));
 	struct sockaddr_storage ss;
+	int fd;
 	struct ip at = host.family != 0 ? host : (struct ip){ .family = 6 };
 
 	if (c == NULL)
@@ -547,6 +576,8 @@ enum err conns_new(struct conns **out, uv_loop_t *loop, struct ip host, uint16_t
 		to_sockaddr((struct hostport){ .ip = at, .port = port }, &ss);
 		rc = uv_tcp_bind(&c->listener, (const struct sockaddr *)&ss, 0);
 	}
+	if (rc == 0 && uv_fileno((uv_handle_t *)&c->listener, &fd) == 0)
+		small_segments(fd);
 	if (rc == 0)
 		rc = uv_listen((uv_stream_t *)&c->listener, BACKLOG, on_accept);
 	if (rc != 0) {
