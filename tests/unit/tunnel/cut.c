@@ -499,6 +499,9 @@ static void layouts(void **s)
 	b = build(&p, frame);
 	frame[20] = 44;
 	assert_true(layout_of(slice_of(frame, b.n), &l) && l.fragment && l.l4 == 0 && l.family == 6);
+	frame[54] = 0, frame[55] = 0, frame[56] = 1; /* what follows in a later fragment is not a header, whatever its name */
+	memset(frame + 62, 0xff, 8);
+	assert_true(layout_of(slice_of(frame, b.n), &l) && l.fragment);
 	/* eight extension headers, and a ninth */
 	for (size_t n = 8; n <= 9; n++) {
 		memset(frame, 0, sizeof frame);

@@ -95,6 +95,7 @@ static void golden(void **s)
 	assert_int_equal(frag_piece(f, 1, 0, 0, out), 0);
 	assert_int_equal(frag_piece(slice_of(frame, 0), 1, 0, 24, out), 0);
 	assert_int_equal(frag_piece(f, 1, SIZE_MAX, 24, out), 0);
+	assert_int_equal(frag_piece(f, 1, SIZE_MAX / 16 + 1, 24, out), 0);
 	/* at the bounds */
 	uint8_t *large = calloc(1, FRAG_FRAME_MAX + 1), *piece = malloc(1024);
 	assert_true(large && piece);

@@ -363,7 +363,8 @@ static struct frame ip6(struct mac dst, struct mac src, struct ip from, uint8_t 
 	f.b[21] = 255;
 	memcpy(f.b + 22, from.b, 16);
 	f.b[38] = 0xfe, f.b[39] = 0x80, f.b[53] = 9;
-	memcpy(f.b + 54, payload, n);
+	if (n > 0)
+		memcpy(f.b + 54, payload, n);
 	f.n = 54 + n;
 	return f;
 }
@@ -434,6 +435,10 @@ static void addresses(void **s)
 			if (n != host)
 				assert_int_equal(claims(t, host, arp(mac(host), ip_to_v4(overlay(host)), a)), FWD_PASSED);
 		}
+	/* ARP of another shape is not ours to read */
+	struct frame odd = arp(mac(2), ip_to_v4(overlay(3)), 1);
+	odd.b[18] = 8;
+	assert_int_equal(fwd_accept_from(t, 2, bytes(&odd)), FWD_PASSED);
 	/* a MAC of another is the graver claim */
 	assert_int_equal(claims(t, 2, arp(mac(3), ip_to_v4(overlay(3)), 1)), FWD_FORGED);
 	assert_int_equal(claims(t, SELF, arp(mac(3), ip_to_v4(overlay(3)), 1)), FWD_FORGED);
@@ -444,6 +449,25 @@ static void addresses(void **s)
 	/* IPv4 is not the IPv6 address of the same bits */
 	assert_int_equal(
 		claims(t, 2, ip6(everyone, mac(2), (struct ip){ 6, { 0x0a, 0x20, 0, 3 } }, 17, (const uint8_t[8]){ 0 }, 8)), FWD_PASSED);
+	fwd_table_free(t);
+}
+
+/* Addresses of which half is the same, in a small table. */
+static void halves(void **s)
+{
+	(void)s;
+	struct fwd_addr addrs[16];
+	struct fwd_table *t;
+	for (uint8_t i = 0; i < 16; i++)
+		addrs[i] = (struct fwd_addr){ { 6, { 0xfd, i < 8 ? i : 9, [15] = i < 8 ? 1 : i } }, 3 };
+	assert_int_equal(fwd_table_new(SELF, NULL, 0, NULL, 0, addrs, 16, &t), ERR_OK);
+	for (unsigned high = 0; high < 256; high++)
+		for (unsigned low = 0; low < 32; low++) {
+			const struct ip a = { 6, { 0xfd, (uint8_t)high, [15] = (uint8_t)low } };
+			const bool known = (high < 8 && low == 1) || (high == 9 && low >= 8 && low < 16);
+			const struct frame f = ip6(everyone, mac(2), a, 59, NULL, 0);
+			assert_int_equal(fwd_accept_from(t, 2, bytes(&f)), known ? FWD_FORGED_ADDRESS : FWD_PASSED);
+		}
 	fwd_table_free(t);
 }
 
@@ -522,7 +546,7 @@ static void header(void **s)
 int main(void)
 {
 	const struct CMUnitTest tests[] = { cmocka_unit_test(outgoing), cmocka_unit_test(dns_address), cmocka_unit_test(incoming),
-		cmocka_unit_test(addresses), cmocka_unit_test(neighbours), cmocka_unit_test(tables), cmocka_unit_test(memory_out),
-		cmocka_unit_test(model), cmocka_unit_test(header) };
+		cmocka_unit_test(addresses), cmocka_unit_test(halves), cmocka_unit_test(neighbours), cmocka_unit_test(tables),
+		cmocka_unit_test(memory_out), cmocka_unit_test(model), cmocka_unit_test(header) };
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -252,6 +252,45 @@ static void udp_rules(void **s)
 	}
 }
 
+/* What no plan can say: the second differs in one byte. */
+static void bytes(void **s)
+{
+	(void)s;
+	static struct join j;
+	static uint8_t memory[2][SLOT];
+	static struct sink sink;
+	struct plan p = tcp4;
+	p.tags = 1, p.ip_options = 8;
+	const struct change c = follows(&p);
+	static const struct {
+		size_t at;
+		size_t frames;
+	} cases[] = { { 0, 1 }, { 3, 2 }, { 9, 2 }, { 15, 2 } /* VLAN */, { 40, 2 } /* option */,
+		{ 18 + 28 + 12, 2 } /* reserved bits */, { 18 + 28 + 25, 2 } /* TCP's option */,
+		{ 18 + 28 + 19, 1 } /* urgent pointer, which says nothing here */ };
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		join_init(&j, true, true, keep, &sink);
+		const struct built a = build(&p, memory[0]), b = build(&c.second, memory[1]);
+		memory[1][cases[i].at] ^= i > 0;
+		assert_int_equal(join_add(&j, memory[0], a.n, true, 0, 0), FWD_PASSED);
+		assert_int_equal(join_add(&j, memory[1], b.n, true, 0, 0), FWD_PASSED);
+		join_flush(&j);
+		assert_int_equal(sink.n, cases[i].frames);
+		empty(&sink);
+	}
+	/* the same flow on two networks: two flows */
+	static uint8_t more[4][SLOT];
+	join_init(&j, true, true, keep, &sink);
+	for (uint16_t i = 0; i < 4; i++) {
+		const struct built b = build(i < 2 ? &p : &c.second, more[i]);
+		assert_int_equal(join_add(&j, more[i], b.n, true, i % 2, 0), FWD_PASSED);
+	}
+	join_flush(&j);
+	assert_true(
+		sink.n == 2 && sink.out[0].frames == 2 && sink.out[0].net == 0 && sink.out[1].frames == 2 && sink.out[1].net == 1);
+	empty(&sink);
+}
+
 /* What is joined, and where the bounds are. */
 static void bounds(void **s)
 {
@@ -611,6 +650,7 @@ static void streams(void **s)
 int main(void)
 {
 	const struct CMUnitTest tests[] = { cmocka_unit_test(tcp_rules), cmocka_unit_test(ip_rules), cmocka_unit_test(udp_rules),
-		cmocka_unit_test(bounds), cmocka_unit_test(refused), cmocka_unit_test(round_trip), cmocka_unit_test(streams) };
+		cmocka_unit_test(bytes), cmocka_unit_test(bounds), cmocka_unit_test(refused), cmocka_unit_test(round_trip),
+		cmocka_unit_test(streams) };
 	return cmocka_run_group_tests(tests, fill, NULL);
 }

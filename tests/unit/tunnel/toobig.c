@@ -208,6 +208,10 @@ static void icmp(void **s)
 	assert_int_equal(answer(frame, 34, 1350, out), 0);
 	frame[23] = 99;
 	assert_true(answer(frame, 34, 1350, out) > 0);
+	uint8_t frame6[54] = { 2, [6] = 2, [12] = 0x86, [13] = 0xdd, [14] = 0x60, [20] = 58, [22] = 0xfd, [38] = 0xfd };
+	assert_int_equal(answer(frame6, 54, 1350, out), 0);
+	frame6[20] = 59;
+	assert_true(answer(frame6, 54, 1350, out) > 0);
 	frame[13] = 6; /* ARP */
 	assert_int_equal(answer(frame, 34, 1350, out), 0);
 	assert_int_equal(answer(frame, 0, 1350, out), 0);
