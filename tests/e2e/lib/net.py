@@ -121,7 +121,11 @@ class Net:
         return self._rule(f'iifname "{host.port}" udp dport {port} drop', f'oifname "{host.port}" udp dport {port} drop')
 
     def drop_larger(self, size):
-        """IP packets of more than `size` bytes vanish without a word."""
+        """IP packets of more than `size` bytes vanish without a word. The hosts' interfaces cut what they send themselves from now on: what is handed
+        over whole and cut later would vanish whole, too."""
+        for h in self._hosts.values():
+            for feature in ("tso", "tx-udp-segmentation", "tx-udp_tnl-segmentation", "tx-udp_tnl-csum-segmentation"):
+                h.exec("ethtool", "-K", "eth0", feature, "off", check=False)
         return self._rule(f"ip length > {size} drop", f"ip6 length > {size - 40} drop")
 
     def drop_icmp(self):
