@@ -16,11 +16,11 @@
 
 enum {
 	VNET_BYTES = 10,
-	VNET_NEEDS_CSUM = 1,  /* flags */
+	VNET_NEEDS_CSUM = 1, /* flags */
 	VNET_DATA_VALID = 2,
-	VNET_GSO_NONE = 0,    /* gso_type */
+	VNET_GSO_NONE = 0, /* gso_type */
 	VNET_GSO_TCPV4 = 1,
-	VNET_GSO_UDP = 3,     /* UFO: never offered, refused */
+	VNET_GSO_UDP = 3, /* UFO: never offered, refused */
 	VNET_GSO_TCPV6 = 4,
 	VNET_GSO_UDP_L4 = 5,
 	VNET_GSO_ECN = 0x80,
@@ -55,13 +55,13 @@ struct cut { /* open for embedding; only segment.c looks inside */
 	size_t n, at, header;
 	struct vnet v;
 	struct layout l;
-	uint32_t size;      /* payload bytes of a segment */
+	uint32_t size; /* payload bytes of a segment */
 	uint32_t seq;
 	uint16_t ip_id, segments;
-	uint16_t ip_sum;    /* of the template's IPv4 header without id */
+	uint16_t ip_sum; /* of the template's IPv4 header without id */
 	uint8_t tcp_flags;
 	bool one, partial;
-	uint8_t head[256];  /* template: header of a segment of `size` bytes in the middle */
+	uint8_t head[256]; /* template: header of a segment of `size` bytes in the middle */
 };
 /* Checks the frame against its virtio header and prepares the cutting. frame: n bytes that belong to the caller and will be written to:
  * each segment's header is laid down in front of its own payload, over payload that was given out before. max: the longest
@@ -86,13 +86,13 @@ enum { JOIN_RUNS = 8, JOIN_PARTS = 64 };
 struct joined {
 	struct vnet v;
 	uint16_t net;
-	uint32_t tag;  /* of the frames joined: they had the same */
+	uint32_t tag;              /* of the frames joined: they had the same */
 	const struct slice *parts; /* valid during the call, as all of this */
 	size_t n_parts;
 	size_t bytes, frames; /* all parts; frames joined */
 };
 typedef void (*join_emit)(void *ctx, const struct joined *j);
-struct join_run { /* internal */
+struct join_run {   /* internal */
 	uint8_t *first; /* frame whose headers are adjusted */
 	struct layout l;
 	size_t n_parts, bytes;
@@ -102,11 +102,11 @@ struct join_run { /* internal */
 	uint8_t ending; /* FIN and PSH of the last */
 	struct slice parts[JOIN_PARTS];
 };
-struct join { /* open for embedding; only join.c looks inside */
-	size_t n;                   /* runs in use */
-	uint8_t order[JOIN_RUNS];   /* their numbers, oldest first; then those of the others */
-	uint32_t flows[JOIN_RUNS];  /* hash of a run's network, addresses, protocol and ports, by number */
-	uint32_t pairs[JOIN_RUNS];  /* hash of its network and addresses */
+struct join {                  /* open for embedding; only join.c looks inside */
+	size_t n;                  /* runs in use */
+	uint8_t order[JOIN_RUNS];  /* their numbers, oldest first; then those of the others */
+	uint32_t flows[JOIN_RUNS]; /* hash of a run's network, addresses, protocol and ports, by number */
+	uint32_t pairs[JOIN_RUNS]; /* hash of its network and addresses */
 	struct join_run runs[JOIN_RUNS];
 	bool tcp, udp; /* what may be joined: what the device takes */
 	join_emit emit;
