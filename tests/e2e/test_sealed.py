@@ -98,6 +98,11 @@ def test_D8_no_byte_of_a_payload_is_seen_on_the_underlay(h1, h2, c1, c2):
     assert "Encryption: enabled" in h1.weft_ok("status")
 
 
+def unsummed(frame):
+    """Without its UDP checksum, which a capture sees before it is complete."""
+    return frame[:40] + b"\0\0" + frame[42:]
+
+
 def replayed(net, h1, frames):
     """Puts frames on h1's wire once more, as a stranger in the underlay would."""
     with in_netns(net.underlay):
@@ -127,13 +132,13 @@ def test_D8_replayed_and_altered_datagrams_are_counted_and_dropped(net, h1, h2, 
             wait_until(lambda: len(to_host(seen, h1)) >= 50, 5, "they were seen")
         frames = to_host(seen, h1)
         before = dropped(h1, "replayed"), dropped(h1, "bad_tag")
-        replayed(net, h1, frames)
+        replayed(net, h1, [unsummed(f) for f in frames])
         wait_until(lambda: dropped(h1, "replayed") >= before[0] + 50, 5, "replayed ones are counted")
         altered = []
         for f in frames:
             f = bytearray(f)
             f[random.randrange(42 + 16, len(f))] ^= 1 << random.randrange(8)
-            f[40:42] = b"\0\0"  # no UDP checksum
+            f[40:42] = b"\0\0"
             altered.append(bytes(f))
         replayed(net, h1, altered)
         wait_until(lambda: dropped(h1, "bad_tag") >= before[1] + 50, 5, "altered ones are counted")
