@@ -76,6 +76,8 @@ enum err router_open_plane(struct router *r, struct err_note *note) MUST_CHECK;
 /* From now on the core hears of datagrams and traffic, and of what the kernel lacks. */
 enum err router_watch_plane(struct router *r, struct err_note *note) MUST_CHECK;
 void router_forwarding(struct router *r); /* is to be applied */
+/* Before those of one step are sent. */
+void router_before_datagrams(struct router *r, const struct core_actions *acts);
 void router_send_datagram(struct router *r, const struct core_action *a);
 
 /* attach.c */

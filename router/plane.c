@@ -384,6 +384,16 @@ static bool probes_lost(const struct plane *p)
 	return p->nets->fast.there && p->probe == NULL;
 }
 
+void plane_apply_table(struct plane *p, const struct core *core)
+{
+	enum err err = p->reset ? ERR_OK : table_set(p, core);
+
+	if (err == ERR_OK)
+		return;
+	p->failures++;
+	log_write(p->cfg.log, LOG_LEVEL_WARNING, "the userspace path keeps its old table: %s", err_text(err));
+}
+
 void plane_apply(struct plane *p, const struct core *core, uint64_t now_ms)
 {
 	if (p->reset)
@@ -398,11 +408,7 @@ void plane_apply(struct plane *p, const struct core *core, uint64_t now_ms)
 			net_mend(p, n, core);
 	if (probes_lost(p))
 		probe_open(p);
-	enum err err = table_set(p, core);
-	if (err != ERR_OK) {
-		p->failures++;
-		log_write(p->cfg.log, LOG_LEVEL_WARNING, "the userspace path keeps its old table: %s", err_text(err));
-	}
+	plane_apply_table(p, core);
 	filter_apply(p, core, settled);
 	for (struct plane_net *n = p->nets; n != NULL; n = n->next)
 		net_apply(p, n, core, settled);

@@ -147,6 +147,7 @@ static void carry_out(struct router *r, const struct core_actions *acts)
 {
 	if (!persist(r, acts))
 		return;
+	router_before_datagrams(r, acts);
 	for (size_t i = 0; i < acts->n; i++)
 		act(r, &acts->v[i]);
 	for (size_t i = 0; i < acts->n && r->fatal[0] == '\0'; i++)

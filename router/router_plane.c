@@ -104,6 +104,19 @@ static void keep_undelivered(struct router *r, const struct core_action *a, enum
 		(void)uv_timer_start(&r->late, on_late, 0, 0);
 }
 
+/* What answers a handshake has to find our data threads with the new keys: its receiver may use them at once. */
+void router_before_datagrams(struct router *r, const struct core_actions *acts)
+{
+	bool changed = false, sends = false;
+
+	for (size_t i = 0; i < acts->n; i++) {
+		changed = changed || acts->v[i].kind == CORE_FORWARDING;
+		sends = sends || (acts->v[i].kind == CORE_DATAGRAM_SEND && acts->v[i].u.datagram.via == CORE_VIA_UDP);
+	}
+	if (changed && sends && r->plane != NULL && !ended(r))
+		plane_apply_table(r->plane, r->core);
+}
+
 void router_send_datagram(struct router *r, const struct core_action *a)
 {
 	if (r->plane == NULL || ended(r))
