@@ -1,7 +1,12 @@
 /* The first division of the range. While there is no ring and somebody wants an address: seeds divide at once, observers ask the
  * others to vote, everybody else takes part in Paxos (paxos.h). Events drive it; the clock only ends duels: a host whose proposal was
  * beaten waits a little, by chance more or less, for the other's to succeed before it proposes again. A proposal that simply has no
- * quorum yet is left standing: whoever appears will see it and answer. */
+ * quorum yet is left standing: whoever appears will see it and answer.
+ *
+ * Paxos is only as good as its quorums: any two of them must share a host. How many hosts are expected comes from outside; it is small
+ * for a moment after every start, since targets are told after it, and for good when a daemon is started with fewer of them than before.
+ * A vote that lost would then pass for a quorum, and the range would be divided a second time. So who has voted keeps the quorum it voted
+ * under beside its vote, and goes by no smaller one after a restart, unless its operator names one (consensus=N). */
 #include <assert.h>
 
 #include "ipam/internal.h"
@@ -10,8 +15,45 @@
 
 size_t agree_quorum(const struct ipam *i)
 {
-	size_t n = i->cfg.consensus > 0 ? i->cfg.consensus : i->expected;
-	return n / 2 + 1;
+	if (i->cfg.consensus > 0)
+		return i->cfg.consensus / 2 + 1;
+	size_t now = i->expected / 2 + 1;
+	return now > i->quorum_before ? now : i->quorum_before;
+}
+
+/* A vote that others may count on, or that counts on theirs. Who has proposed and never seen anybody is as if it had just been installed. */
+static bool voted(const struct ipam *i)
+{
+	const struct paxos *p = &i->paxos;
+	return p->promised.round > 0 &&
+		(p->promised.proposer != p->self || p->accepted.round > 0 || paxos_known(p, i->cfg.paxos) > 1);
+}
+
+static enum err store_quorum(struct ipam *i)
+{
+	size_t quorum = agree_quorum(i);
+	struct wbuf w;
+	uint8_t key[RECORD_KEY_MAX], value[10];
+	if (quorum == i->quorum_stored || !voted(i))
+		return ERR_OK;
+	wbuf_fixed(&w, value, sizeof value);
+	wbuf_varint(&w, quorum);
+	assert(!w.failed);
+	enum err e = out_persist(i, record_key(i, "quorum/", NULL, 0, key), wbuf_slice(&w));
+	if (e == ERR_OK)
+		i->quorum_stored = quorum;
+	return e;
+}
+
+enum err agree_load_quorum(struct ipam *i, struct slice value)
+{
+	struct rbuf r;
+	rbuf_init(&r, value.p, value.n);
+	uint64_t quorum = rbuf_varint(&r);
+	if (rbuf_end(&r) != ERR_OK || quorum == 0 || quorum > UINT32_MAX)
+		return ERR_MALFORMED;
+	i->quorum_before = i->quorum_stored = (size_t)quorum;
+	return ERR_OK;
 }
 
 bool agree_wanted(const struct ipam *i)
@@ -147,6 +189,8 @@ static enum err consensus(struct ipam *i)
 	}
 	/* Also without a promise, so that whoever leads knows that we are there, and by what memory. */
 	bool show = changed || (!i->paxos_published && (p->promised.round > 0 || !ring_exists(i)));
+	if (e == ERR_OK)
+		e = store_quorum(i); /* before the vote can be seen; and when it has become another */
 	if (e == ERR_OK && (changed || (show && !i->paxos_stored))) {
 		e = agree_store(i);
 		i->paxos_stored = e == ERR_OK;

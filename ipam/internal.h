@@ -103,6 +103,7 @@ struct ipam {
 
 	struct paxos paxos;
 	bool paxos_stored, paxos_published, elected;
+	size_t quorum_before, quorum_stored; /* under which we voted before this run; as on disk. 0: none */
 	uint64_t propose_ms, elect_ms;
 	unsigned duels;
 
@@ -170,6 +171,7 @@ bool ring_learning(const struct ipam *i);
 enum err agree(struct ipam *i) MUST_CHECK;
 enum err agree_store(struct ipam *i) MUST_CHECK;
 enum err agree_load(struct ipam *i, struct slice value) MUST_CHECK;
+enum err agree_load_quorum(struct ipam *i, struct slice value) MUST_CHECK;
 size_t agree_quorum(const struct ipam *i);
 bool agree_wanted(const struct ipam *i);
 uint64_t agree_deadline_ms(const struct ipam *i);

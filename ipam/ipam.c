@@ -152,6 +152,8 @@ static enum err load(struct ipam *i, struct slice tag, struct rbuf *rest, struct
 		return ERR_MALFORMED;
 	if (slice_eq(tag, slice_str("paxos/")))
 		return agree_load(i, value);
+	if (slice_eq(tag, slice_str("quorum/")))
+		return agree_load_quorum(i, value);
 	if (slice_eq(tag, slice_str("doubt/")))
 		return own_load_doubt(i, value);
 	return ERR_MALFORMED;

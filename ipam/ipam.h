@@ -132,7 +132,9 @@ void ipam_free(struct ipam *i);
 /* Before the first step: one stored record (as IPAM_PERSIST gave it). A record that cannot be read: ERR_MALFORMED with a note; the
  * caller sets it aside and goes on. ERR_RANGE: it belongs to another universe; to be set aside as well. */
 enum err ipam_restore(struct ipam *i, struct slice key, struct slice value, struct err_note *note) MUST_CHECK;
-/* How many hosts are expected to take part in the first agreement when --ipalloc-init does not say: targets that are not us, plus one. */
+/* How many hosts are expected to take part in the first agreement when --ipalloc-init does not say: targets that are not us, plus one.
+ * Not for a number on the way to another: a quorum of too few may divide the range a second time. After a restart of a host that has
+ * voted, fewer than before count as many as before. */
 void ipam_set_expected(struct ipam *i, size_t n);
 /* The actions are to be carried out also after an error. ERR_NOMEM: a request was not taken and gets no answer, a message counts as
  * lost; everything else is made good by itself. ERR_DUPLICATE: a pending request has this number. */

@@ -267,6 +267,8 @@ static void history(uint64_t seed, bool break_persist, uint32_t oom_ppm, struct 
 	if (rng_chance(&r, 300000) && m.n > 2) {
 		m.h[0].init = IPAM_OBSERVER;
 		m.consensus = m.n - 1;
+	} else if (rng_chance(&r, 500000)) {
+		m.consensus = 0;
 	}
 	model_start(&m);
 	for (int k = 0; k < 150; k++) {

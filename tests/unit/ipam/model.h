@@ -75,7 +75,7 @@ struct model {
 	uint64_t now, next_request;
 	struct universe u;
 	struct prefix subnet;
-	size_t n, consensus;
+	size_t n, consensus; /* consensus 0: the hosts are told after their start how many are expected, all */
 	struct host h[HOSTS_MAX];
 	struct heap queue;
 	struct arena *arena;
@@ -408,6 +408,8 @@ static inline void host_up(struct model *m, size_t at)
 	h->up = true;
 	h->left = false;
 	model_step(m, at, &(struct ipam_event){ .kind = IPAM_TICK });
+	if (h->up && m->consensus == 0)
+		ipam_set_expected(h->ipam, m->n);
 }
 
 /* --- a step, perhaps with a crash in it --- */

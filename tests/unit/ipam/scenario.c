@@ -1,4 +1,5 @@
 /* Named histories: what users do and must see, one by one. The network is reliable with 5 ms of delay unless said otherwise. */
+#include "ipam/paxos.h"
 #include "model.h"
 
 static struct prefix prefix(const char *text)
@@ -178,6 +179,102 @@ static void majority(void **state)
 			assert_int_equal(m.h[k].c[0].want, HAS);
 		model_end(&m);
 	}
+}
+
+static bool has_accepted(struct model *m, size_t at)
+{
+	struct slice key = { NULL, 0 };
+	struct crdt_item it;
+	struct paxos_state s;
+	while (crdt_map_next(m->h[at].maps[IPAM_MAP_PAXOS], key, &it)) {
+		key = it.key;
+		if (crdt_owner(it.key) == m->h[at].name && it.live && paxos_state_decode(it.value, &s) == ERR_OK)
+			return s.accepted.round > 0;
+	}
+	return false;
+}
+
+/* Of five hosts, c leads a and b and accepts that the three of them share the range, but nobody hears of that; the other four agree on
+ * another division. When c starts again its vote is still one of five, also before it is told how many are expected, and also when it is
+ * told a smaller number. */
+static void lost_vote_after_restart(void **state)
+{
+	(void)state;
+	struct model m;
+	model_init(&m, 7, 5, 26);
+	m.consensus = 0;
+	m.h[3].side = m.h[4].side = 1;
+	model_start(&m);
+	new_links(&m);
+	model_run(&m, m.now + 50);
+	user_allocate(&m, 2, 0, (struct prefix){ 0 });
+	for (int k = 0; k < 100 && !has_accepted(&m, 2); k++)
+		model_run(&m, m.now + 1);
+	assert_true(has_accepted(&m, 2));
+	assert_false(has_accepted(&m, 0) || has_accepted(&m, 1));
+	host_down(&m, 2);
+	m.h[2].side = 2;
+	m.h[3].side = m.h[4].side = 0;
+	model_topology(&m);
+	new_links(&m);
+	user_allocate(&m, 0, 0, (struct prefix){ 0 });
+	model_run(&m, m.now + 1000);
+	assert_int_equal(m.h[0].c[0].want, HAS);
+	assert_true(ring_owned_by(m.h[4].maps[IPAM_MAP_RING], m.u, m.h[4].name) > 0);
+
+	host_up(&m, 2);
+	check_owners(&m);
+	assert_true(ring_empty(m.h[2].maps[IPAM_MAP_RING], m.u));
+	user_ask(&m, 2, 0);
+	model_run(&m, m.now + 3000);
+	expect_text(status(&m, 2), "awaiting consensus (quorum: 3, known: 1)");
+	host_down(&m, 2);
+	host_up(&m, 2);
+	ipam_set_expected(m.h[2].ipam, 1);
+	user_ask(&m, 2, 0);
+	model_run(&m, m.now + 3000);
+	expect_text(status(&m, 2), "awaiting consensus (quorum: 3, known: 1)");
+	check_owners(&m);
+
+	side(&m, 2, 0);
+	model_run(&m, m.now + 1000);
+	assert_int_equal(m.h[2].c[0].want, HAS);
+	check_owners(&m);
+	model_end(&m);
+}
+
+/* What the operator says goes; and who has never seen anybody is not held to what it was told first. */
+static void another_quorum_after_restart(void **state)
+{
+	(void)state;
+	struct model m;
+	start(&m, 3, 26);
+	host_down(&m, 1);
+	host_down(&m, 2);
+	model_topology(&m);
+	user_allocate(&m, 0, 0, (struct prefix){ 0 });
+	model_run(&m, m.now + 200);
+	expect_text(status(&m, 0), "awaiting consensus (quorum: 2, known: 3)");
+	host_down(&m, 0);
+	m.consensus = 1;
+	host_up(&m, 0);
+	user_ask(&m, 0, 0);
+	expect_has(&m, 0, 0, "10.32.0.1/26");
+	model_end(&m);
+
+	model_init(&m, 7, 2, 26);
+	m.consensus = 0;
+	m.h[1].side = 1;
+	model_start(&m);
+	user_allocate(&m, 0, 0, (struct prefix){ 0 });
+	model_run(&m, m.now + 200);
+	expect_text(status(&m, 0), "awaiting consensus (quorum: 2, known: 1)");
+	host_down(&m, 0);
+	host_up(&m, 0);
+	ipam_set_expected(m.h[0].ipam, 1);
+	user_ask(&m, 0, 0);
+	expect_has(&m, 0, 0, "10.32.0.1/26");
+	model_end(&m);
 }
 
 static void seeds(void **state)
@@ -832,6 +929,10 @@ static void bad_records(void **state)
 			15, 3 },
 		{ "ring/\x0a\x20\0\0\x18\x0a\x20\0\1", "x", 14, 1 },
 		{ "paxos/\x0a\x20\0\0\x18", "x", 11, 1 },
+		{ "quorum/\x0a\x20\0\0\x18", "", 12, 0 },
+		{ "quorum/\x0a\x20\0\0\x18", "\0", 12, 1 },
+		{ "quorum/\x0a\x20\0\0\x18", "\x02\x02", 12, 2 },
+		{ "quorum/\x0a\x20\0\0\x18", "\x80\x80\x80\x80\x10", 12, 5 },
 		{ "doubt/\x0a\x20\0\0\x18", "\x09\x00", 11, 2 },
 		{ "what/\x0a\x20\0\0\x18", "x", 10, 1 },
 	};
@@ -928,6 +1029,8 @@ int main(void)
 		cmocka_unit_test(first_ping_of_three_hosts),
 		cmocka_unit_test(prime_waits),
 		cmocka_unit_test(majority),
+		cmocka_unit_test(lost_vote_after_restart),
+		cmocka_unit_test(another_quorum_after_restart),
 		cmocka_unit_test(seeds),
 		cmocka_unit_test(observer),
 		cmocka_unit_test(lowest_and_same_again),
