@@ -49,6 +49,7 @@ static void fill_peer(const struct making *m, uint64_t name, struct userspace_pe
 		out->relay = hop.relay;
 		out->sealed = hop.sealed;
 		out->datagram = datagram_of(m->p, &hop);
+		out->settled = hop.settled;
 		out->keys = hop.keys;
 	}
 	if (!core_relay_hop(m->core, name, &out->relay_to))

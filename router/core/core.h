@@ -35,13 +35,13 @@
 
 /* What one host needs to know of another to send frames to it; published in peer_info.extra as TLV. */
 struct path_offer {
-	uint16_t vxlan_port;     /* 0: no kernel fast path there */
-	bool vxlan_over_v6;      /* its fast path's underlay is IPv6, else IPv4: a VXLAN device has one family */
-	uint16_t userspace_port; /* 0: none */
-	bool password;           /* wants its data sealed, but for those it trusts */
-	struct prefix range;     /* its address range; family 0: IPAM is off */
-	bool sealed_only;        /* --require-encryption: sealed also to those who trust it */
-	uint16_t mtu;            /* what a container of it may send in one piece: its fast path carries that much */
+	uint16_t vxlan_port;                     /* 0: no kernel fast path there */
+	bool vxlan_over_v6;                      /* its fast path's underlay is IPv6, else IPv4: a VXLAN device has one family */
+	uint16_t userspace_port;                 /* 0: none */
+	bool password;                           /* wants its data sealed, but for those it trusts */
+	struct prefix range;                     /* its address range; family 0: IPAM is off */
+	bool sealed_only;                        /* --require-encryption: sealed also to those who trust it */
+	uint16_t mtu;                            /* what a container of it may send in one piece: its fast path carries that much */
 	struct prefix trusted[CORE_TRUSTED_MAX]; /* --trusted-subnets: data to these in the clear, if they say the same of us */
 	size_t n_trusted;
 };
@@ -63,10 +63,10 @@ struct core_cfg {
 	const char *domain; /* "weft.local." */
 	struct path_offer offer;
 	bool no_fallback, require_encryption;
-	uint8_t random[32];       /* fresh and secret: seeds what sessions of the data plane are made of */
-	bool aes;                 /* this processor has AES-256-GCM */
-	uint64_t rekey_ms;        /* 0: TUNNEL_REKEY_MS */
-	uint64_t mtu_raise_ms;    /* a path MTU that was found is looked at again after so long; 0: ten minutes */
+	uint8_t random[32];    /* fresh and secret: seeds what sessions of the data plane are made of */
+	bool aes;              /* this processor has AES-256-GCM */
+	uint64_t rekey_ms;     /* 0: TUNNEL_REKEY_MS */
+	uint64_t mtu_raise_ms; /* a path MTU that was found is looked at again after so long; 0: ten minutes */
 	/* MTU of the underlay device that holds this local address; 0: not known. Called when a path's MTU is searched for. */
 	uint32_t (*underlay_mtu)(void *ctx, struct ip local);
 	void *ctx;
@@ -103,7 +103,7 @@ enum core_event_kind {
 	CORE_NETWORK_CREATE, /* network: name, subnets. ERR_EXISTS: there is one of that name with other subnets; ERR_RANGE: name, or subnet
 	                      * that does not lie in the range; ERR_LIMIT */
 	CORE_NETWORK_REMOVE, /* network.name. ERR_NOT_FOUND; ERR_BUSY: containers are attached to it (text says where); ERR_REFUSED: the default */
-	CORE_STOP,        /* say goodbye to the neighbours */
+	CORE_STOP, /* say goodbye to the neighbours */
 };
 /* A way by which datagrams are exchanged. */
 enum core_via { CORE_VIA_UDP, CORE_VIA_VXLAN };
@@ -113,7 +113,7 @@ struct core_traffic {
 };
 struct core_network { /* an isolated network; the default one is number 0 and needs no making */
 	char name[CORE_NETWORK_MAX + 1];
-	uint16_t number;           /* of its devices and on the wire; the same on all hosts once they have heard of each other: may change */
+	uint16_t number; /* of its devices and on the wire; the same on all hosts once they have heard of each other: may change */
 	struct prefix subnet, subnet6; /* family 0: not given */
 };
 
@@ -226,12 +226,12 @@ const struct crdt_map *core_channel(const struct core *c, uint8_t channel); /* N
 struct universe core_universe(const struct core *c);
 const struct core_cfg *core_cfg(const struct core *c);
 
-struct path_candidate { /* one way of the three, and what is known of it */
-	bool possible;          /* both ends offer it and may use it */
-	bool works;             /* its last probes at full size were answered */
-	uint32_t rtt_us;        /* 0: not measured */
+struct path_candidate {             /* one way of the three, and what is known of it */
+	bool possible;                  /* both ends offer it and may use it */
+	bool works;                     /* its last probes at full size were answered */
+	uint32_t rtt_us;                /* 0: not measured */
 	uint64_t answered_ms, asked_ms; /* last probe's answer, last probe; 0: never */
-	char state[120];        /* words joined by '-': "works", "no-answer-to-full-size-probes", "vxlan-ports-differ", … */
+	char state[120];                /* words joined by '-': "works", "no-answer-to-full-size-probes", "vxlan-ports-differ", … */
 };
 struct path_view {
 	enum path path;
@@ -239,8 +239,8 @@ struct path_view {
 	uint64_t since_ms;
 	struct ip underlay, local;
 	uint16_t userspace_port;
-	uint64_t relay;         /* PATH_RELAY: the first host on the way */
-	uint32_t mtu;           /* what a container may send in one piece; 0: not known (yet) */
+	uint64_t relay; /* PATH_RELAY: the first host on the way */
+	uint32_t mtu;   /* what a container may send in one piece; 0: not known (yet), or being sought */
 	bool encrypted;
 	struct path_candidate fast, userspace, relayed;
 };
@@ -256,14 +256,15 @@ bool core_next_path_change(const struct core *c, size_t *it, struct path_change 
 /* The same for forwarding: what it needs and nothing that has to be looked up on the host. */
 struct path_hop {
 	enum path path;
-	struct ip underlay;      /* FAST: of its VXLAN device */
-	struct hostport to;      /* where its userspace path is reached, or that of the first relay; family 0: nowhere */
-	uint64_t relay;          /* PEER_NONE: straight */
-	bool sealed;             /* its frames on the userspace path go and come sealed; else in the clear. Relayed ones are sealed in any case */
-	uint16_t datagram;       /* longest UDP payload that passes on the userspace path (or the relayed one) */
-	bool vxlan_allowed;      /* its VXLAN may come in: it is there and the fast path to it is possible, used now or not */
-	uint32_t mtu;            /* IP packet of a container that passes in one piece on the path used now */
-	struct seal_keys *keys;  /* to send with; NULL: none yet, or not sealed. Valid until the next step: take a reference */
+	struct ip underlay; /* FAST: of its VXLAN device */
+	struct hostport to; /* where its userspace path is reached, or that of the first relay; family 0: nowhere */
+	uint64_t relay;     /* PEER_NONE: straight */
+	bool sealed; /* its frames on the userspace path go and come sealed; else in the clear. Relayed ones are sealed in any case */
+	bool settled;           /* that was found, and is not what is assumed while it is sought: senders may be told of it */
+	uint16_t datagram;      /* longest UDP payload that passes on the userspace path (or the relayed one) */
+	bool vxlan_allowed;     /* its VXLAN may come in: it is there and the fast path to it is possible, used now or not */
+	uint32_t mtu;           /* IP packet of a container that passes in one piece on the path used now */
+	struct seal_keys *keys; /* to send with; NULL: none yet, or not sealed. Valid until the next step: take a reference */
 };
 bool core_hop(const struct core *c, uint64_t peer, struct path_hop *out);
 /* Where to pass on what is RELAYED for that peer: its next hop by the mesh. false: nowhere. */

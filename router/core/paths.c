@@ -419,8 +419,8 @@ static enum err change(struct core *c, struct peer_state *p, enum path to, struc
 static bool same_hop(const struct path_hop *a, const struct path_hop *b)
 {
 	return a->path == b->path && ip_eq(a->underlay, b->underlay) && hostport_eq(a->to, b->to) && a->relay == b->relay &&
-		a->sealed == b->sealed && a->datagram == b->datagram && a->vxlan_allowed == b->vxlan_allowed && a->mtu == b->mtu &&
-		a->keys == b->keys;
+		a->sealed == b->sealed && a->datagram == b->datagram && a->settled == b->settled &&
+		a->vxlan_allowed == b->vxlan_allowed && a->mtu == b->mtu && a->keys == b->keys;
 }
 
 static void hop_of(const struct core *c, const struct peer_state *p, struct path_hop *out)
@@ -436,6 +436,7 @@ static void hop_of(const struct core *c, const struct peer_state *p, struct path
 	if (p->ways[over].possible)
 		out->to = over == PATH_RELAY ? p->relay_to : p->to;
 	out->datagram = (uint16_t)probes_datagram(p, over);
+	out->settled = p->ways[over].mtu.found;
 	out->mtu = probes_container_mtu(c, p, p->path);
 	if (p->sealed || over == PATH_RELAY)
 		out->keys = tunnel_tx(c->tunnel, p->name);
@@ -666,7 +667,8 @@ bool core_path(const struct core *c, uint64_t peer, struct path_view *out)
 		.local = p->local,
 		.userspace_port = p->offer.userspace_port,
 		.relay = p->path == PATH_RELAY ? p->relay : PEER_NONE,
-		.mtu = probes_container_mtu(c, p, p->path),
+		.mtu = p->path == PATH_FAST || (p->path != PATH_NONE && p->ways[p->path].mtu.found) ? probes_container_mtu(c, p, p->path)
+																							: 0,
 		.encrypted = p->path == PATH_RELAY || (p->path == PATH_USERSPACE && p->sealed) };
 	(void)snprintf(out->reason, sizeof(out->reason), "%s", p->reason);
 	candidate(&p->ways[PATH_FAST], &out->fast);

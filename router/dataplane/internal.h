@@ -45,6 +45,7 @@ struct table_peer {
 	struct hostport relay_to;
 	bool relayed, sealed; /* sealed: by choice, or because it is relayed */
 	bool clear_refused;
+	bool settled;        /* room was found, not assumed */
 	uint16_t head, room; /* bytes before the payload of a datagram; longest payload. room 0: nothing fits */
 	uint16_t overhead;   /* head and tag */
 	struct seal_keys *keys;

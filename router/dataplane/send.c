@@ -279,7 +279,8 @@ static void put_in_pieces(struct sender *s, struct table_peer *p, uint16_t net, 
 
 /* ---- too big */
 
-/* A frame larger than the path, that cannot be cut: either its sender is told (IP, where it said it wants to know or has to), or it goes in pieces. */
+/* A frame larger than the path, that cannot be cut: either its sender is told (IP, where it said it wants to know or has to), or it goes in pieces. So it
+ * does while the path's MTU is still being sought: containers keep what they are told for minutes. */
 static void too_big(struct sender *s, struct table_peer *p, struct device *d, uint16_t net, uint8_t flags, struct slice frame)
 {
 	enum { IP6_LEAST = 1280 };
@@ -290,8 +291,8 @@ static void too_big(struct sender *s, struct table_peer *p, struct device *d, ui
 		drop(s, FWD_MALFORMED, 1);
 		return;
 	}
-	const bool pieces =
-		l.family == 0 || !l.df || (frame.p[0] & 1) || (l.family == 6 && p->room < l.l3 + IP6_LEAST && l.end - l.l3 <= IP6_LEAST);
+	const bool pieces = !p->settled || l.family == 0 || !l.df || (frame.p[0] & 1) ||
+		(l.family == 6 && p->room < l.l3 + IP6_LEAST && l.end - l.l3 <= IP6_LEAST);
 	if (pieces) {
 		put_in_pieces(s, p, net, flags, frame);
 		return;

@@ -19,19 +19,23 @@
 struct userspace;
 
 struct userspace_cfg {
-	struct hostport listen; /* family 0: every address of both families (IPv4 alone where the kernel has no IPv6); port 0: any (tests) */
-	unsigned queues;        /* pairs of threads; 0: half the processors, 1 … 8 */
+	struct hostport
+		listen;      /* family 0: every address of both families (IPv4 alone where the kernel has no IPv6); port 0: any (tests) */
+	unsigned queues; /* pairs of threads; 0: half the processors, 1 … 8 */
 	uint64_t self;
 	/* In the control thread, from userspace_poll: */
 	void *ctx;
-	void (*datagram)(void *ctx, struct hostport from, struct slice bytes); /* handshake, or CONTROL, sealed or not; RELAYED ones for us too, whole */
-	void (*wanted)(void *ctx, uint64_t peer);                              /* a frame waits for a session */
-	void (*roamed)(void *ctx, uint64_t peer, struct hostport from);        /* an authentic datagram came from another address than `to` */
+	void (*datagram)(void *ctx, struct hostport from,
+		struct slice bytes);                  /* handshake, or CONTROL, sealed or not; RELAYED ones for us too, whole */
+	void (*wanted)(void *ctx, uint64_t peer); /* a frame waits for a session */
+	void (*roamed)(
+		void *ctx, uint64_t peer, struct hostport from); /* an authentic datagram came from another address than `to` */
 };
 /* ERR_BUSY: the port is taken. ERR_NOT_FOUND: listen.ip is no address of this host. ERR_SYSTEM, ERR_NOMEM. Until the first table everything is
  * dropped. */
 enum err userspace_start(const struct userspace_cfg *cfg, struct userspace **out, struct err_note *note) MUST_CHECK;
-void userspace_stop(struct userspace *u); /* takes NULL; ends and joins the threads, frees the tables; captures stay their owner's */
+void userspace_stop(
+	struct userspace *u); /* takes NULL; ends and joins the threads, frees the tables; captures stay their owner's */
 uint16_t userspace_port(const struct userspace *u);
 unsigned userspace_queues(const struct userspace *u);
 /* Readable when userspace_poll has something to hand over. */
@@ -49,13 +53,14 @@ bool userspace_inject(struct userspace *u, uint16_t net, struct slice frame);
 
 struct userspace_peer { /* in the order and number of nothing: found by name */
 	uint64_t name;
-	struct hostport to;      /* family 0: cannot be sent to now */
+	struct hostport to;           /* family 0: cannot be sent to now */
 	struct ip from[FWD_FROM_MAX]; /* CLEAR, RELAYED and handshakes may come from these, and from to.ip */
 	size_t n_from;
-	uint64_t relay;          /* not PEER_NONE: what goes to it is sealed and wrapped in RELAYED, for `to`, which is this host */
-	bool sealed;             /* what comes in the clear from it is refused, and what goes is sealed */
-	uint16_t datagram;       /* longest UDP payload to it; frames that need more are cut, answered "too big", or fragmented */
-	struct seal_keys *keys;  /* to send with; NULL: none. The table takes a reference */
+	uint64_t relay;           /* not PEER_NONE: what goes to it is sealed and wrapped in RELAYED, for `to`, which is this host */
+	bool sealed;              /* what comes in the clear from it is refused, and what goes is sealed */
+	uint16_t datagram;        /* longest UDP payload to it; frames that need more are cut, answered "too big", or fragmented */
+	bool settled;             /* that is known. Else nobody is told of it (he would remember): what is too big is fragmented */
+	struct seal_keys *keys;   /* to send with; NULL: none. The table takes a reference */
 	struct hostport relay_to; /* where RELAYED datagrams of others for this peer go next; family 0: nowhere */
 };
 struct userspace_net {
@@ -80,12 +85,12 @@ struct userspace_traffic {
 };
 struct userspace_stats {
 	struct userspace_traffic total;
-	uint64_t flooded;            /* frames that were sent to all members */
-	uint64_t relayed;            /* datagrams passed on for others */
-	uint64_t superframes_in, superframes_out; /* from and to the captures */
+	uint64_t flooded;                                          /* frames that were sent to all members */
+	uint64_t relayed;                                          /* datagrams passed on for others */
+	uint64_t superframes_in, superframes_out;                  /* from and to the captures */
 	uint64_t fragments_sent, fragments_received, too_big_sent; /* too_big_sent: ICMP answers */
-	uint64_t dropped[FWD_DROPS]; /* both directions, by reason; [FWD_PASSED] is 0 */
-	bool lost;                   /* a capture device is gone from under us: see userspace_lost */
+	uint64_t dropped[FWD_DROPS];                               /* both directions, by reason; [FWD_PASSED] is 0 */
+	bool lost;                                                 /* a capture device is gone from under us: see userspace_lost */
 };
 void userspace_stats(const struct userspace *u, struct userspace_stats *out);
 bool userspace_lost(const struct userspace *u, uint16_t *net); /* a network whose device is gone: remove it, and add another */

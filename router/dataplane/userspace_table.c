@@ -130,6 +130,7 @@ static bool take_peer(struct userspace *u, struct table_peer *p, const struct us
 	memcpy(p->from, from->from, p->n_from * sizeof *p->from);
 	p->relayed = from->relay != PEER_NONE;
 	p->clear_refused = from->sealed;
+	p->settled = from->settled;
 	p->sealed = from->sealed || p->relayed;
 	p->head = (uint16_t)(WIRE_HEAD + (p->relayed ? WIRE_HEAD : 0));
 	p->overhead = (uint16_t)(p->head + (p->sealed ? WIRE_TAG : 0));

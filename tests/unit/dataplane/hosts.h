@@ -103,6 +103,7 @@ static inline void set_table(struct hosts *t, unsigned self, const struct shape 
 			.relay = by,
 			.sealed = s->sealed,
 			.datagram = s->datagram ? s->datagram : DATAGRAM,
+			.settled = true,
 			.keys = (s->sealed || by) && !s->no_keys ? t->keys[self][n] : NULL,
 			.relay_to = s->relays ? (struct hostport){ underlay_ip(n), PORT } : (struct hostport){ .port = 0 } };
 		if (!s->no_keys)
