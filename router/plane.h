@@ -46,8 +46,9 @@ enum err plane_reset(struct plane *p, struct err_note *note) MUST_CHECK;
 /* Brings forwarding, neighbours, filters and the userspace path's table in line with what the core knows; makes anew what somebody removed. Failures are
  * logged, counted, and tried again at the next call. */
 void plane_apply(struct plane *p, const struct core *core, uint64_t now_ms);
-/* Only the userspace path's table. */
+/* Only the userspace path's table, and only whose VXLAN is let in. */
 void plane_apply_table(struct plane *p, const struct core *core);
+void plane_apply_peers(struct plane *p, const struct core *core);
 /* There is something the next plane_apply would do without news from the core: entries of a former daemon to remove, a lost device to make. Looks at the
  * devices. */
 bool plane_unsettled(const struct plane *p);

@@ -171,6 +171,15 @@ void filter_apply(struct plane *p, const struct core *core, bool settled)
 		failed(p, &note);
 }
 
+/* Who is there no more goes with the next plane_apply. */
+void plane_apply_peers(struct plane *p, const struct core *core)
+{
+	struct err_note note = { "" };
+
+	if (p->nft != NULL && set_peers(p, core, true, &note) != ERR_OK)
+		failed(p, &note);
+}
+
 void plane_expect(struct plane *p, const struct core *core, const char *ident, const struct prefix *addrs, size_t n)
 {
 	struct err_note note = { "" };

@@ -104,17 +104,24 @@ static void keep_undelivered(struct router *r, const struct core_action *a, enum
 		(void)uv_timer_start(&r->late, on_late, 0, 0);
 }
 
-/* What answers a handshake has to find our data threads with the new keys: its receiver may use them at once. */
+/* What answers a handshake has to find our data threads with the new keys, and a probe of the fast path our filter open: its receiver may answer at
+ * once. */
 void router_before_datagrams(struct router *r, const struct core_actions *acts)
 {
-	bool changed = false, sends = false;
+	bool changed = false, udp = false, vxlan = false;
 
 	for (size_t i = 0; i < acts->n; i++) {
-		changed = changed || acts->v[i].kind == CORE_FORWARDING;
-		sends = sends || (acts->v[i].kind == CORE_DATAGRAM_SEND && acts->v[i].u.datagram.via == CORE_VIA_UDP);
+		const struct core_action *a = &acts->v[i];
+		changed = changed || a->kind == CORE_FORWARDING;
+		udp = udp || (a->kind == CORE_DATAGRAM_SEND && a->u.datagram.via == CORE_VIA_UDP);
+		vxlan = vxlan || (a->kind == CORE_DATAGRAM_SEND && a->u.datagram.via == CORE_VIA_VXLAN);
 	}
-	if (changed && sends && r->plane != NULL && !ended(r))
+	if (!changed || r->plane == NULL || ended(r))
+		return;
+	if (udp)
 		plane_apply_table(r->plane, r->core);
+	if (vxlan)
+		plane_apply_peers(r->plane, r->core);
 }
 
 void router_send_datagram(struct router *r, const struct core_action *a)
