@@ -163,7 +163,8 @@ static enum err take_topology(struct core *c, struct core_actions *out)
 	if (err == ERR_OK)
 		err = networks_settle(c, out);
 	if (err == ERR_OK && c->ipam != NULL) {
-		ipam_set_expected(c->ipam, expected(c));
+		if (!c->targets_change)
+			ipam_set_expected(c->ipam, expected(c));
 		err = core_run_ipam(c, &ev, out);
 	}
 	return err;
@@ -543,8 +544,10 @@ enum err core_start(struct core *c, uint64_t now_ms, bool resume, struct core_ac
 	c->started = true;
 	if (err == ERR_OK)
 		err = publish_offer(c, out);
+	c->targets_change = true;
 	for (size_t at = 0; err == ERR_OK && resume && map_next(c->targets, &at, &key, &value);)
 		err = connect_one(c, value, out);
+	c->targets_change = false;
 	if (err == ERR_OK)
 		err = take_topology(c, out);
 	if (err == ERR_OK)
@@ -586,6 +589,7 @@ static enum err do_connect(struct core *c, const struct core_event *ev, struct c
 	enum err err = ERR_OK, bad = ERR_OK;
 	const char *text = NULL;
 
+	c->targets_change = true;
 	for (size_t at = 0; err == ERR_OK && ev->replace && map_next(c->targets, &at, &key, &value);) {
 		if (listed(ev, value))
 			continue;
@@ -609,6 +613,7 @@ static enum err do_connect(struct core *c, const struct core_event *ev, struct c
 		if (err == ERR_OK)
 			err = connect_one(c, ev->targets[i], out);
 	}
+	c->targets_change = false;
 	if (err == ERR_OK)
 		err = take_topology(c, out);
 	return err != ERR_OK ? err : core_reply(out, ev->request, bad, text);

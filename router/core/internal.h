@@ -147,6 +147,7 @@ struct core {
 	struct map *names;     /* crdt key -> struct name_record */
 	struct map *peers;     /* name -> struct peer_state, without ourselves */
 	struct map *targets;   /* text -> itself: the stored list */
+	bool targets_change;   /* one after the other, just now: how many there are says nothing */
 	struct map *network_records, *networks; /* networks.c: by key of the channel, by name */
 	struct core_network *networks_present;  /* in order of names; behind n_networks_good those whose number a lower name has */
 	size_t n_networks_present, n_networks_good;

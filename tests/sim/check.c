@@ -270,16 +270,30 @@ static bool networks_right(struct world *w, bool final)
 	return true;
 }
 
-/* A claim of an address whose owner is gone for good waits until somebody runs rmpeer: that is what it should do. */
+static bool owned_by_the_dead(const struct world *w, const struct crdt_map *ring, uint32_t addr)
+{
+	uint64_t owner = ring_owner(ring, w->universe, addr);
+
+	return owner != PEER_NONE && gone_for_good(w, owner);
+}
+
+/* Who wants an address whose owner is gone for good waits until somebody runs rmpeer: that is what it should do. So does who wants any
+ * address, when all that the living own are in use. */
 static bool waits_for_the_dead(const struct world *w, const struct node *n, const struct container *c)
 {
-	if (c->addr.family == 0)
-		return false;
-	uint64_t owner = ring_owner(core_channel(n->core, CHANNEL_RING), w->universe, ip_to_v4(c->addr));
-	for (size_t i = 0; i < w->cfg.nodes; i++)
-		if (w->nodes[i].name == owner)
+	const struct crdt_map *ring = core_channel(n->core, CHANNEL_RING);
+	struct range4 all = universe_range(w->universe);
+	bool dead = false;
+
+	if (c->addr.family != 0)
+		return owned_by_the_dead(w, ring, ip_to_v4(c->addr));
+	for (uint64_t a = all.start + 1; a < all.end - 1; a++) { /* the first and the last are never given */
+		if (owned_by_the_dead(w, ring, (uint32_t)a))
+			dead = true;
+		else if (map_get64(w->addresses, a) == NULL)
 			return false;
-	return owner != PEER_NONE;
+	}
+	return dead;
 }
 
 static bool requests_answered(struct world *w, bool final)
