@@ -118,8 +118,7 @@ static void put_own_name(struct attach *a)
 	char fqdn[256];
 	struct dns_name domain, name;
 
-	/* names are answered on the default network only */
-	if (!a->with_dns || strcmp(a->network, CORE_NETWORK_DEFAULT) != 0 || a->target.kind != NETNS_PID || a->r->opt->no_dns ||
+	if (!a->with_dns || a->target.kind != NETNS_PID || a->r->opt->no_dns ||
 		netns_fqdn(a->target.pid, fqdn, sizeof(fqdn), NULL) != ERR_OK || strchr(fqdn, '.') == NULL)
 		return;
 	if (dns_name_parse(a->r->opt->dns_domain, &domain) != ERR_OK || dns_name_check(fqdn, &domain, &name, NULL) != ERR_OK)
@@ -182,7 +181,7 @@ static void plumb(struct attach *a)
 		.n_addrs = a->n_want,
 		.mtu = plane_container_mtu(r->plane),
 		.multicast_route = a->multicast_route,
-		.dns_route = !r->opt->no_dns && strcmp(a->network, CORE_NETWORK_DEFAULT) == 0,
+		.dns_route = !r->opt->no_dns,
 	};
 	struct core_network network;
 	struct kernel *k = NULL;
@@ -194,6 +193,7 @@ static void plumb(struct attach *a)
 	if (err == ERR_OK)
 		err = plane_need(r->plane, r->core, &network, &k, &note);
 	if (err == ERR_OK) {
+		router_dns_networks(r);
 		plane_expect(r->plane, r->core, a->target.ident, addrs, a->n_want);
 		err = container_attach(k, &want, &rec, &note);
 		plane_port_changed(r->plane, a->target.ident);
@@ -676,7 +676,8 @@ static void on_check(uv_timer_t *timer)
 	(void)uv_timer_start(timer, on_check, again ? ATTACH_NOTICE_MS : ATTACH_CHECK_MS, 0);
 	if (!blind) /* else their interfaces are first put on a new bridge */
 		attach_check(r);
-	if (blind || failures != r->plane_failures || plane_unsettled(r->plane)) /* what the kernel refused is tried again */
+	if (blind || r->dns_broken || failures != r->plane_failures ||
+		plane_unsettled(r->plane)) /* what the kernel refused is tried again */
 		router_forwarding(r);
 	r->plane_failures = failures;
 }

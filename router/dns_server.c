@@ -1,10 +1,11 @@
 /* Who owns what
  *   server    for ever, until stopped and its last handle has closed
- *   listener  a UDP and a TCP handle inside the server
+ *   listener  a UDP and a TCP handle: for all who ask, or for those of one network (see router/dns_listen.c); in server->listeners until its close is
+ *             asked for, freed by the close callback
  *   client    a TCP connection; in server->clients until its close is asked for, freed by the close callback
  *   upstream  the socket of one try of a forwarded query, under the handle that dns/forward gave it; the same
  *   waiting   a forwarded query: whom to answer, and since when; under a number that dns/forward gives back with the reply
- * `handles` counts what libuv still holds. A waiting names its connection by number, so a connection may go away under it.
+ * `handles` counts what libuv still holds. A waiting names its connection, or its listener, by number, so these may go away under it.
  *
  * Buffers: `in` takes what a receive callback is about to hand over (libuv reads one thing at a time and the callback is done with it
  * before the next), `out` one answer being made. Neither outlives a callback; what has to is copied (a connection's half query, an
@@ -21,9 +22,10 @@
 
 #include "base/map.h"
 #include "base/mem.h"
+#include "router/dns_listen.h"
 #include "router/dns_resolv.h"
 
-enum { LENGTH_SIZE = 2, BACKLOG = 64, INPUT_MAX = LENGTH_SIZE + DNS_MESSAGE_MAX };
+enum { LENGTH_SIZE = 2, INPUT_MAX = LENGTH_SIZE + DNS_MESSAGE_MAX };
 
 /* Every handle's data points to a listener, a client, an upstream or a part alone: all begin with their server. */
 struct part {
@@ -32,7 +34,11 @@ struct part {
 
 struct listener {
 	struct dns_server *s;
+	uint64_t number;
 	struct hostport at;
+	int ifindex; /* of a network's bridge; 0: for all */
+	bool wanted; /* in dns_server_set_networks */
+	int handles;
 	uv_udp_t udp;
 	uv_tcp_t tcp;
 };
@@ -68,7 +74,7 @@ struct upstream {
 };
 
 struct waiting {
-	struct listener *from; /* UDP */
+	uint64_t listener; /* UDP: its number; 0: TCP */
 	struct sockaddr_storage peer;
 	uint64_t client; /* TCP: its number */
 	uint64_t since_ns;
@@ -83,10 +89,11 @@ struct dns_server {
 	struct dns_stats stats;
 	struct dns_server_stats own;
 	struct dns_forward *forward;
-	struct map *clients, *upstreams, *waiting;
-	uint64_t last_client, last_waiting;
-	struct listener listeners[DNS_LISTEN_MAX];
-	size_t n_listeners;
+	struct map *listeners, *clients, *upstreams, *waiting;
+	uint64_t last_listener, last_client, last_waiting;
+	struct hostport listen[DNS_LISTEN_MAX];
+	size_t n_listen;
+	struct ip resolver;
 	uv_timer_t forward_timer, resolv_timer;
 	struct dns_resolv resolv;
 	bool stopping;
@@ -101,39 +108,6 @@ static void pump(struct client *c);
 static void carry_out(struct dns_server *s, struct dns_forward_actions *a);
 
 /* --- Addresses and figures --- */
-
-static struct hostport from_sockaddr(const struct sockaddr *a)
-{
-	struct hostport h = { 0 };
-	struct sockaddr_in v4;
-	struct sockaddr_in6 v6;
-	if (a->sa_family == AF_INET) {
-		memcpy(&v4, a, sizeof(v4));
-		h.ip.family = 4;
-		memcpy(h.ip.b, &v4.sin_addr, 4);
-		h.port = ntohs(v4.sin_port);
-	} else if (a->sa_family == AF_INET6) {
-		memcpy(&v6, a, sizeof(v6));
-		h.ip.family = 6;
-		memcpy(h.ip.b, &v6.sin6_addr, 16);
-		h.port = ntohs(v6.sin6_port);
-	}
-	return h;
-}
-
-static void to_sockaddr(struct hostport h, struct sockaddr_storage *out)
-{
-	memset(out, 0, sizeof(*out));
-	if (h.ip.family == 4) {
-		struct sockaddr_in v4 = { .sin_family = AF_INET, .sin_port = htons(h.port) };
-		memcpy(&v4.sin_addr, h.ip.b, 4);
-		memcpy(out, &v4, sizeof(v4));
-	} else {
-		struct sockaddr_in6 v6 = { .sin6_family = AF_INET6, .sin6_port = htons(h.port) };
-		memcpy(&v6.sin6_addr, h.ip.b, 16);
-		memcpy(out, &v6, sizeof(v6));
-	}
-}
 
 static const struct sockaddr *generic(const struct sockaddr_storage *a)
 {
@@ -188,8 +162,9 @@ static void maybe_free(struct dns_server *s)
 	void (*done)(void *ctx) = s->done;
 	void *ctx = s->done_ctx;
 	dns_forward_free(s->forward);
-	map_free(s->clients);   /* empty: their handles are closed */
-	map_free(s->upstreams); /* the same */
+	map_free(s->listeners); /* empty, as the two that follow: their handles are closed */
+	map_free(s->clients);
+	map_free(s->upstreams);
 	free_map(s->waiting);
 	dns_resolv_free(&s->resolv);
 	mem_free(s);
@@ -200,6 +175,16 @@ static void maybe_free(struct dns_server *s)
 static void on_closed(uv_handle_t *handle)
 {
 	struct dns_server *s = ((struct part *)handle->data)->s;
+	s->handles--;
+	maybe_free(s);
+}
+
+static void on_listener_closed(uv_handle_t *handle)
+{
+	struct listener *l = handle->data;
+	struct dns_server *s = l->s;
+	if (--l->handles == 0)
+		mem_free(l);
 	s->handles--;
 	maybe_free(s);
 }
@@ -224,6 +209,13 @@ static void on_upstream_closed(uv_handle_t *handle)
 	mem_free(u);
 	s->handles--;
 	maybe_free(s);
+}
+
+static void close_listener(struct listener *l)
+{
+	map_del64(l->s->listeners, l->number);
+	uv_close((uv_handle_t *)&l->udp, on_listener_closed);
+	uv_close((uv_handle_t *)&l->tcp, on_listener_closed);
 }
 
 static void close_client(struct client *c)
@@ -259,10 +251,8 @@ void dns_server_stop(struct dns_server *s, void (*done)(void *ctx), void *ctx)
 		close_client(value);
 	for (size_t it = 0; map_next(s->upstreams, &it, &key, &value);)
 		close_upstream(value);
-	for (size_t i = 0; i < s->n_listeners; i++) {
-		uv_close((uv_handle_t *)&s->listeners[i].udp, on_closed);
-		uv_close((uv_handle_t *)&s->listeners[i].tcp, on_closed);
-	}
+	for (size_t it = 0; map_next(s->listeners, &it, &key, &value);)
+		close_listener(value);
 	uv_close((uv_handle_t *)&s->forward_timer, on_closed);
 	uv_close((uv_handle_t *)&s->resolv_timer, on_closed);
 	s->handles--;
@@ -330,7 +320,7 @@ static void forward(struct dns_server *s, const struct waiting *who, struct slic
 {
 	struct dns_forward_actions a;
 	uint64_t random;
-	bool is_tcp = who->from == NULL;
+	bool is_tcp = who->listener == 0;
 	struct waiting *w = mem_dup(who, sizeof(*who));
 
 	if (w && map_put64(s->waiting, ++s->last_waiting, w, NULL) != ERR_OK) {
@@ -367,7 +357,7 @@ static void on_udp(uv_udp_t *handle, ssize_t n, const uv_buf_t *buf, const struc
 		send_udp(l, peer, wbuf_slice(&w));
 		observe(s, DNS_STAT_LOCAL, since);
 	} else if (r.verdict == DNS_VERDICT_FORWARD) {
-		struct waiting who = { .from = l, .since_ns = since };
+		struct waiting who = { .listener = l->number, .since_ns = since };
 		memcpy(&who.peer, peer, peer->sa_family == AF_INET ? sizeof(struct sockaddr_in) : sizeof(struct sockaddr_in6));
 		forward(s, &who, query, r.limit);
 	}
@@ -556,7 +546,7 @@ static void on_upstream_udp(uv_udp_t *handle, ssize_t n, const uv_buf_t *buf, co
 	if (n < 0)
 		upstream_failed(u); /* ICMP: nobody listens there, or no way to it */
 	else if (from && !(flags & UV_UDP_PARTIAL))
-		upstream_reply(u, from_sockaddr(from), slice_of(buf->base, (size_t)n));
+		upstream_reply(u, dns_from_sockaddr(from), slice_of(buf->base, (size_t)n));
 }
 
 static void on_upstream_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
@@ -626,7 +616,7 @@ static bool open_upstream(struct dns_server *s, const struct dns_forward_action 
 		mem_free(u);
 		return false;
 	}
-	to_sockaddr(a->upstream, &to);
+	dns_to_sockaddr(a->upstream, &to);
 	/* Neither init makes a socket, so neither fails. */
 	(void)(u->is_tcp ? uv_tcp_init(s->loop, &u->h.tcp) : uv_udp_init(s->loop, &u->h.udp));
 	u->h.handle.data = u;
@@ -651,8 +641,10 @@ static void reply_to(struct dns_server *s, const struct dns_forward_action *a)
 	struct waiting *w = map_del64(s->waiting, a->client);
 	if (!w)
 		return;
-	if (w->from) {
-		send_udp(w->from, generic(&w->peer), a->bytes);
+	if (w->listener) {
+		struct listener *l = map_get64(s->listeners, w->listener);
+		if (l)
+			send_udp(l, generic(&w->peer), a->bytes);
 	} else {
 		struct client *c = map_get64(s->clients, w->client);
 		if (c) {
@@ -708,11 +700,9 @@ static void on_forward_timer(uv_timer_t *timer)
 
 static void look_at_resolv_conf(struct dns_server *s)
 {
-	struct hostport own[DNS_LISTEN_MAX], v[DNS_UPSTREAM_MAX];
+	struct hostport v[DNS_UPSTREAM_MAX];
 	size_t n = 0;
-	for (size_t i = 0; i < s->n_listeners; i++)
-		own[i] = s->listeners[i].at;
-	if (dns_resolv_changed(&s->resolv, own, s->n_listeners, v, DNS_UPSTREAM_MAX, &n))
+	if (dns_resolv_changed(&s->resolv, s->listen, s->n_listen, v, DNS_UPSTREAM_MAX, &n))
 		dns_forward_set_upstreams(s->forward, v, n);
 }
 
@@ -723,51 +713,94 @@ static void on_resolv_timer(uv_timer_t *timer)
 
 /* --- The beginning --- */
 
-static enum err listen_error(int status, const char *proto, struct hostport at, struct err_note *note)
+/* One UDP and one TCP socket; network NULL: for all. */
+static enum err add_listener(
+	struct dns_server *s, struct hostport at, const struct dns_server_network *network, struct err_note *note)
 {
-	char text[HOSTPORT_TEXT];
-	hostport_format(at, text);
-	switch (status) {
-	case UV_EADDRINUSE:
-		return err_note(note, ERR_BUSY,
-			"cannot listen for DNS on %s (%s): another program does already; stop it, or use --dns-listen-address or --no-dns",
-			text, proto);
-	case UV_EACCES:
-	case UV_EPERM:
-		return err_note(note, ERR_PERMISSION,
-			"cannot listen for DNS on %s (%s): no permission; run as root or with CAP_NET_BIND_SERVICE, or use a port above 1023",
-			text, proto);
-	case UV_EADDRNOTAVAIL:
-		return err_note(note, ERR_NOT_FOUND,
-			"cannot listen for DNS on %s (%s): this host has no such address; give one it has with --dns-listen-address", text,
-			proto);
-	default: return err_note(note, ERR_SYSTEM, "cannot listen for DNS on %s (%s): %s", text, proto, uv_strerror(status));
+	const char *ifname = network ? network->ifname : NULL;
+	struct listener *l = mem_zalloc(1, sizeof(*l));
+
+	if (!l || map_put64(s->listeners, s->last_listener + 1, l, NULL) != ERR_OK) {
+		mem_free(l);
+		return err_note(note, ERR_NOMEM, "out of memory");
+	}
+	l->s = s;
+	l->number = ++s->last_listener;
+	l->at = at;
+	l->ifindex = network ? network->ifindex : 0;
+	l->wanted = true;
+	l->udp.data = l->tcp.data = l;
+	/* Neither init makes a socket, so neither fails. */
+	(void)uv_udp_init(s->loop, &l->udp);
+	(void)uv_tcp_init(s->loop, &l->tcp);
+	l->handles = 2;
+	s->handles += 2;
+	enum err e = dns_listen_udp(&l->udp, at, ifname, note);
+	if (e == ERR_OK && uv_udp_recv_start(&l->udp, on_alloc, on_udp) != 0)
+		e = err_note(note, ERR_SYSTEM, "cannot take queries from a UDP socket");
+	if (e == ERR_OK)
+		e = dns_listen_tcp(&l->tcp, at, ifname, on_connection, note);
+	if (e != ERR_OK)
+		close_listener(l);
+	return e;
+}
+
+/* Whether containers ask at it, by the one address they know. */
+static bool is_asked_in_networks(const struct dns_server *s, struct ip at)
+{
+	const struct ip any = { .family = 4 };
+	return s->resolver.family == 4 && (ip_eq(at, s->resolver) || ip_eq(at, any));
+}
+
+static struct listener *find_listener(const struct dns_server *s, struct hostport at, int ifindex)
+{
+	struct slice key;
+	void *value;
+	for (size_t it = 0; map_next(s->listeners, &it, &key, &value);) {
+		struct listener *l = value;
+		if (l->ifindex == ifindex && hostport_eq(l->at, at))
+			return l;
+	}
+	return NULL;
+}
+
+static void close_unwanted(struct dns_server *s)
+{
+	struct slice key;
+	void *value;
+	for (size_t it = 0; map_next(s->listeners, &it, &key, &value);) {
+		struct listener *l = value;
+		if (!l->wanted)
+			close_listener(l);
 	}
 }
 
-static enum err add_listener(struct dns_server *s, struct hostport at, struct err_note *note)
+enum err dns_server_set_networks(struct dns_server *s, const struct dns_server_network *networks, size_t n, struct err_note *note)
 {
-	struct listener *l = &s->listeners[s->n_listeners];
-	struct sockaddr_storage addr;
-	bool v6 = at.ip.family == 6;
+	struct slice key;
+	void *value;
+	enum err first = ERR_OK;
 
-	l->s = s;
-	l->at = at;
-	l->udp.data = l->tcp.data = l;
-	(void)uv_udp_init(s->loop, &l->udp);
-	(void)uv_tcp_init(s->loop, &l->tcp);
-	s->handles += 2;
-	s->n_listeners++;
-	to_sockaddr(at, &addr);
-	int status = uv_udp_bind(&l->udp, generic(&addr), v6 ? UV_UDP_IPV6ONLY : 0);
-	if (status == 0)
-		status = uv_udp_recv_start(&l->udp, on_alloc, on_udp);
-	if (status != 0)
-		return listen_error(status, "UDP", at, note);
-	status = uv_tcp_bind(&l->tcp, generic(&addr), v6 ? UV_TCP_IPV6ONLY : 0);
-	if (status == 0)
-		status = uv_listen((uv_stream_t *)&l->tcp, BACKLOG, on_connection);
-	return status == 0 ? ERR_OK : listen_error(status, "TCP", at, note);
+	assert(!s->stopping);
+	for (size_t it = 0; map_next(s->listeners, &it, &key, &value);) {
+		struct listener *l = value;
+		l->wanted = l->ifindex == 0;
+	}
+	for (size_t i = 0; i < n * s->n_listen; i++) {
+		const struct dns_server_network *network = &networks[i / s->n_listen];
+		struct hostport at = s->listen[i % s->n_listen];
+		if (!is_asked_in_networks(s, at.ip))
+			continue;
+		struct listener *have = find_listener(s, at, network->ifindex);
+		enum err e = ERR_OK;
+		if (have)
+			have->wanted = true;
+		else
+			e = add_listener(s, at, network, first == ERR_OK ? note : NULL);
+		first = first == ERR_OK ? e : first;
+	}
+	close_unwanted(s);
+	return first;
 }
 
 /* Everything that needs no handle. */
@@ -780,6 +813,9 @@ static enum err prepare(struct dns_server *s, const struct dns_server_cfg *cfg, 
 	s->table = cfg->table;
 	s->answer.n_ours = cfg->n_ours;
 	memcpy(s->answer.ours, cfg->ours, sizeof(s->answer.ours));
+	s->resolver = cfg->resolver;
+	s->n_listen = cfg->n_listen;
+	memcpy(s->listen, cfg->listen, sizeof(s->listen));
 	for (size_t i = 0; i < cfg->n_listen; i++) {
 		const struct ip *ip = &cfg->listen[i].ip, any = { .family = ip->family };
 		if (!ip_eq(*ip, any))
@@ -787,10 +823,11 @@ static enum err prepare(struct dns_server *s, const struct dns_server_cfg *cfg, 
 	}
 	static_assert((int)DNS_LISTEN_MAX <= (int)DNS_SELF_MAX, "every listen address can be our own");
 	rng_seed(&s->rng, cfg->seed);
+	s->listeners = map_new(cfg->seed);
 	s->clients = map_new(cfg->seed);
 	s->upstreams = map_new(cfg->seed);
 	s->waiting = map_new(cfg->seed);
-	if (!s->clients || !s->upstreams || !s->waiting || dns_forward_new(&s->forward, &s->stats) != ERR_OK ||
+	if (!s->listeners || !s->clients || !s->upstreams || !s->waiting || dns_forward_new(&s->forward, &s->stats) != ERR_OK ||
 		dns_resolv_init(&s->resolv, cfg->resolv_conf) != ERR_OK)
 		return err_note(note, ERR_NOMEM, "out of memory while starting the DNS server");
 	return ERR_OK;
@@ -814,7 +851,7 @@ enum err dns_server_start(struct dns_server **out, uv_loop_t *loop, const struct
 	s->forward_timer.data = s->resolv_timer.data = &s->self;
 	s->handles = 2;
 	for (size_t i = 0; i < cfg->n_listen && e == ERR_OK; i++)
-		e = add_listener(s, cfg->listen[i], note);
+		e = add_listener(s, cfg->listen[i], NULL, note);
 	if (e != ERR_OK) {
 		dns_server_stop(s, NULL, NULL);
 		return e;

@@ -29,6 +29,8 @@ struct dns_server_cfg {
 	 * UDP answer comes; name the address where that matters. */
 	struct hostport listen[DNS_LISTEN_MAX];
 	size_t n_listen;
+	/* The address that containers know; family 0: none. Where this or 0.0.0.0 is listened at, each of dns_server_set_networks is. */
+	struct ip resolver;
 	const char *resolv_conf;          /* copied; NULL or "": no upstreams */
 	const char *domain;               /* NULL: the default */
 	uint32_t ttl;                     /* seconds */
@@ -44,6 +46,16 @@ enum err dns_server_start(
 	struct dns_server **out, uv_loop_t *loop, const struct dns_server_cfg *cfg, struct err_note *note) MUST_CHECK;
 /* Closes everything; unanswered queries stay so. Handles end in the loop, then `done` (may be NULL) is called and s is gone. */
 void dns_server_stop(struct dns_server *s, void (*done)(void *ctx), void *ctx);
+
+/* Networks besides the first have the resolver's address each on a bridge of its own, and may use the same addresses as others: who asks by such a
+ * bridge is answered by it. The list replaces the former one; one with another index is another. What cannot be listened on is left out, the first
+ * failure told (see dns_server_start; ERR_NOT_FOUND: no such interface, ERR_NOMEM), and tried again by the next call. */
+struct dns_server_network {
+	const char *ifname;
+	int ifindex;
+};
+enum err dns_server_set_networks(
+	struct dns_server *s, const struct dns_server_network *networks, size_t n, struct err_note *note) MUST_CHECK;
 
 /* Upper edges of the latency histogram; one more bucket holds what is above the last. */
 #define DNS_LATENCY_EDGES_US(X) \

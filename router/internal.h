@@ -1,4 +1,4 @@
-/* Shared by the daemon's files only: router.c (loop and core), router_plane.c (the loop and the data plane), attach.c (containers), plane.c (kernel and
+/* Shared by the daemon's files only: router.c (loop and core), router_plane.c (the loop and the data plane), router_dns.c (names), attach.c (containers), plane.c (kernel and
  * userspace path). */
 #ifndef WEFT_ROUTER_INTERNAL_H
 #define WEFT_ROUTER_INTERNAL_H
@@ -44,6 +44,7 @@ struct router {
 	struct undelivered *late_v;
 	size_t n_late, cap_late;
 	struct dns_server *dns;
+	bool dns_broken; /* what was to be listened on for networks was not */
 	struct api *api;
 	struct arena *arenas[ROUTER_DEPTH_MAX];
 	int depth;
@@ -79,6 +80,11 @@ void router_forwarding(struct router *r); /* is to be applied */
 /* Before those of one step are sent. */
 void router_before_datagrams(struct router *r, const struct core_actions *acts);
 void router_send_datagram(struct router *r, const struct core_action *a);
+
+/* router_dns.c */
+enum err router_open_dns(struct router *r, struct err_note *note) MUST_CHECK; /* unless it is switched off */
+/* Containers of each network that has devices here now are answered. Failures are logged and tried again by the next call. */
+void router_dns_networks(struct router *r);
 
 /* attach.c */
 /* Ends all that wait, with an answer. */

@@ -89,8 +89,7 @@ static enum err make_bridge(struct plane *p, struct plane_net *n, struct err_not
 {
 	enum err err = link_bridge(n->kernel, link_peer_mac(p->cfg.self), p->mtu, note);
 
-	/* names are answered on the default network only */
-	if (err == ERR_OK && n->number == 0)
+	if (err == ERR_OK)
 		err = link_dns_address(n->kernel, note);
 	return err;
 }

@@ -492,28 +492,6 @@ static enum err restore(struct router *r, struct err_note *note)
 	return err;
 }
 
-static enum err open_dns(struct router *r, struct err_note *note)
-{
-	const struct options *o = r->opt;
-	struct dns_server_cfg cfg = {
-		.table = core_names(r->core),
-		.resolv_conf = o->resolv_conf,
-		.domain = o->dns_domain,
-		.ttl = o->dns_ttl,
-	};
-
-	if (o->no_dns)
-		return ERR_OK;
-	for (size_t i = 0; i < o->n_dns_listen; i++)
-		cfg.listen[cfg.n_listen++] = o->dns_listen[i];
-	if (cfg.n_listen == 0 && router_dns_address(r, &cfg.listen[0]))
-		cfg.n_listen = 1;
-	if (o->ipam)
-		cfg.ours[cfg.n_ours++] = o->range;
-	randombytes_buf(&cfg.seed, sizeof(cfg.seed));
-	return dns_server_start(&r->dns, r->loop, &cfg, note);
-}
-
 static enum err open_conns(struct router *r, struct err_note *note)
 {
 	static const struct conns_handlers handlers = { on_opened, on_data, on_drained, on_conn_closed };
@@ -619,7 +597,7 @@ enum err router_start(struct router **out, uv_loop_t *loop, const struct options
 	if (err == ERR_OK)
 		err = attach_reconcile(r, note);
 	if (err == ERR_OK)
-		err = open_dns(r, note);
+		err = router_open_dns(r, note);
 	if (err == ERR_OK)
 		err = api_start(&r->api, r, note);
 	if (err != ERR_OK)

@@ -61,6 +61,7 @@ static void on_forwarding(uv_timer_t *timer)
 
 	r->plane_dirty = false;
 	plane_apply(r->plane, r->core, start);
+	router_dns_networks(r);
 	uint64_t end = router_now_ms(r);
 	r->plane_rest_ms = end + (end - start) * REST_FACTOR;
 	tell_offer(r);

@@ -2,6 +2,7 @@
  * What is answered is tested in dns/; here: that it arrives, on both transports, pipelined, from several upstreams. */
 #include "tests/unit/dataplane/ns.h"
 
+#include <net/if.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
 
@@ -370,6 +371,165 @@ static void refusals(void **state)
 	assert_null(other);
 }
 
+/* --- networks: the resolver's address on several interfaces, behind which the same addresses are in use */
+
+enum { NETWORKS = 3 }; /* the first one is the socket's for all */
+#define RESOLVER "169.254.67.83:53"
+
+static void run(int ns, const char *text)
+{
+	if (ns_run(ns, text) != 0)
+		fail_msg("%s", text);
+}
+
+/* An interface on our side, as link_dns_address makes bridges, and a client at its other end. */
+static int make_client(unsigned i)
+{
+	char text[512];
+	int ns = ns_new();
+	snprintf(text, sizeof(text),
+		"ip link add net%u type veth peer name eth netns /proc/%d/fd/%d && ip addr add 169.254.67.83/32 dev net%u && ip link set net%u up && "
+		"ip route add table 6784 default dev net%u metric %u && sysctl -qw net.ipv4.conf.net%u.rp_filter=2",
+		i, getpid(), ns, i, i, i, i, i);
+	run(-1, text);
+	run(ns, "ip addr add 10.9.0.1/24 dev eth && ip link set eth up && ip route add 169.254.67.83 dev eth");
+	return ns;
+}
+
+static int ask_from(int ns, int type)
+{
+	int home = ns_here();
+	ns_go(ns);
+	int s = open_socket(type, "10.9.0.1:0", type == SOCK_DGRAM ? RESOLVER : NULL);
+	if (type == SOCK_STREAM) {
+		struct sockaddr_in a = v4(RESOLVER);
+		assert_int_equal(fcntl(s, F_SETFL, O_NONBLOCK), 0);
+		assert_true(connect(s, (const struct sockaddr *)&a, sizeof(a)) == 0 || errno == EINPROGRESS);
+	}
+	ns_go(home);
+	close(home);
+	return s;
+}
+
+/* Whether a client gets its answer in that time, by UDP or TCP. */
+static bool answered(struct world *w, int ns, int type, unsigned ms)
+{
+	uint8_t q[300], m[600];
+	int s = ask_from(ns, type);
+	size_t n = make_query(q, 5, "web.weft.local"), skip_length = type == SOCK_DGRAM ? 2 : 0;
+	bool sent = false, got = false;
+	for (uint64_t end = uv_hrtime() + UINT64_C(1000000) * ms; !got && uv_hrtime() < end;) {
+		sent = sent || send(s, q + skip_length, n - skip_length, 0) > 0;
+		uv_run(&w->loop, UV_RUN_NOWAIT);
+		got = recv(s, m, sizeof(m), 0) > 0;
+	}
+	close(s);
+	return got;
+}
+
+static enum err set_networks(struct world *w, unsigned first, unsigned end, struct err_note *note)
+{
+	char names[NETWORKS][IF_NAMESIZE];
+	struct dns_server_network v[NETWORKS];
+	for (unsigned i = first; i < end; i++) {
+		snprintf(names[i], sizeof(names[i]), "net%u", i);
+		v[i - first] = (struct dns_server_network){ names[i], (int)if_nametoindex(names[i]) };
+	}
+	return dns_server_set_networks(w->server, v, end - first, note);
+}
+
+static void expect(struct world *w, const int clients[NETWORKS], const bool want[NETWORKS])
+{
+	for (int i = 0; i < NETWORKS; i++)
+		for (int type = 0; type < 2; type++)
+			if (answered(w, clients[i], type ? SOCK_STREAM : SOCK_DGRAM, want[i] ? 5000 : 30) != want[i])
+				fail_msg("net%d is %sanswered by %s", i, want[i] ? "not " : "", type ? "TCP" : "UDP");
+}
+
+static void networks(void **state)
+{
+	struct world *w = there(state);
+	static const bool first[] = { true, false, false }, two[] = { true, true, false }, all[] = { true, true, true };
+	int clients[NETWORKS], home = ns_here(), ns = ns_new();
+	struct err_note why = { "" };
+	struct dns_server_cfg cfg = w->cfg;
+	ns_go(ns);
+	run(-1, "ip rule add from 169.254.67.83 lookup 6784");
+	for (unsigned i = 0; i < NETWORKS; i++)
+		clients[i] = make_client(i);
+	dns_server_stop(w->server, NULL, NULL);
+	cfg.listen[0] = at(RESOLVER);
+	cfg.n_listen = 1;
+	cfg.resolver = ip_v4(0xa9fe4353);
+	cfg.resolv_conf = NULL;
+	OK(dns_server_start(&w->server, &w->loop, &cfg, &note));
+	expect(w, clients, first);
+	OK(set_networks(w, 1, 2, &note));
+	expect(w, clients, two);
+	OK(set_networks(w, 1, 3, &note));
+	OK(set_networks(w, 1, 3, &note)); /* they are there */
+	expect(w, clients, all);
+	/* Another server is still refused. */
+	struct dns_server *other;
+	assert_int_equal(dns_server_start(&other, &w->loop, &cfg, &why), ERR_BUSY);
+	/* One that is made anew is another one. */
+	run(-1, "ip link del net1");
+	close(clients[1]);
+	clients[1] = make_client(1);
+	expect(w, clients, (const bool[]){ true, false, true });
+	OK(set_networks(w, 1, 3, &note));
+	expect(w, clients, all);
+	OK(set_networks(w, 1, 2, &note));
+	expect(w, clients, two);
+	/* One that is not there; the others are. */
+	struct dns_server_network v[] = { { "net7", 77 }, { "net2", (int)if_nametoindex("net2") } };
+	assert_int_equal(dns_server_set_networks(w->server, v, 2, &why), ERR_NOT_FOUND);
+	assert_non_null(strstr(why.text, "net7"));
+	expect(w, clients, (const bool[]){ true, false, true });
+	OK(set_networks(w, 1, 1, &note));
+	expect(w, clients, first);
+	for (int i = 0; i < NETWORKS; i++)
+		close(clients[i]);
+	ns_go(home);
+	close(home);
+	close(ns);
+}
+
+/* A query waits for an upstream when its network goes, and comes back: it was for another one. */
+static void network_goes_under_a_query(void **state)
+{
+	struct world *w = there(state);
+	uint8_t q[300], m[600];
+	struct sockaddr_in from;
+	struct dns_server_stats st;
+	struct dns_server_network lo = { "lo", (int)if_nametoindex("lo") };
+	int up = open_socket(SOCK_DGRAM, "127.0.0.2:53", NULL);
+	dns_server_stop(w->server, NULL, NULL);
+	w->cfg.resolver = ip_v4(0x7f000001);
+	OK(dns_server_start(&w->server, &w->loop, &w->cfg, NULL));
+	OK(dns_server_set_networks(w->server, &lo, 1, NULL));
+	int s = open_socket(SOCK_DGRAM, NULL, "127.0.0.1:53");
+	size_t n = make_query(q, 9, "example.org");
+	for (int round = 0; round < 2; round++) {
+		assert_int_equal(send(s, q + 2, n - 2, 0), (ssize_t)(n - 2));
+		size_t got = receive(w, up, m, sizeof(m), &from);
+		if (round == 0) {
+			OK(dns_server_set_networks(w->server, NULL, 0, NULL));
+			uv_run(&w->loop, UV_RUN_NOWAIT); /* closed, and freed */
+		}
+		answer(m, 0x8183);
+		assert_int_equal(sendto(up, m, got, 0, (struct sockaddr *)&from, sizeof(from)), (ssize_t)got);
+		do {
+			uv_run(&w->loop, UV_RUN_ONCE);
+			dns_server_stats(w->server, &st);
+		} while (st.forwarding > 0);
+		ssize_t back = recv(s, m, sizeof(m), 0);
+		assert_int_equal(back, round == 0 ? -1 : (ssize_t)(n - 2));
+	}
+	close(s);
+	close(up);
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void)
@@ -383,6 +543,8 @@ int main(void)
 		T(connection_limit),
 		T(follows_resolv_conf),
 		T(refusals),
+		T(networks),
+		T(network_goes_under_a_query),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
