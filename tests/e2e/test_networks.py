@@ -9,7 +9,7 @@ import socket
 import struct
 import time
 
-from lib import SCALE, Capture, bare, socket_in, tcp_sweep, topology, udp_sweep, wait_linked, wait_until
+from lib import DNS, SCALE, Capture, bare, socket_in, tcp_sweep, topology, udp_sweep, wait_linked, wait_until
 
 ARGS = {"fast": (), "userspace": ("--no-fastdp",)}
 SUBNET = "10.40.0.0/24"
@@ -254,3 +254,77 @@ def test_D12_networks_made_on_both_sides_of_a_partition(net, h1, h2, c1, c2):
     wait_until(lambda: set(networks(h1)) == {"weft", "red", "one", "two"} and networks(h1) == networks(h2), 10, "they agree")
     a1, a2 = h1.attach(c1, "--network", "red")[0], h2.attach(c2, "--network", "red")[0]
     wait_until(lambda: c1.ping(a2) and c2.ping(a1), 15, "one network it is")
+
+
+# Names in networks
+
+
+def data(container, *args):
+    return container.dig(*args, server=DNS).data
+
+
+def resolves(container, name, addr):
+    """Both ways, by UDP and TCP."""
+    wait_until(lambda: data(container, name) == [addr], 5, f"{container} resolves {name}")
+    assert data(container, name, "+tcp") == [addr]
+    assert data(container, addr, "-x") == [f"{name}."] == data(container, addr, "+tcp", "-x")
+
+
+def listeners(host):
+    """How many sockets wait for names, at which interface: {interface or None: n}."""
+    found = {}
+    for kind in ("-u", "-t"):
+        for line in host.exec("ss", "-Hln", kind).stdout.splitlines():
+            for word in line.split():
+                if word.startswith(DNS) and word.endswith(":53"):
+                    dev = word[len(DNS):-3].lstrip("%") or None
+                    found[dev] = found.get(dev, 0) + 1
+    return found
+
+
+@topology(timeout=120)
+def test_D12_names_are_answered_in_every_network(net, h1, h2, c3, c4):
+    started(h1, h2)
+    alpha, beta = net.process_container(1, "alpha.weft.local"), net.process_container(2, "beta.weft.local")
+    made("red", h1, h2)
+    made("blue", h1, h2)
+    a = bare(h1.attach(alpha, "--network", "red")[0])
+    b = bare(h2.attach(beta, "--network", "red")[0])
+    h1.attach(c3, "--network", "blue")
+    h2.attach(c4)
+    h1.weft_ok("dns-add", c3, "-h", "gamma.weft.local")
+    for c in (alpha, beta):
+        resolves(c, "alpha.weft.local", a)
+        resolves(c, "beta.weft.local", b)
+    for c in (c3, c4, h1, h2):  # names are the whole domain's
+        resolves(c, "beta.weft.local", b)
+        resolves(c, "gamma.weft.local", bare(c3.ips()[0]))
+    red, blue = (f"weft-{networks(h1)[n]['number']}" for n in ("red", "blue"))
+    assert listeners(h1) == {None: 2, red: 2, blue: 2} and listeners(h2) == {None: 2, red: 2}, (listeners(h1), listeners(h2))
+    # removed and made again
+    h1.detach(alpha)
+    h2.detach(beta)
+    wait_until(lambda: networks(h1)["red"]["containers"] == 0, 5, "h1 knows that they went")
+    h1.weft_ok("network", "rm", "red")
+    for h, left in ((h1, {None: 2, blue: 2}), (h2, {None: 2})):
+        wait_until(lambda h=h, left=left: listeners(h) == left, 5, f"{h.name} listens no more where nobody is")
+    wait_until(lambda: data(c3, "beta.weft.local") == [], 5, "the name went with its container")
+    made("red", h2, h1)
+    a = bare(h1.attach(alpha, "--network", "red")[0])
+    b = bare(h2.attach(beta, "--network", "red")[0])
+    resolves(alpha, "beta.weft.local", b)
+    resolves(beta, "alpha.weft.local", a)
+    # its bridge removed by somebody
+    h1.exec("ip", "link", "del", red)
+    resolves(alpha, "beta.weft.local", b)
+    resolves(c3, "beta.weft.local", b)
+    wait_until(lambda: alpha.ping(b), 10, "alpha reaches beta")
+    # a new daemon
+    for h in (h1, h2):
+        h.kill()
+    for h, rest in ((h1, []), (h2, [h1])):
+        h.start_daemon(peers=rest)
+    wait_linked(h1, h2)
+    resolves(alpha, "beta.weft.local", b)
+    resolves(beta, "alpha.weft.local", a)
+    resolves(c3, "alpha.weft.local", a)
