@@ -171,6 +171,50 @@ static void waits_for_an_address(struct nodes *t, int i, const char *ident)
 	assert_int_equal(t->n[i].reply, ERR_OK);
 }
 
+/* Node 0 has one target, which does not vote, and waits for it. Then nothing is heard of the other any more. */
+static void waits_for_one_other(struct nodes *t)
+{
+	static const char *const target[] = { "10.0.0.2" };
+	struct ipam_event ask = { .kind = IPAM_ALLOCATE, .ident = "c", .request = 1000, .wait = true };
+	struct core_event ev = { .kind = CORE_IPAM, .ipam = &ask };
+
+	nodes_init(t);
+	nodes_start(t, 0);
+	assert_int_equal(nodes_try_start(t, 1, true, no_ipam), ERR_OK);
+	assert_int_equal(connect(t, 0, target, 1, false), ERR_OK);
+	nodes_run(t, 3000);
+	assert_true(gossip_reachable(core_gossip(t->n[0].core), t->n[1].name));
+	(void)nodes_step(t, 0, &ev);
+	nodes_run(t, 1000);
+	t->cut = true;
+}
+
+/* The target is replaced by another in the very step in which it is found dead: for a moment there is neither, and the host must not
+ * think that it is alone and all of the range its own. */
+static void replaced_targets_are_counted_once(void **state)
+{
+	static const char *const target[] = { "10.9.0.1" };
+	struct nodes t;
+	struct ipam_view v;
+	uint64_t ms = 0;
+
+	(void)state;
+	waits_for_one_other(&t);
+	for (; gossip_reachable(core_gossip(t.n[0].core), t.n[1].name) && ms < 60000; ms++)
+		nodes_run(&t, 1);
+	nodes_free(&t);
+	waits_for_one_other(&t);
+	nodes_run(&t, ms - 1);
+	assert_true(gossip_reachable(core_gossip(t.n[0].core), t.n[1].name));
+	t.now++;
+	assert_int_equal(connect(&t, 0, target, 1, true), ERR_OK);
+	assert_false(gossip_reachable(core_gossip(t.n[0].core), t.n[1].name));
+	ipam_view(core_ipam(t.n[0].core), &v);
+	assert_string_equal(v.text, "awaiting consensus (quorum: 2, known: 1)");
+	assert_int_equal(v.owned, 0);
+	nodes_free(&t);
+}
+
 static void takes_over(struct nodes *t, int i, uint64_t peer, enum err want)
 {
 	struct ipam_event over = { .kind = IPAM_TAKEOVER, .peer = peer };
@@ -401,6 +445,7 @@ int main(void)
 		cmocka_unit_test(foreign_records_are_refused),
 		cmocka_unit_test(keys_do_not_stay),
 		cmocka_unit_test(what_is_off_says_so),
+		cmocka_unit_test(replaced_targets_are_counted_once),
 		cmocka_unit_test(one_that_is_gone_for_good_is_forgotten),
 		cmocka_unit_test(memory_runs_out_anywhere),
 		cmocka_unit_test(a_lost_record_stops_the_node),
