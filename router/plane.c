@@ -272,7 +272,12 @@ static void close_stale(struct plane *p, const struct core *core)
 static enum err open_net(struct plane *p, const struct core_network *net, struct plane_net **out, struct err_note *note)
 {
 	*out = net_named(p, net->name);
-	return *out != NULL ? ERR_OK : net_open(p, net->number, net->name, out, note);
+	if (*out != NULL)
+		return ERR_OK;
+	enum err err = net_open(p, net->number, net->name, out, note);
+	if (err == ERR_OK)
+		filter_bridges(p);
+	return err;
 }
 
 enum err plane_need(

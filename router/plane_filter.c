@@ -157,6 +157,57 @@ static void failed(struct plane *p, const struct err_note *note)
 	log_write(p->cfg.log, LOG_LEVEL_WARNING, "the packet filter is not as it should be: %s", note->text);
 }
 
+struct bridge_list {
+	char (*v)[NETLINK_NAME_MAX + 1];
+	size_t n, cap;
+	bool nomem;
+};
+
+static void add_bridge(struct bridge_list *l, const char *name)
+{
+	if (mem_grow((void **)&l->v, &l->cap, l->n + 1, sizeof(*l->v)))
+		(void)snprintf(l->v[l->n++], sizeof(*l->v), "%s", name);
+	else
+		l->nomem = true;
+}
+
+static void add_left(unsigned number, void *arg)
+{
+	char name[NETLINK_NAME_MAX + 1];
+
+	(void)snprintf(name, sizeof(name), "weft-%u", number);
+	add_bridge(arg, name);
+}
+
+static enum err set_bridges(struct plane *p, struct err_note *note)
+{
+	struct bridge_list list = { 0 };
+	enum err err = ERR_OK;
+
+	for (const struct plane_net *n = p->nets; n != NULL; n = n->next)
+		add_bridge(&list, kernel_bridge_name(n->kernel));
+	if (p->remains)
+		err = link_networks(p->nets->kernel, add_left, &list, note);
+	const char **names = mem_zalloc(list.n + 1, sizeof(*names));
+	if (err == ERR_OK && (list.nomem || names == NULL))
+		err = err_note(note, ERR_NOMEM, "out of memory");
+	for (size_t i = 0; err == ERR_OK && i < list.n; i++)
+		names[i] = list.v[i];
+	if (err == ERR_OK)
+		err = nft_set_bridges(p->nft, names, list.n, note);
+	mem_free(names);
+	mem_free(list.v);
+	return err;
+}
+
+void filter_bridges(struct plane *p)
+{
+	struct err_note note = { "" };
+
+	if (p->nft != NULL && set_bridges(p, &note) != ERR_OK)
+		failed(p, &note);
+}
+
 void filter_apply(struct plane *p, const struct core *core, bool settled)
 {
 	struct err_note note = { "" };
@@ -164,6 +215,7 @@ void filter_apply(struct plane *p, const struct core *core, bool settled)
 	if (p->nft == NULL)
 		return;
 	prune_ports(p, core);
+	filter_bridges(p);
 	if (set_peers(p, core, !settled, &note) != ERR_OK)
 		failed(p, &note);
 	p->filter_keeps = nft_keeps(p->nft);

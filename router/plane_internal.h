@@ -82,6 +82,8 @@ enum err table_set(struct plane *p, const struct core *core) MUST_CHECK;
 enum err filter_open(struct plane *p, struct err_note *note) MUST_CHECK;
 void filter_close(struct plane *p);
 void filter_apply(struct plane *p, const struct core *core, bool settled);
+/* Nothing is routed to or from the networks that are open, or whose devices are left of a former daemon. */
+void filter_bridges(struct plane *p);
 void filter_tick(struct plane *p);
 
 /* plane_traffic.c */

@@ -53,7 +53,7 @@ struct nft {
 const char *nft_drop_name(enum nft_drop d)
 {
 	static const char *const names[NFT_DROPS] = { "vxlan_stranger", "forged_mac", "forged_address", "handshake_flood",
-		"control_port" };
+		"control_port", "other_network" };
 	return names[d];
 }
 
@@ -715,6 +715,42 @@ enum err nft_set_ports(struct nft *n, const struct nft_port *ports, size_t count
 	}
 	int result = change(n, NFT_PORTS, NFT_ADDRS6, &want);
 	return result ? error(result, note, "tell nftables the containers' addresses") : ERR_OK;
+}
+
+static bool all_there(const struct nft *n, const struct nft_elems *want, enum nft_set_id set)
+{
+	size_t have = 0;
+	for (size_t i = 0; i < n->elems.n && n->elems.v[i].set <= set; i++)
+		have += n->elems.v[i].set == set;
+	for (size_t i = 0; i < want->n; i++)
+		if (!elems_find(&n->elems, &want->v[i]))
+			return false;
+	return have == want->n;
+}
+
+enum err nft_set_bridges(struct nft *n, const char *const *ifnames, size_t count, struct err_note *note)
+{
+	struct nft_elems want = { 0 };
+	enum err e = ERR_OK;
+	for (size_t i = 0; i < count && e == ERR_OK; i++) {
+		struct nft_elem pair = { .set = NFT_BRIDGES };
+		const size_t len = strlen(ifnames[i]);
+		if (len > NETLINK_NAME_MAX) {
+			e = err_note(note, ERR_USAGE, "interface name '%s' is longer than %d characters", ifnames[i], NETLINK_NAME_MAX);
+			break;
+		}
+		memcpy(pair.key, ifnames[i], len);
+		memcpy(pair.key + NFT_IFNAME, ifnames[i], len);
+		if (!elems_add(&want, &pair))
+			e = err_note(note, ERR_NOMEM, "out of memory");
+	}
+	elems_sort(&want);
+	if (e != ERR_OK || all_there(n, &want, NFT_BRIDGES)) {
+		mem_free(want.v);
+		return e;
+	}
+	int result = change(n, NFT_BRIDGES, NFT_BRIDGES, &want);
+	return result ? error(result, note, "tell nftables the networks' bridges") : ERR_OK;
 }
 
 enum err nft_refresh(struct nft *n, struct err_note *note)

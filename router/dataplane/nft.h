@@ -1,5 +1,5 @@
 /* What this host lets in and out: weft's own nftables tables `inet weft` (packets of the host: VXLAN from present peers only, their counters,
- * limits for handshakes, nothing from containers to the control port) and `bridge weft` (frames of containers: MAC and addresses are their own; `inet` sees no ARP).
+ * limits for handshakes, nothing from containers to the control port, nothing routed from network to network) and `bridge weft` (frames of containers: MAC and addresses are their own; `inet` sees no ARP).
  * See docs/adr/0008-nftables.md. Built with libnftnl over libmnl; each change is one transaction. Control thread only. */
 #ifndef WEFT_DATAPLANE_NFT_H
 #define WEFT_DATAPLANE_NFT_H
@@ -18,7 +18,7 @@ struct nft_cfg {
 /* Makes both tables anew in one transaction, the elements of a former daemon's sets and counters kept. What the kernel lacks is left out and said in
  * *lacks (static text; NULL: nothing lacks). ERR_PERMISSION, ERR_SYSTEM: no nftables at all is ERR_UNSUPPORTED, and the caller goes on without. */
 enum err nft_open(struct nft **out, const struct nft_cfg *cfg, const char **lacks, struct err_note *note) MUST_CHECK;
-void nft_close(struct nft *n); /* takes NULL; the kernel keeps the tables */
+void nft_close(struct nft *n);                                       /* takes NULL; the kernel keeps the tables */
 enum err nft_reset(struct nft *n, struct err_note *note) MUST_CHECK; /* removes the tables */
 
 /* Underlay addresses whose VXLAN may come in; each has counters both ways. Replaces the former list; only differences are sent. */
@@ -47,8 +47,19 @@ struct nft_port {
 };
 enum err nft_set_ports(struct nft *n, const struct nft_port *ports, size_t count, struct err_note *note) MUST_CHECK;
 
+/* The networks' bridges: packets that came in by one are not routed to another by the host. Replaces the list. */
+enum err nft_set_bridges(struct nft *n, const char *const *ifnames, size_t count, struct err_note *note) MUST_CHECK;
+
 /* Dropped so far, by reason (words as in weft_frames_dropped_total); of the last nft_refresh. */
-enum nft_drop { NFT_VXLAN_STRANGER, NFT_FORGED_MAC, NFT_FORGED_ADDRESS, NFT_HANDSHAKE_FLOOD, NFT_CONTROL_PORT, NFT_DROPS };
+enum nft_drop {
+	NFT_VXLAN_STRANGER,
+	NFT_FORGED_MAC,
+	NFT_FORGED_ADDRESS,
+	NFT_HANDSHAKE_FLOOD,
+	NFT_CONTROL_PORT,
+	NFT_OTHER_NETWORK,
+	NFT_DROPS
+};
 const char *nft_drop_name(enum nft_drop d);
 uint64_t nft_dropped(const struct nft *n, enum nft_drop d);
 

@@ -18,9 +18,10 @@ enum nft_set_id {
 	NFT_RX6,
 	NFT_TX4, /* … and what went to them */
 	NFT_TX6,
-	NFT_PORTS,  /* bridge: containers' ports */
-	NFT_MACS,   /* port . MAC */
-	NFT_ADDRS4, /* port . address */
+	NFT_BRIDGES, /* each network's bridge, twice: see nft_rules.c */
+	NFT_PORTS,   /* bridge: containers' ports */
+	NFT_MACS,    /* port . MAC */
+	NFT_ADDRS4,  /* port . address */
 	NFT_ADDRS6,
 	NFT_SETS
 };

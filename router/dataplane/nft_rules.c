@@ -12,6 +12,10 @@
  *     chain handshakes { update @handshakes4 { ip saddr limit rate over … } → handshake_flood;  the same for IPv6 /64 }
  *     chain from_bridge { tcp dport CONTROL → control_port;  udp dport USERSPACE → control_port }
  *     chain output { type filter hook output priority filter - 10; policy accept;  udp dport VXLAN goto vxlan_out }
+ *     set bridges { type ifname . ifname; }              each network's bridge, twice
+ *     chain forward { type filter hook forward priority filter - 10; policy accept;
+ *       iifname "weft*" oifname "weft*" goto between }
+ *     chain between { iifname . oifname @bridges accept;  iifname . iifname @bridges oifname . oifname @bridges → other_network }
  *     chain vxlan_out { ip daddr @peers_tx4 accept;  ip6 daddr @peers_tx6 accept }
  *   }
  *   table bridge weft {
@@ -28,6 +32,9 @@
  *       → forged_address }
  *     chain advert { iifname . target @port_addrs6 return;  target fe80::/10 return;  → forged_address }
  *   }
+ *
+ * A rule cannot compare two names, so the set does: (in, out) is in it when both are the same bridge. That is what a bridge's own frames look like where
+ * br_netfilter shows them to this chain, and they have to pass.
  *
  * "→ x" is `counter name x drop`. What is frequent costs little: a superframe of a container meets two look-ups, one from an uplink a
  * comparison. A handshake is counted in bytes, not packets, since the kernel joins equal datagrams of one sender before they come here. */
@@ -74,6 +81,7 @@ const struct nft_set_kind nft_set_kinds[NFT_SETS] = {
 	[NFT_RX6] = { "peers_rx6", NFT_PART_INET, NFPROTO_INET, 16, true, TYPE_IP6 },
 	[NFT_TX4] = { "peers_tx4", NFT_PART_INET, NFPROTO_INET, 4, true, TYPE_IP4 },
 	[NFT_TX6] = { "peers_tx6", NFT_PART_INET, NFPROTO_INET, 16, true, TYPE_IP6 },
+	[NFT_BRIDGES] = { "bridges", NFT_PART_INET, NFPROTO_INET, 2 * NFT_IFNAME, false, TYPE_PORT_AND(TYPE_IFNAME) },
 	[NFT_PORTS] = { "ports", NFT_PART_BRIDGE, NFPROTO_BRIDGE, NFT_IFNAME, false, TYPE_IFNAME },
 	[NFT_MACS] = { "port_macs", NFT_PART_BRIDGE, NFPROTO_BRIDGE, NFT_IFNAME + 8, false, TYPE_PORT_AND(TYPE_ETHER) },
 	[NFT_ADDRS4] = { "port_addrs4", NFT_PART_BRIDGE, NFPROTO_BRIDGE, NFT_IFNAME + 4, false, TYPE_PORT_AND(TYPE_IP4) },
@@ -237,10 +245,15 @@ static void ethertype(struct rule *r, uint16_t type)
 	is_u16(r, type);
 }
 
+static void is_weft(struct rule *r, uint32_t which)
+{
+	meta(r, which, NFT_REG_1);
+	cmp(r, NFT_CMP_EQ, "weft", UPLINK_LEN);
+}
+
 static void from_weft(struct rule *r)
 {
-	meta(r, NFT_META_IIFNAME, NFT_REG_1);
-	cmp(r, NFT_CMP_EQ, "weft", UPLINK_LEN);
+	is_weft(r, NFT_META_IIFNAME);
 }
 
 /* ---- table inet */
@@ -306,6 +319,28 @@ static void handshake_rules(struct nft_batch *b, const struct nft_cfg *cfg)
 	verdict(&r, NFT_JUMP, "handshakes");
 }
 
+static void pair_of(struct rule *r, uint32_t one, uint32_t other)
+{
+	meta(r, one, NFT_REG_1);
+	meta(r, other, NFT_REG_2);
+	lookup(r, NFT_BRIDGES, true);
+}
+
+static void forward_rules(struct nft_batch *b)
+{
+	struct rule r = inet_rule(b, "between");
+	pair_of(&r, NFT_META_IIFNAME, NFT_META_OIFNAME);
+	verdict(&r, NF_ACCEPT, NULL);
+	r = inet_rule(b, "between");
+	pair_of(&r, NFT_META_IIFNAME, NFT_META_IIFNAME);
+	pair_of(&r, NFT_META_OIFNAME, NFT_META_OIFNAME);
+	drop(&r, NFT_OTHER_NETWORK);
+	r = inet_rule(b, "forward");
+	from_weft(&r);
+	is_weft(&r, NFT_META_OIFNAME);
+	verdict(&r, NFT_GOTO, "between");
+}
+
 static void inet_rules(struct nft_batch *b, unsigned parts, const struct nft_cfg *cfg)
 {
 	struct rule r = inet_rule(b, "vxlan_in");
@@ -333,6 +368,7 @@ static void inet_rules(struct nft_batch *b, unsigned parts, const struct nft_cfg
 	r = inet_rule(b, "output");
 	dport(&r, IPPROTO_UDP, cfg->vxlan_port);
 	verdict(&r, NFT_GOTO, "vxlan_out");
+	forward_rules(b);
 }
 
 /* ---- table bridge */
@@ -485,6 +521,8 @@ static const struct chain {
 } chains[] = {
 	{ "input", NFT_PART_INET, true, NF_INET_LOCAL_IN, INET_PRIORITY },
 	{ "output", NFT_PART_INET, true, NF_INET_LOCAL_OUT, INET_PRIORITY },
+	{ "forward", NFT_PART_INET, true, NF_INET_FORWARD, INET_PRIORITY },
+	{ "between", NFT_PART_INET, false, 0, 0 },
 	{ "vxlan_in", NFT_PART_INET, false, 0, 0 },
 	{ "vxlan_out", NFT_PART_INET, false, 0, 0 },
 	{ "from_bridge", NFT_PART_INET, false, 0, 0 },
@@ -600,7 +638,7 @@ static void handshake_set(struct nft_batch *b, const char *name, uint32_t type, 
 }
 
 static const uint8_t drop_parts[NFT_DROPS] = { NFT_PART_INET, NFT_PART_BRIDGE, NFT_PART_BRIDGE, NFT_PART_HANDSHAKES,
-	NFT_PART_INET };
+	NFT_PART_INET, NFT_PART_INET };
 
 static void counter(struct nft_batch *b, enum nft_drop d, struct nft_counts at)
 {
