@@ -478,8 +478,73 @@ static bool check(struct nft *n)
 static void set_all(struct state *t)
 {
 	const struct nft_peer peers[] = { { 9, ip_of("192.0.2.2") }, { 4, ip_of("2001:db8::2") } };
+	static const char *const bridge = "weft";
 	OK(nft_set_peers(t->n, peers, 2, &note));
+	OK(nft_set_bridges(t->n, &bridge, 1, &note));
 	watch_ports(t);
+}
+
+/* A byte from one namespace's address to another's. */
+static bool goes(int from, const char *src, int to, const char *dst)
+{
+	int in = bound(to, dst, 7077, SOCK_DGRAM), out = bound(from, src, 0, SOCK_DGRAM);
+	send_datagram(out, dst, 7077, "x", 1);
+	bool got = arrives(in, 100);
+	close(in);
+	close(out);
+	return got;
+}
+
+/* The second container is in another network, whose bridge has an address of the host's too; the host routes. */
+static void between_networks(void **s)
+{
+	struct state *t = *s;
+	NEEDS_ROOT();
+	static const char *const names[] = { "weft-5", "weft" }, *const twice[] = { "weft", "weft-5", "weft" };
+	command(-1,
+		"ip link add weft-5 type bridge mcast_snooping 0 && ip link set weft-5 up && ip link set vethwetwo master weft-5 && "
+		"ip addr add 10.128.0.1/24 dev weft-5 && ip addr add fd33::ff/64 dev weft-5 && ip addr add fd32::ff/64 dev weft && "
+		"sysctl -qw net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1");
+	command(t->two,
+		"ip addr add 10.128.0.2/24 dev ethwe && ip addr add fd33::2/64 dev ethwe && ip route add default via 10.128.0.1 && "
+		"ip -6 route add default via fd33::ff");
+	command(t->one, "ip route add default via 10.47.0.1 && ip -6 route add default via fd32::ff");
+	/* Without our word, and to elsewhere in any case, it does. */
+	assert_true(goes(t->one, "10.32.0.1", t->two, "10.128.0.2") && goes(t->two, "fd33::2", t->one, "fd32::1"));
+	OK(nft_set_bridges(t->n, names, 2, &note));
+	assert_true(goes(t->one, "10.32.0.1", t->under, "192.0.2.2") && goes(t->two, "fd33::2", t->under, "2001:db8::2"));
+	assert_int_equal(dropped(t, NFT_OTHER_NETWORK), 0);
+	assert_false(goes(t->one, "10.32.0.1", t->two, "10.128.0.2") || goes(t->two, "10.128.0.2", t->one, "10.32.0.1"));
+	assert_false(goes(t->one, "fd32::1", t->two, "fd33::2") || goes(t->two, "fd33::2", t->one, "fd32::1"));
+	assert_int_equal(dropped(t, NFT_OTHER_NETWORK), 4);
+	/* The same list is no change. */
+	assert_false(check(t->n));
+	OK(nft_set_bridges(t->n, twice, 3, &note));
+	assert_false(readable(t->n, 0) || check(t->n));
+	/* A new daemon's tables know it, before its list. */
+	const char *lacks;
+	nft_close(t->n);
+	t->n = NULL;
+	OK(nft_open(&t->n, &cfg, &lacks, &note));
+	assert_false(goes(t->one, "10.32.0.1", t->two, "10.128.0.2"));
+	/* A bridge's own frames, which br_netfilter shows as packets from the bridge to itself. */
+	command(t->two, "ip addr add 10.32.0.2/12 dev ethwe");
+	command(-1,
+		"ip link set vethwetwo master weft && "
+		"nft 'add table ip seen; add counter ip seen c; add chain ip seen forward { type filter hook forward priority 0; }; "
+		"add rule ip seen forward iifname \"weft\" oifname \"weft\" counter name \"c\"'");
+	if (ns_run(-1, "sysctl -qw net.bridge.bridge-nf-call-iptables=1 2>/dev/null") == 0) {
+		assert_true(goes(t->one, "10.32.0.1", t->two, "10.32.0.2") && goes(t->two, "10.32.0.2", t->one, "10.32.0.1"));
+		assert_int_equal(ns_run(-1, "nft list counter ip seen c | grep -q 'packets 2 '"), 0);
+	}
+	assert_int_equal(dropped(t, NFT_OTHER_NETWORK), 5);
+	/* A network that is there no more. */
+	command(-1, "ip link set vethwetwo master weft-5");
+	OK(nft_set_bridges(t->n, names, 1, &note));
+	assert_true(goes(t->one, "10.32.0.1", t->two, "10.128.0.2"));
+	struct err_note why;
+	static const char *const too_long[] = { "weft-1234567890x" };
+	assert_int_equal(nft_set_bridges(t->n, too_long, 1, &why), ERR_USAGE);
 }
 
 static void others_changes(void **s)
@@ -499,6 +564,8 @@ static void others_changes(void **s)
 		"nft delete table bridge weft",
 		"nft delete table inet weft; nft add table inet weft",
 		"nft flush chain inet weft vxlan_in",
+		"nft flush chain inet weft between",
+		"nft delete element inet weft bridges '{ \"weft\" . \"weft\" }'",
 		"nft add rule inet weft input accept",
 		"nft insert rule bridge weft prerouting accept",
 		"nft flush set inet weft peers_rx4",
@@ -760,6 +827,7 @@ int main(void)
 		T(ports_of_the_host),
 		T(handshakes),
 		T(frames),
+		T(between_networks),
 		T(others_changes),
 		T(adoption),
 		T(no_gap),
