@@ -4,12 +4,13 @@
      blue: c3 ── h1                        h2 ── c4
 """
 
+import contextlib
 import json
 import socket
 import struct
 import time
 
-from lib import DNS, SCALE, Capture, bare, socket_in, tcp_sweep, topology, udp_sweep, wait_linked, wait_until
+from lib import DNS, SCALE, Capture, bare, metric, socket_in, tcp_sweep, topology, udp_sweep, wait_linked, wait_until
 
 ARGS = {"fast": (), "userspace": ("--no-fastdp",)}
 SUBNET = "10.40.0.0/24"
@@ -131,6 +132,48 @@ def test_D12_no_frame_crosses_to_or_from_the_default_network(h1, h2, c1, c2, c3,
         wait_until(lambda: marked(four), 5, "c4 gets what c3 says to all")
         time.sleep(0.3 * SCALE)
         assert (len(marked(one)), len(marked(two))) == before
+
+
+@topology(timeout=120)
+def test_D12_the_host_routes_nothing_from_one_network_to_another(h1, h2, c1, c2, c3, c4):
+    started(h1, h2)
+    made("red", h1, h2)
+    a1, a2 = (bare(h.attach(c, "--network", "red")[0]) for h, c in ((h1, c1), (h2, c2)))
+    a3, a4 = (bare(h.attach(c, "net:10.33.0.0/24")[0]) for h, c in ((h1, c3), (h2, c4)))
+    wait_until(lambda: c1.ping(a2) and c3.ping(a4), 10, "each network by itself works")
+    # the host is in both, and a router
+    red = f"weft-{networks(h1)['red']['number']}"
+    h1.exec("ip", "addr", "add", "10.33.0.254/24", "dev", "weft")
+    h1.exec("ip", "addr", "add", "10.40.0.254/24", "dev", red)
+    h1.exec("sysctl", "-qw", "net.ipv4.ip_forward=1")
+    h1.exec("sysctl", "-qw", "net.bridge.bridge-nf-call-iptables=1", check=False)
+
+    def dropped():
+        return metric(h1, "weft_frames_dropped_total", reason="other_network")
+
+    before = dropped() or 0
+    gate = {c: raw_mac(json.loads(h1.exec("ip", "-json", "link", "show", dev).stdout)[0]["address"]) for c, dev in ((c1, red), (c3, "weft"))}
+    everywhere = [(c1, "ethwe"), (c2, "ethwe"), (c3, "ethwe"), (c4, "ethwe"), (h2, "eth0")]
+    with contextlib.ExitStack() as stack:
+        seen = {place: stack.enter_context(Capture(place, dev)) for place, dev in everywhere}
+
+        def try_it(me, addr, *others):
+            for dst in others:
+                send_raw(me, [gate[me] + raw_mac(me.mac()) + b"\x08\x00" + packet(addr, dst, MARK)] * 3)
+
+        try_it(c1, a1, a3, a4)
+        try_it(c3, a3, a1, a2)
+        assert not any(marked(seen[c]) for c in (c2, c4)), "nobody on the other host gets it"
+        assert not any(f[:6] == raw_mac(c.mac()) for c in (c1, c3) for f in marked(seen[c])), "nor here"
+        for me, addr in ((c1, a1), (c3, a3)):
+            already = len(marked(seen[h2]))
+            try_it(me, addr, h2.ip)
+            wait_until(lambda already=already: len(marked(seen[h2])) >= already + 3, 5, f"what {me} sends to elsewhere is routed")
+        time.sleep(0.3 * SCALE)
+        assert not any(marked(seen[c]) for c in (c2, c4))
+        assert not any(f[:6] == raw_mac(c.mac()) for c in (c1, c3) for f in marked(seen[c]))
+    wait_until(lambda: dropped() == before + 12, 5, "each is counted")
+    assert c1.ping(a2) and c3.ping(a4), "with br_netfilter, too, bridged frames are none of it"
 
 
 def sweeps(h1, h2, c1, c2, c3, c4, path):
