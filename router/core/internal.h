@@ -104,7 +104,7 @@ struct peer_state {         /* what forwarding and names know of one peer */
 	struct where weighed;               /* what the present evidence is for */
 	bool renewed, back;                 /* it runs anew, or is in sight again: to be weighed */
 	bool handshake_relayed;             /* its last handshake datagram came over relays */
-	bool relay_turn;                    /* the next one of ours goes over relays */
+	bool straight_turn;     /* the next handshake of ours goes straight, after one over relays */
 	struct bucket answers;
 	struct way ways[PATH_RELAY + 1]; /* [PATH_NONE] is not used */
 	enum path path;

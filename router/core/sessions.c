@@ -46,18 +46,17 @@ static enum err send_relayed(struct core *c, const struct peer_state *p, struct 
 	return send_to(p->name, PATH_RELAY, p->relay_to, slice_of(whole, WIRE_HEAD + bytes.n), out);
 }
 
-/* Ours to begin. */
-static bool goes_relayed(const struct core *c, struct peer_state *p)
+/* Ours to begin. While the relay is on trial both get their turn, the relay first: it is looked at because the straight way does not answer. */
+static bool goes_relayed(struct peer_state *p)
 {
 	const struct way *direct = &p->ways[PATH_USERSPACE], *relay = &p->ways[PATH_RELAY];
 
 	if (!relay->possible || !direct->possible)
 		return relay->possible;
-	if (direct->works && !probes_in_doubt(c, direct) && p->path != PATH_RELAY)
-		return false;
-	bool now = p->relay_turn || p->path == PATH_RELAY;
-	p->relay_turn = !now;
-	return now;
+	if (!relay->trial)
+		return p->path == PATH_RELAY;
+	p->straight_turn = !p->straight_turn;
+	return p->straight_turn;
 }
 
 static enum err take_send(struct core *c, const struct tunnel_action *a, uint64_t src, struct core_actions *out)
@@ -70,7 +69,7 @@ static enum err take_send(struct core *c, const struct tunnel_action *a, uint64_
 		return send_to(a->peer, PATH_USERSPACE, a->to, a->bytes, out);
 	if (p == NULL || !p->reachable)
 		return ERR_OK;
-	return goes_relayed(c, p) ? send_relayed(c, p, a->bytes, out) : send_to(p->name, PATH_USERSPACE, p->to, a->bytes, out);
+	return goes_relayed(p) ? send_relayed(c, p, a->bytes, out) : send_to(p->name, PATH_USERSPACE, p->to, a->bytes, out);
 }
 
 /* The other end of a new session sends with it once it has heard something in it, and what waited for it here goes now. */

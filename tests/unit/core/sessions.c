@@ -11,6 +11,10 @@ static void password(struct core_cfg *cfg)
 {
 	cfg->offer.password = true;
 }
+static void no_vxlan(struct core_cfg *cfg)
+{
+	cfg->offer.vxlan_port = 0;
+}
 static void alone(struct core_cfg *cfg)
 {
 	cfg->gossip.discovery = false;
@@ -196,6 +200,33 @@ static void a_session_only_one_end_has_is_made_anew(void **state)
 	nodes_free(&t);
 }
 
+/* The end that answers may send as soon as it has heard one datagram in the session, so it is sent one though nobody has anything to say; and its data
+ * threads know the session before that comes. */
+static void a_session_is_confirmed_without_being_used(void **state)
+{
+	struct nodes t;
+	struct core_actions acts;
+
+	(void)state;
+	nodes_pair(&t, password, password);
+	nodes_run(&t, 3600000);
+	assert_null(nodes_hop(&t, 1, 0).keys);
+	t.wire[0][1].delay_ms = t.wire[1][0].delay_ms = 20;
+	size_t before = t.n[1].forwardings;
+	arena_reset(t.n[0].arena);
+	core_actions_init(&acts, t.n[0].arena);
+	assert_int_equal(sessions_want(t.n[0].core, map_get64(t.n[0].core->peers, t.n[1].name), &acts), ERR_OK);
+	nodes_carry_out(&t, 0, &acts);
+	nodes_run(&t, 30);
+	assert_int_equal(sessions_of(&t, 1), 1);
+	assert_int_equal(t.n[1].forwardings, before + 1);
+	assert_null(nodes_hop(&t, 1, 0).keys);
+	nodes_run(&t, 40);
+	assert_true(understood(&t, 1, 0));
+	assert_int_equal(t.n[1].forwardings, before + 2);
+	nodes_free(&t);
+}
+
 /* --- relays ------------------------------------------------------------------------------------------------------------------------ */
 
 /* 0 ─ 1 ─ 2, and nobody looks for others. */
@@ -306,6 +337,32 @@ static void a_peer_that_cannot_be_reached_straight_is_relayed(void **state)
 	nodes_free(&t);
 }
 
+/* Everything straight dies at once: the relay is known to work by the time it is needed. A relay costs nothing while it is not. */
+static void all_straight_ways_that_die_at_once_are_left_at_once(void **state)
+{
+	struct nodes t;
+
+	(void)state;
+	nodes_init(&t);
+	for (int i = 0; i < 3; i++)
+		nodes_start(&t, i);
+	t.wire[0][2].no_tcp = t.wire[2][0].no_tcp = true;
+	nodes_connect(&t, 0, 1);
+	nodes_connect(&t, 2, 1);
+	nodes_run(&t, 1000);
+	nodes_talk(&t, 0, 2, 60000);
+	struct path_view v = nodes_path(&t, 0, 2);
+	assert_int_equal(v.path, PATH_FAST);
+	assert_true(v.userspace.works && v.relayed.possible);
+	assert_int_equal(v.relayed.asked_ms, 0);
+	t.wire[0][2].no_udp = t.wire[2][0].no_udp = t.wire[0][2].no_vxlan = t.wire[2][0].no_vxlan = true;
+	nodes_talk(&t, 0, 2, 3000);
+	v = nodes_path(&t, 0, 2);
+	assert_int_equal(v.path, PATH_RELAY);
+	assert_true(v.relayed.works && nodes_hop(&t, 0, 2).keys != NULL);
+	nodes_free(&t);
+}
+
 /* Straight handshakes pass one way only: the relay has to get its turn. */
 static void a_handshake_that_is_answered_into_the_void_goes_over_the_relay(void **state)
 {
@@ -351,6 +408,25 @@ static void a_peer_is_followed_to_where_it_is_heard(void **state)
 	roamed.from = node_at(1);
 	(void)nodes_step(&t, 0, &roamed);
 	assert_true(hostport_eq(nodes_hop(&t, 0, 1).to, node_at(1)));
+	nodes_free(&t);
+}
+
+static void a_place_nobody_answers_from_is_given_up(void **state)
+{
+	struct nodes t;
+	struct hostport elsewhere = { ip_v4(UINT32_C(0x0a090909)), 7000 };
+	struct core_event roamed = { .kind = CORE_ROAMED };
+
+	(void)state;
+	nodes_pair(&t, no_vxlan, no_vxlan);
+	roamed.peer = t.n[1].name;
+	roamed.from = elsewhere;
+	(void)nodes_step(&t, 0, &roamed);
+	nodes_talk(&t, 0, 1, 1500);
+	assert_true(hostport_eq(nodes_hop(&t, 0, 1).to, elsewhere));
+	nodes_talk(&t, 0, 1, 1500);
+	assert_true(hostport_eq(nodes_hop(&t, 0, 1).to, node_at(1)));
+	assert_true(nodes_path(&t, 0, 1).userspace.works);
 	nodes_free(&t);
 }
 
@@ -464,11 +540,14 @@ int main(void)
 		cmocka_unit_test(a_peer_that_starts_anew_gets_new_keys),
 		cmocka_unit_test(news_of_a_new_run_do_not_end_its_session),
 		cmocka_unit_test(a_session_only_one_end_has_is_made_anew),
+		cmocka_unit_test(a_session_is_confirmed_without_being_used),
 		cmocka_unit_test(ends_of_a_chain_talk_through_the_middle),
 		cmocka_unit_test(without_discovery_nothing_is_tried_straight),
 		cmocka_unit_test(a_peer_that_cannot_be_reached_straight_is_relayed),
+		cmocka_unit_test(all_straight_ways_that_die_at_once_are_left_at_once),
 		cmocka_unit_test(a_handshake_that_is_answered_into_the_void_goes_over_the_relay),
 		cmocka_unit_test(a_peer_is_followed_to_where_it_is_heard),
+		cmocka_unit_test(a_place_nobody_answers_from_is_given_up),
 		cmocka_unit_test(altered_replayed_and_unsealed_probes_are_counted_and_dropped),
 		cmocka_unit_test(what_is_wrapped_wrongly_is_not_unwrapped),
 	};
