@@ -530,6 +530,33 @@ static void what_is_wrapped_wrongly_is_not_unwrapped(void **state)
 	nodes_free(&t);
 }
 
+/* Whatever allocation fails while handshakes, probes and choices are made: it is made good. */
+static void memory_that_runs_out_is_made_good(void **state)
+{
+	static const int ends[2] = { 0, 1 };
+
+	(void)state;
+	for (size_t n = 1; n < 120; n++) {
+		struct nodes t;
+		nodes_pair(&t, password, password);
+		nodes_run(&t, 600000); /* no session any more */
+		for (int k = 0; k < 2; k++) {
+			struct core_event wanted = { .kind = CORE_WANTED, .peer = t.n[ends[!k]].name };
+			mem_fail_at(n, false);
+			enum err err = nodes_step(&t, ends[k], &wanted);
+			mem_fail_at(0, false);
+			assert_true(err == ERR_OK || err == ERR_NOMEM);
+		}
+		mem_fail_at(n * 7, false);
+		nodes_run(&t, 10);
+		mem_fail_at(0, false);
+		nodes_talk(&t, 0, 1, 5000);
+		assert_true(understood(&t, 0, 1) && understood(&t, 1, 0));
+		assert_true(nodes_path(&t, 0, 1).userspace.works);
+		nodes_free(&t);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -549,6 +576,7 @@ int main(void)
 		cmocka_unit_test(a_peer_is_followed_to_where_it_is_heard),
 		cmocka_unit_test(a_place_nobody_answers_from_is_given_up),
 		cmocka_unit_test(altered_replayed_and_unsealed_probes_are_counted_and_dropped),
+		cmocka_unit_test(memory_that_runs_out_is_made_good),
 		cmocka_unit_test(what_is_wrapped_wrongly_is_not_unwrapped),
 	};
 
