@@ -10,7 +10,6 @@
 
 #include "base/mem.h"
 #include "base/rng.h"
-#include "tunnel/encap.h"
 #include "tunnel/fwd.h"
 
 #define SELF 1u
@@ -512,41 +511,10 @@ static void neighbours(void **s)
 	fwd_table_free(t);
 }
 
-static void header(void **s)
-{
-	(void)s;
-	const struct encap_head h = {
-		.type = ENCAP_CLEAR, .hops = 8, .src = UINT64_C(0x010203040506), .dst = UINT64_C(0x0a0b0c0d0e0f)
-	};
-	static const uint8_t golden[16] = { 0x11, 0, 8, 0, 1, 2, 3, 4, 5, 6, 0xa, 0xb, 0xc, 0xd, 0xe, 0xf };
-	uint8_t b[20] = { 0 };
-	encap_write(b, &h);
-	assert_memory_equal(b, golden, 16);
-	b[16] = 0x77;
-	struct encap_head back = { 0 };
-	struct slice frame;
-	assert_int_equal(encap_read(slice_of(b, 17), &back, &frame), FWD_PASSED);
-	assert_true(back.src == h.src && back.dst == h.dst && back.hops == 8 && back.type == ENCAP_CLEAR && back.flags == 0);
-	assert_true(frame.n == 1 && frame.p[0] == 0x77);
-	assert_int_equal(encap_read(slice_of(b, 16), &back, &frame), FWD_PASSED);
-	assert_int_equal(frame.n, 0);
-	for (size_t n = 0; n < 16; n++)
-		assert_int_equal(encap_read(slice_of(b, n), &back, &frame), FWD_BAD_HEADER);
-	b[3] = 0xff; /* reserved: not looked at */
-	assert_int_equal(encap_read(slice_of(b, 17), &back, &frame), FWD_PASSED);
-	b[0] = 0x21;
-	assert_int_equal(encap_read(slice_of(b, 17), &back, &frame), FWD_BAD_VERSION);
-	b[0] = 0x12;
-	assert_int_equal(encap_read(slice_of(b, 17), &back, &frame), FWD_BAD_HEADER);
-	b[0] = 0x11;
-	b[1] = 0x80;
-	assert_int_equal(encap_read(slice_of(b, 17), &back, &frame), FWD_BAD_HEADER);
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = { cmocka_unit_test(outgoing), cmocka_unit_test(dns_address), cmocka_unit_test(incoming),
 		cmocka_unit_test(addresses), cmocka_unit_test(halves), cmocka_unit_test(neighbours), cmocka_unit_test(tables),
-		cmocka_unit_test(memory_out), cmocka_unit_test(model), cmocka_unit_test(header) };
+		cmocka_unit_test(memory_out), cmocka_unit_test(model) };
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
