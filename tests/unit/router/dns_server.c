@@ -488,6 +488,18 @@ static void networks(void **state)
 	expect(w, clients, (const bool[]){ true, false, true });
 	OK(set_networks(w, 1, 1, &note));
 	expect(w, clients, first);
+	/* At no address in particular: networks are answered all the same, from the address that was asked. */
+	dns_server_stop(w->server, NULL, NULL);
+	cfg.listen[0] = at("0.0.0.0:53");
+	OK(dns_server_start(&w->server, &w->loop, &cfg, &note));
+	OK(set_networks(w, 1, 3, &note));
+	for (int i = 1; i < NETWORKS; i++)
+		assert_true(answered(w, clients[i], SOCK_DGRAM, 5000) && answered(w, clients[i], SOCK_STREAM, 5000));
+	/* Elsewhere nobody of them asks, so nothing more is opened. */
+	dns_server_stop(w->server, NULL, NULL);
+	cfg.listen[0] = at("127.0.0.1:53");
+	OK(dns_server_start(&w->server, &w->loop, &cfg, &note));
+	assert_int_equal(dns_server_set_networks(w->server, v, 2, &why), ERR_OK);
 	for (int i = 0; i < NETWORKS; i++)
 		close(clients[i]);
 	ns_go(home);
