@@ -534,6 +534,20 @@ enum err probes_received(struct core *c, struct peer_state *p, enum path k, stru
 	return paths_turn(c, p, out);
 }
 
+/* Our own kernel does not take what has to pass at least. A device that has become smaller is asked again, else no size is left to try. */
+static void too_big(struct core *c, struct peer_state *p, enum path k)
+{
+	struct way *w = &p->ways[k];
+
+	if (k == PATH_FAST || device_mtu(c, p, k) >= w->mtu.base) {
+		probes_fail(c, p, k, "too-big-for-our-device");
+		return;
+	}
+	search_mtu(c, p, k);
+	w->n_full = 0;
+	w->next_ms = c->now_ms;
+}
+
 void probes_undelivered(struct core *c, struct peer_state *p, enum path k, uint32_t id, enum err why)
 {
 	struct way *w = &p->ways[k];
@@ -552,11 +566,12 @@ void probes_undelivered(struct core *c, struct peer_state *p, enum path k, uint3
 	}
 	while (i < w->n_full && (id == 0 || w->full[i].id != id))
 		i++;
-	if (k == PATH_FAST) {
-		if (i < w->n_full)
-			probes_fail(c, p, k, "too-big-for-our-device");
+	if (i < w->n_full && (k == PATH_FAST || w->full[i].size <= w->mtu.base)) {
+		too_big(c, p, k);
 		return;
 	}
+	if (k == PATH_FAST)
+		return;
 	if (i < w->n_full) {
 		size = w->full[i].size;
 		memmove(&w->full[i], &w->full[i + 1], (w->n_full - i - 1) * sizeof(w->full[0]));

@@ -531,6 +531,46 @@ static void what_fails_visibly_is_left_at_once(void **state)
 	nodes_free(&t);
 }
 
+/* What has to pass at least does not fit into our own device: it is asked how much does, and nothing is tried again and again at once. */
+static void what_the_device_never_takes_is_not_tried_at_once(void **state)
+{
+	struct nodes t;
+
+	(void)state;
+	nodes_pair(&t, plain, plain);
+	block(&t, true);
+	undelivered(&t, CORE_VIA_VXLAN, 0, ERR_UNREACHABLE);
+	nodes_talk(&t, 0, 1, 100);
+	const struct peer_state *p = map_get64(t.n[0].core->peers, t.n[1].name);
+	const struct way *w = &p->ways[PATH_USERSPACE];
+	assert_int_equal(p->path, PATH_USERSPACE);
+	while (w->n_full == 0)
+		nodes_talk(&t, 0, 1, 1);
+	size_t before = t.n[0].probes[0];
+	for (int i = 0; i < 20 && w->n_full > 0; i++)
+		undelivered(&t, CORE_VIA_UDP, (uint64_t)PATH_USERSPACE << 32 | w->full[w->n_full - 1].id, ERR_LIMIT);
+	assert_false(w->works);
+	assert_true(t.n[0].probes[0] - before < 5);
+	nodes_talk(&t, 0, 1, 6000);
+	assert_true(w->works);
+	/* smaller than any base, and still enough for datagrams */
+	t.n[0].device = 400;
+	before = t.n[0].probes[0];
+	nodes_talk(&t, 0, 1, 6000);
+	assert_int_equal(nodes_path(&t, 0, 1).path, PATH_USERSPACE);
+	assert_true(w->works);
+	assert_int_equal(nodes_hop(&t, 0, 1).datagram, 400 - WIRE_IP4_UDP);
+	assert_true(t.n[0].probes[0] - before < 60);
+	/* not even enough for a probe */
+	t.n[0].device = 70;
+	before = t.n[0].probes[0];
+	nodes_talk(&t, 0, 1, 10000);
+	assert_false(w->works);
+	assert_string_equal(nodes_path(&t, 0, 1).userspace.state, "too-big-for-our-device");
+	assert_true(t.n[0].probes[0] - before < 60);
+	nodes_free(&t);
+}
+
 static void without_fallback_a_dead_fast_path_is_refused(void **state)
 {
 	struct nodes t;
@@ -784,6 +824,7 @@ int main(void)
 		cmocka_unit_test(coming_back_takes_two_answers_in_a_row),
 		cmocka_unit_test(when_nothing_answers_the_last_path_stays_and_is_tried_each_second),
 		cmocka_unit_test(what_fails_visibly_is_left_at_once),
+		cmocka_unit_test(what_the_device_never_takes_is_not_tried_at_once),
 		cmocka_unit_test(without_fallback_a_dead_fast_path_is_refused),
 		cmocka_unit_test(a_path_outlives_a_restart_and_ends_with_a_death),
 		cmocka_unit_test(a_host_that_falls_silent_is_sent_nothing_more),
