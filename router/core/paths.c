@@ -184,7 +184,6 @@ static void take_addresses(struct core *c, struct peer_state *p, const struct pe
 		p->local = local;
 	}
 	p->fast_to = fast_address(c, info, p->underlay);
-	p->to = p->roamed.ip.family != 0 ? p->roamed : (struct hostport){ p->underlay, p->offer.userspace_port };
 }
 
 /* The first host on the way over others, for us and for what we pass on. */
@@ -270,6 +269,9 @@ static enum err learn(struct core *c, struct peer_state *p, const struct peer_in
 	p->members = has_members(c, p->name);
 	take_addresses(c, p, info, anew);
 	p->sealed = sealed_why(c, p) != NULL;
+	if (!p->sealed)
+		p->roamed = (struct hostport){ 0 };
+	p->to = p->roamed.ip.family != 0 ? p->roamed : (struct hostport){ p->underlay, p->offer.userspace_port };
 	return ERR_OK;
 }
 
@@ -517,6 +519,10 @@ enum err paths_roamed(struct core *c, struct peer_state *p, struct hostport from
 {
 	bool moved = false;
 
+	/* What goes in the clear goes where the mesh says: whoever passes on sealed datagrams, a relay or one who listens, can show them from an
+	 * address of his own, outside of what is trusted. */
+	if (!p->sealed)
+		return ERR_OK;
 	if (from.ip.family == 0 || from.port == 0 || hostport_eq(from, p->to) || !p->ways[PATH_USERSPACE].possible)
 		return ERR_OK;
 	p->roamed = hostport_eq(from, (struct hostport){ p->underlay, p->offer.userspace_port }) ? (struct hostport){ 0 } : from;

@@ -430,6 +430,19 @@ static void a_place_nobody_answers_from_is_given_up(void **state)
 	nodes_free(&t);
 }
 
+static void what_goes_in_the_clear_follows_nobody(void **state)
+{
+	struct nodes t;
+	struct core_event roamed = { .kind = CORE_ROAMED, .from = { ip_v4(UINT32_C(0x0a090909)), 7000 } };
+
+	(void)state;
+	nodes_pair(&t, plain, plain);
+	roamed.peer = t.n[1].name;
+	(void)nodes_step(&t, 0, &roamed);
+	assert_true(hostport_eq(nodes_hop(&t, 0, 1).to, node_at(1)));
+	nodes_free(&t);
+}
+
 /* --- bad input ---------------------------------------------------------------------------------------------------------------------- */
 
 static uint64_t dropped(const struct nodes *t, enum fwd_drop why)
@@ -575,6 +588,7 @@ int main(void)
 		cmocka_unit_test(a_handshake_that_is_answered_into_the_void_goes_over_the_relay),
 		cmocka_unit_test(a_peer_is_followed_to_where_it_is_heard),
 		cmocka_unit_test(a_place_nobody_answers_from_is_given_up),
+		cmocka_unit_test(what_goes_in_the_clear_follows_nobody),
 		cmocka_unit_test(altered_replayed_and_unsealed_probes_are_counted_and_dropped),
 		cmocka_unit_test(memory_that_runs_out_is_made_good),
 		cmocka_unit_test(what_is_wrapped_wrongly_is_not_unwrapped),
