@@ -11,10 +11,6 @@ static void password(struct core_cfg *cfg)
 {
 	cfg->offer.password = true;
 }
-static void no_vxlan(struct core_cfg *cfg)
-{
-	cfg->offer.vxlan_port = 0;
-}
 static void alone(struct core_cfg *cfg)
 {
 	cfg->gossip.discovery = false;
@@ -418,7 +414,8 @@ static void a_place_nobody_answers_from_is_given_up(void **state)
 	struct core_event roamed = { .kind = CORE_ROAMED };
 
 	(void)state;
-	nodes_pair(&t, no_vxlan, no_vxlan);
+	nodes_pair(&t, password, password);
+	t.wire[1][0].no_udp = true; /* nor is anything heard from where it was */
 	roamed.peer = t.n[1].name;
 	roamed.from = elsewhere;
 	(void)nodes_step(&t, 0, &roamed);
@@ -426,6 +423,8 @@ static void a_place_nobody_answers_from_is_given_up(void **state)
 	assert_true(hostport_eq(nodes_hop(&t, 0, 1).to, elsewhere));
 	nodes_talk(&t, 0, 1, 1500);
 	assert_true(hostport_eq(nodes_hop(&t, 0, 1).to, node_at(1)));
+	t.wire[1][0].no_udp = false;
+	nodes_talk(&t, 0, 1, 1500);
 	assert_true(nodes_path(&t, 0, 1).userspace.works);
 	nodes_free(&t);
 }
