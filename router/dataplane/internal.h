@@ -171,6 +171,9 @@ struct userspace {
 /* Hazard pointers: what a thread has pinned is not freed before it has unpinned it. */
 const struct generation *worker_pin(struct worker *w);
 void worker_unpin(struct worker *w);
+/* A little more right to the processor for the calling data thread, where that is permitted. It does what a kernel would do in interrupts: at
+ * equal rights a container that floods has the processor for whole time slices, in which its own frames overflow the queue in front of us. */
+void worker_prefer(void);
 static inline void worker_drop(struct worker *w, enum fwd_drop why, uint64_t n)
 {
 	tally_add(&w->tally.dropped[why], n);

@@ -26,6 +26,7 @@
 enum {
 	SLOTS = 16,
 	SLOT = 65536 + 64, /* not a power of two: the same place in each slot is to be another set of the cache */
+	LONG = 16 << 10,   /* bytes of a message that is likely followed by another */
 	ONWARDS = 64,      /* messages passed on per batch and system call */
 	ONWARD_BYTES = 65000,
 	ONWARD_DATAGRAMS = 64,
@@ -508,9 +509,10 @@ static void read_errors(struct receiver *r)
 	}
 }
 
-static int receive(struct receiver *r)
+/* Into the slots from `first` on. */
+static int receive(struct receiver *r, size_t first, int flags)
 {
-	for (size_t i = 0; i < SLOTS; i++) {
+	for (size_t i = first; i < SLOTS; i++) {
 		r->part[i] = (struct iovec){ r->slots + i * SLOT, UDP_MAX };
 		r->header[i].msg_hdr = (struct msghdr){ .msg_name = &r->from[i],
 			.msg_namelen = sizeof r->from[i],
@@ -519,7 +521,7 @@ static int receive(struct receiver *r)
 			.msg_control = r->control[i],
 			.msg_controllen = sizeof r->control[i] };
 	}
-	return recvmmsg(r->sock, r->header, SLOTS, MSG_WAITFORONE, NULL);
+	return recvmmsg(r->sock, r->header + first, (unsigned)(SLOTS - first), flags, NULL);
 }
 
 static void start_batch(struct receiver *r)
@@ -553,21 +555,37 @@ void receiver_feed(struct receiver *r, struct hostport from, uint8_t *bytes, siz
 	end_batch(r);
 }
 
-/* Waits in recvmmsg alone: one system call less for a datagram that comes by itself. userspace_stop shuts the socket down, which ends the wait. */
+/* Gives the bytes of the last of them. */
+static size_t take_slots(struct receiver *r, size_t first, size_t n)
+{
+	size_t bytes = 0;
+	for (size_t i = first; i < first + n; i++) {
+		bytes = r->header[i].msg_len;
+		take_message(r, sockaddr_read(&r->from[i]), r->part[i].iov_base, bytes, datagram_size(&r->header[i].msg_hdr, bytes));
+	}
+	return bytes;
+}
+
+/* Waits in recvmmsg alone: one system call less for a datagram that comes by itself. userspace_stop shuts the socket down, which ends the wait.
+ * A superframe of the sender comes as two messages, which his UDP could not take as one; while the first is worked on the second arrives, so after a
+ * long one the socket is asked again before what waits to be joined is written. */
 void *receiver_loop(void *arg)
 {
 	struct receiver *r = arg;
 	struct userspace *u = r->w.u;
+	worker_prefer();
 	for (;;) {
-		const int n = receive(r);
+		int n = receive(r, 0, MSG_WAITFORONE);
 		if (atomic_load(&u->stopping))
 			return NULL;
 		start_batch(r);
 		if (n < 0)
 			read_errors(r);
-		for (int i = 0; i < n; i++) {
-			const size_t bytes = r->header[i].msg_len;
-			take_message(r, sockaddr_read(&r->from[i]), r->part[i].iov_base, bytes, datagram_size(&r->header[i].msg_hdr, bytes));
+		for (size_t used = 0; n > 0; n = receive(r, used, MSG_DONTWAIT)) {
+			const size_t bytes = take_slots(r, used, (size_t)n);
+			used += (size_t)n;
+			if (bytes < LONG || used == SLOTS)
+				break;
 		}
 		end_batch(r);
 	}

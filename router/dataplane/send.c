@@ -14,6 +14,8 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/prctl.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/mem.h"
@@ -24,11 +26,14 @@ enum {
 	FRAMES = 64,      /* read from a capture before they are sent, */
 	SHIP = 192 << 10, /* or that many bytes */
 	OUT_BYTES = 256 << 10,
-	MESSAGES = 128,         /* per sendmmsg */
-	MESSAGE_PARTS = 16,     /* stretches of a message */
-	MESSAGE_BYTES = 65000,  /* with headers the kernel's limit is 65,535 */
-	MESSAGE_DATAGRAMS = 64, /* the kernel's limit before Linux 6.9 */
-	OPEN = 16,              /* peers whose last message is remembered */
+	MESSAGES = 128,          /* per sendmmsg */
+	MESSAGE_PARTS = 16,      /* stretches of a message */
+	MESSAGE_BYTES = 65507,   /* with headers the kernel's limit is 65,535 */
+	MESSAGE_DATAGRAMS = 64,  /* the kernel's limit before Linux 6.9 */
+	OPEN = 16,               /* peers whose last message is remembered */
+	GATHER_FRAMES = 8,       /* so many or more in one batch, */
+	GATHER_BYTES = 32 << 10, /* not more than this together, */
+	GATHER_NS = 50000,       /* make the next one wait */
 	STASH_FRAMES = 64,
 	STASH_BYTES = 128 << 10,
 	STASH_MS = 1000,
@@ -63,7 +68,11 @@ struct sender {
 	int epoll, wake, sock;
 	const struct generation *g; /* during a batch */
 	size_t n, out_n;
-	uint32_t open[OPEN]; /* by peer's number: its last message */
+	size_t frames, bytes;               /* read in this batch */
+	uint32_t open[OPEN];                /* by peer's number: its last message */
+	const struct table_peer *head_peer; /* whose header `head` is, of the last CLEAR datagram in this batch */
+	uint16_t head_net;
+	uint8_t head_flags, head[WIRE_HEAD];
 	uint32_t fragment_id;
 	struct bucket answers;
 	size_t n_stashed, stash_bytes;
@@ -228,8 +237,14 @@ static size_t wrap(
 {
 	const uint64_t self = s->w.u->cfg.self;
 	if (!p->sealed) {
-		const struct wire_head h = { .type = WIRE_CLEAR, .flags = flags, .net = net, .src = self, .dst = p->name };
-		wire_write(out, &h);
+		if (s->head_peer != p || s->head_net != net || s->head_flags != flags) {
+			const struct wire_head h = { .type = WIRE_CLEAR, .flags = flags, .net = net, .src = self, .dst = p->name };
+			wire_write(s->head, &h);
+			s->head_peer = p;
+			s->head_net = net;
+			s->head_flags = flags;
+		}
+		memcpy(out, s->head, WIRE_HEAD);
 		if (from != out + WIRE_HEAD)
 			memcpy(out + WIRE_HEAD, from, n);
 		return WIRE_HEAD + n;
@@ -440,17 +455,23 @@ static bool send_device(struct sender *s, struct device *d)
 	for (size_t i = 0; i < FRAMES && bytes < SHIP; i++) {
 		struct vnet v;
 		const ssize_t n = d->c->ops->read(d->c, s->w.queue, &v, s->frame, FRAME_MAX);
-		if (n <= 0)
+		if (n <= 0) {
+			s->bytes += bytes;
 			return n == 0;
+		}
 		send_frame(s, d, net, &v, (size_t)n);
 		bytes += (size_t)n;
+		s->frames++;
 	}
+	s->bytes += bytes;
 	return true;
 }
 
 static void send_batch(struct sender *s, const struct epoll_event *events, int n)
 {
 	s->g = worker_pin(&s->w);
+	s->head_peer = NULL;
+	s->frames = s->bytes = 0;
 	if (s->n_stashed)
 		stash_retry(s);
 	for (int i = 0; i < n; i++) {
@@ -471,14 +492,26 @@ static void send_batch(struct sender *s, const struct epoll_event *events, int n
 	worker_unpin(&s->w);
 }
 
+/* Small frames that come fast are let gather for a moment, as a network card moderates its interrupts: what a batch costs is mostly its system calls and
+ * waking the other end. A few frames, or a batch of superframes, never wait, nor does a queue that still has more. */
+static void let_gather(const struct sender *s)
+{
+	const struct timespec moment = { .tv_nsec = GATHER_NS };
+	if (s->frames >= GATHER_FRAMES && s->frames < FRAMES && s->bytes < GATHER_BYTES)
+		(void)nanosleep(&moment, NULL);
+}
+
 void *sender_loop(void *arg)
 {
 	struct sender *s = arg;
+	worker_prefer();
+	(void)prctl(PR_SET_TIMERSLACK, GATHER_NS / 16);
 	while (!atomic_load(&s->w.u->stopping)) {
 		struct epoll_event events[EVENTS];
 		const int n = epoll_wait(s->epoll, events, EVENTS, s->n_stashed ? STASH_TICK_MS : -1);
 		assert(n >= 0 || errno == EINTR);
 		send_batch(s, events, n);
+		let_gather(s);
 	}
 	return NULL;
 }

@@ -17,6 +17,7 @@
 #include <errno.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -26,6 +27,7 @@
 
 enum {
 	STACK = 256 << 10,
+	NICER = 3,
 	POLL_MESSAGES = 256,      /* handed over by one userspace_poll */
 	CONTROL_BUFFER = 1 << 20, /* bytes that may wait for the control thread */
 	REFUSED_MS = 5000         /* so long "nobody listens" is remembered for the next one who sends there */
@@ -42,7 +44,14 @@ uint64_t userspace_now_ms(void)
 
 bool control_tell(const struct userspace *u, const struct control_head *head, struct slice bytes)
 {
-	struct iovec part[] = { { (void *)(uintptr_t)head, sizeof *head }, { (void *)(uintptr_t)bytes.p, bytes.n } };
+	struct control_head h; /* whole and member by member: no padding of the stack's goes into the kernel */
+	memset(&h, 0, sizeof h);
+	h.kind = head->kind;
+	h.peer = head->peer;
+	h.from.ip.family = head->from.ip.family;
+	memcpy(h.from.ip.b, head->from.ip.b, sizeof h.from.ip.b);
+	h.from.port = head->from.port;
+	struct iovec part[] = { { &h, sizeof h }, { (void *)(uintptr_t)bytes.p, bytes.n } };
 	const struct msghdr m = { .msg_iov = part, .msg_iovlen = 2 };
 	return sendmsg(u->control[1], &m, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0;
 }
@@ -237,6 +246,12 @@ static unsigned queues_wanted(unsigned asked)
 	const long n = sysconf(_SC_NPROCESSORS_ONLN);
 	const unsigned half = n > 1 ? (unsigned)n / 2 : 1, want = asked ? asked : half;
 	return want < QUEUES_MAX ? want : QUEUES_MAX;
+}
+
+void worker_prefer(void)
+{
+	const int now = getpriority(PRIO_PROCESS, 0); /* of this thread */
+	(void)setpriority(PRIO_PROCESS, 0, now - NICER);
 }
 
 static enum err start_thread(struct worker *w, void *(*loop)(void *), void *arg, const char *name, struct err_note *note)
