@@ -4,6 +4,7 @@
  *   weft-bench reach FIFO READY SECONDS (SOCKET NETNS)…     opens the gate, attaches a container at each socket, pings between all
  *   weft-bench alloc SOCKET COUNT FILE                 POST /ip/ID over one connection, each followed by a 4 KiB append and fdatasync
  *   weft-bench names SOCKET COUNT GAP_US (NETNS ADDR)…  PUT /name at the socket, and queries to the others until they answer it
+ *   weft-bench flood NETNS ADDR PORT RATE SECONDS      handshakes of the userspace path, right in form only, RATE a second from one address
  *
  * READY is how many processes wait at the gate. Results go to stdout as one JSON object; times are microseconds.
  *
@@ -630,9 +631,55 @@ static int names(int argc, char **argv)
 	return 0;
 }
 
+/* --- a flood of handshakes ---------------------------------------------------------------------------------------------------------- */
+
+enum { FLOOD_BYTES = 163, FLOOD_BATCH = 50, FLOOD_INIT = 0x24 };
+
+static int flood(char **argv)
+{
+	uint8_t init[FLOOD_BATCH][FLOOD_BYTES];
+	struct iovec part[FLOOD_BATCH];
+	struct mmsghdr m[FLOOD_BATCH] = { 0 };
+	struct sockaddr_in to = { .sin_family = AF_INET, .sin_port = htons((uint16_t)number(argv[2], 65535)) };
+	int fd = socket_in(argv[0], AF_INET, SOCK_DGRAM, 0);
+	long rate = number(argv[3], 10000000);
+	uint64_t seed = 88172645463325252u;
+	int64_t sent = 0;
+
+	if (inet_pton(AF_INET, argv[1], &to.sin_addr) != 1)
+		die_plain("ADDR is no IPv4 address");
+	if (connect(fd, (const struct sockaddr *)&to, sizeof(to)) != 0)
+		die("connect");
+	for (size_t i = 0; i < FLOOD_BATCH; i++) {
+		part[i] = (struct iovec){ init[i], FLOOD_BYTES };
+		m[i].msg_hdr = (struct msghdr){ .msg_iov = &part[i], .msg_iovlen = 1 };
+	}
+	int64_t start = now_us(), end = start + number(argv[4], 3600) * 1000000;
+	for (int64_t now = start; now < end; now = now_us()) {
+		if (sent >= (now - start) * rate / 1000000) {
+			rest_us(TURN_US);
+			continue;
+		}
+		for (size_t i = 0; i < FLOOD_BATCH; i++)
+			for (size_t j = 0; j < FLOOD_BYTES; j++) {
+				seed ^= seed << 13;
+				seed ^= seed >> 7;
+				seed ^= seed << 17;
+				init[i][j] = j == 0 ? FLOOD_INIT : j < 4 ? 0 : (uint8_t)seed;
+			}
+		int n = sendmmsg(fd, m, FLOOD_BATCH, 0);
+		sent += n > 0 ? n : 0;
+	}
+	printf("{\"sent\": %" PRId64 ", \"per_second\": %" PRId64 "}\n", sent, sent * 1000000 / (now_us() - start));
+	(void)close(fd);
+	return 0;
+}
+
 int main(int argc, char **argv)
 {
 	errno = 0;
+	if (argc == 7 && strcmp(argv[1], "flood") == 0)
+		return flood(argv + 2);
 	if (argc >= 4 && strcmp(argv[1], "gate") == 0)
 		gate(argv + 2);
 	if (argc >= 9 && strcmp(argv[1], "reach") == 0)
@@ -641,6 +688,6 @@ int main(int argc, char **argv)
 		return alloc(argv + 2);
 	if (argc >= 7 && strcmp(argv[1], "names") == 0)
 		return names(argc - 2, argv + 2);
-	fprintf(stderr, "usage: weft-bench gate|reach|alloc|names …; see the top of bench/client.c\n");
+	fprintf(stderr, "usage: weft-bench gate|reach|alloc|names|flood …; see the top of bench/client.c\n");
 	return 2;
 }
