@@ -24,6 +24,7 @@ enum {
 	ADDRESS_BUCKETS = 256, /* sources are told apart as far as a hash does */
 	UDP_MAX = 65535,       /* bytes of one message to or from the kernel, in any number of datagrams */
 	CONTROL_MAX = UDP_MAX, /* longest datagram handed to the control thread */
+	QUOTE_MAX = 48,        /* bytes of a datagram that an ICMP error has to quote: in each some are random */
 	WANTED_EVERY_MS = 200, /* so often a peer without session is asked for, */
 	ROAMED_EVERY_MS = 1000 /* and another address of one told */
 };
@@ -165,6 +166,12 @@ struct userspace {
 		uint64_t until_ms;
 	} refused[16];
 	size_t refused_at;
+	struct sent { /* by the control thread, not long ago */
+		struct hostport to;
+		size_t n;
+		uint8_t head[QUOTE_MAX];
+	} sent[256];
+	size_t sent_at;
 	uint8_t *message; /* one from control[0] */
 };
 

@@ -487,14 +487,23 @@ static void take_message(struct receiver *r, struct hostport from, uint8_t *at, 
 	} while (left > 0);
 }
 
-/* An ICMP error: who says that nobody listens is told to the control thread, the rest is what probes find out by themselves. */
+/* An ICMP error: who says that nobody listens is told to the control thread, with what it quotes of the datagram, for anybody can send such errors. The
+ * rest is what probes find out by themselves. */
 static void read_errors(struct receiver *r)
 {
 	for (;;) {
 		struct sockaddr_storage to = { .ss_family = AF_UNSPEC };
 		_Alignas(struct cmsghdr) uint8_t control[512];
-		struct msghdr h = { .msg_name = &to, .msg_namelen = sizeof to, .msg_control = control, .msg_controllen = sizeof control };
-		if (recvmsg(r->sock, &h, MSG_ERRQUEUE | MSG_DONTWAIT) < 0)
+		uint8_t quote[QUOTE_MAX];
+		struct iovec part = { quote, sizeof quote };
+		struct msghdr h = { .msg_name = &to,
+			.msg_namelen = sizeof to,
+			.msg_iov = &part,
+			.msg_iovlen = 1,
+			.msg_control = control,
+			.msg_controllen = sizeof control };
+		const ssize_t n = recvmsg(r->sock, &h, MSG_ERRQUEUE | MSG_DONTWAIT);
+		if (n < 0)
 			return;
 		for (struct cmsghdr *c = CMSG_FIRSTHDR(&h); c; c = CMSG_NXTHDR(&h, c)) {
 			struct sock_extended_err e;
@@ -504,7 +513,7 @@ static void read_errors(struct receiver *r)
 				continue;
 			memcpy(&e, CMSG_DATA(c), sizeof e);
 			if (e.ee_errno == ECONNREFUSED)
-				(void)hand_over(r, ERRORS, CONTROL_REFUSED, PEER_NONE, sockaddr_read(&to), slice_of(NULL, 0));
+				(void)hand_over(r, ERRORS, CONTROL_REFUSED, PEER_NONE, sockaddr_read(&to), slice_of(quote, (size_t)n));
 		}
 	}
 }

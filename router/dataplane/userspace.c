@@ -61,8 +61,29 @@ int userspace_fd(const struct userspace *u)
 	return u->control[0];
 }
 
-static void note_refused(struct userspace *u, struct hostport to)
+static void note_sent(struct userspace *u, struct hostport to, struct slice bytes)
 {
+	struct sent *s = &u->sent[u->sent_at++ % (sizeof u->sent / sizeof *u->sent)];
+	s->to = to;
+	s->n = bytes.n < QUOTE_MAX ? bytes.n : QUOTE_MAX;
+	memcpy(s->head, bytes.p, s->n);
+}
+
+/* Whether an error quotes what was really sent there. Who is not on the way to the peer does not know it. */
+static bool was_sent(const struct userspace *u, struct hostport to, struct slice quote)
+{
+	for (size_t i = 0; i < sizeof u->sent / sizeof *u->sent; i++) {
+		const struct sent *s = &u->sent[i];
+		if (s->n > 0 && s->n <= quote.n && hostport_eq(s->to, to) && memcmp(s->head, quote.p, s->n) == 0)
+			return true;
+	}
+	return false;
+}
+
+static void note_refused(struct userspace *u, struct hostport to, struct slice quote)
+{
+	if (!was_sent(u, to, quote))
+		return;
 	struct refused *r = &u->refused[u->refused_at++ % (sizeof u->refused / sizeof *u->refused)];
 	*r = (struct refused){ .to = to, .until_ms = userspace_now_ms() + REFUSED_MS };
 }
@@ -91,11 +112,12 @@ void userspace_poll(struct userspace *u)
 		const ssize_t n = recvmsg(u->control[0], &m, MSG_DONTWAIT);
 		if (n < (ssize_t)sizeof h)
 			return;
+		const struct slice bytes = slice_of(u->message, (size_t)n - sizeof h);
 		switch (h.kind) {
-		case CONTROL_DATAGRAM: u->cfg.datagram(u->cfg.ctx, h.from, slice_of(u->message, (size_t)n - sizeof h)); break;
+		case CONTROL_DATAGRAM: u->cfg.datagram(u->cfg.ctx, h.from, bytes); break;
 		case CONTROL_WANTED: u->cfg.wanted(u->cfg.ctx, h.peer); break;
 		case CONTROL_ROAMED: u->cfg.roamed(u->cfg.ctx, h.peer, h.from); break;
-		case CONTROL_REFUSED: note_refused(u, h.from); break;
+		case CONTROL_REFUSED: note_refused(u, h.from, bytes); break;
 		}
 	}
 }
@@ -108,8 +130,10 @@ enum err userspace_send(struct userspace *u, struct hostport to, struct slice by
 	if (at.ss_family == AF_UNSPEC)
 		return ERR_UNREACHABLE;
 	for (unsigned tries = 0;;) {
-		if (sendto(u->sock[0], bytes.p, bytes.n, MSG_DONTWAIT, (const struct sockaddr *)&at, sockaddr_size(&at)) >= 0)
+		if (sendto(u->sock[0], bytes.p, bytes.n, MSG_DONTWAIT, (const struct sockaddr *)&at, sockaddr_size(&at)) >= 0) {
+			note_sent(u, to, bytes);
 			return was_refused(u, to) ? ERR_REFUSED : ERR_OK;
+		}
 		if (!socket_try_again(errno, &tries))
 			break;
 	}
@@ -117,8 +141,8 @@ enum err userspace_send(struct userspace *u, struct hostport to, struct slice by
 	case EMSGSIZE: return ERR_LIMIT;
 	case EAGAIN:
 	case ENOBUFS:
-	case ENOMEM: return ERR_AGAIN;
-	case ECONNREFUSED: return ERR_REFUSED;
+	case ENOMEM:
+	case ECONNREFUSED: return ERR_AGAIN; /* more errors of earlier datagrams than we had patience for */
 	default: return ERR_UNREACHABLE;
 	}
 }

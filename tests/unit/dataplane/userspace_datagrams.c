@@ -403,6 +403,69 @@ static void sending(void **s)
 	still_works(t);
 }
 
+/* "Port unreachable" of somebody who knows where we send to, but not what. */
+static void forged_error(int raw, const uint8_t *quoted, size_t n)
+{
+	enum { IP = 20, UDP = 8 };
+	uint8_t b[8 + IP + UDP + 100] = { 3, 3 }, *ip = b + 8, *udp = ip + IP;
+	struct sockaddr_in to = { .sin_family = AF_INET };
+	uint32_t sum = 0;
+	assert_in_range(n, 0, 100);
+	memcpy(&to.sin_addr, underlay_ip(1).b, 4);
+	ip[0] = 0x45;
+	ip[3] = (uint8_t)(IP + UDP + n);
+	ip[8] = 64;
+	ip[9] = IPPROTO_UDP;
+	memcpy(ip + 12, underlay_ip(1).b, 4);
+	memcpy(ip + 16, underlay_ip(2).b, 4);
+	udp[0] = udp[2] = PORT >> 8;
+	udp[1] = udp[3] = PORT & 255;
+	udp[5] = (uint8_t)(UDP + n);
+	memcpy(udp + UDP, quoted, n);
+	const size_t all = 8 + IP + UDP + n;
+	for (size_t i = 0; i < all; i += 2)
+		sum += (uint32_t)b[i] << 8 | (i + 1 < all ? b[i + 1] : 0u);
+	sum = (sum & 0xffff) + (sum >> 16);
+	sum = ~((sum & 0xffff) + (sum >> 16));
+	b[2] = (uint8_t)(sum >> 8);
+	b[3] = (uint8_t)sum;
+	assert_int_equal(sendto(raw, b, all, 0, (struct sockaddr *)&to, sizeof to), all);
+}
+
+/* Gives how often sending was called refused, of 20 times. */
+static int refusals(struct hosts *t, int raw, const uint8_t *quoted, size_t n)
+{
+	struct userspace *u = t->h[1].u;
+	static uint8_t b[100] = { WIRE_VERSION << 4 | WIRE_INIT, [20] = 0x5a, 0xa5, 0x33 };
+	int refused = 0;
+	for (int i = 0; i < 20; i++) {
+		forged_error(raw, quoted, n);
+		usleep(5000);
+		userspace_poll(u);
+		refused += userspace_send(u, (struct hostport){ underlay_ip(2), PORT }, slice_of(b, sizeof b)) == ERR_REFUSED;
+	}
+	return refused;
+}
+
+static void forged_errors(void **s)
+{
+	struct hosts *t = *s;
+	NEEDS_ROOT();
+	ns_go(t->h[3].ns);
+	const int raw = socket(AF_INET, SOCK_RAW | SOCK_CLOEXEC, IPPROTO_ICMP);
+	ns_go(t->home);
+	assert_true(raw >= 0);
+	uint8_t quoted[100] = { WIRE_VERSION << 4 | WIRE_INIT, [20] = 0x11 };
+	assert_int_equal(refusals(t, raw, quoted, 0), 0);
+	assert_int_equal(refusals(t, raw, quoted, 20), 0); /* as much as it could know */
+	assert_int_equal(refusals(t, raw, quoted, sizeof quoted), 0);
+	memcpy(quoted + 20, (const uint8_t[]){ 0x5a, 0xa5, 0x33 }, 3);
+	assert_int_equal(refusals(t, raw, quoted, 20), 0);
+	assert_true(refusals(t, raw, quoted, sizeof quoted) > 0); /* else this would have shown nothing */
+	close(raw);
+	still_works(t);
+}
+
 /* Noise of all sizes, part of it with good headers. */
 static void noise(void **s)
 {
@@ -441,6 +504,6 @@ int main(void)
 	may = ns_start();
 #define T(f) cmocka_unit_test(f)
 	const struct CMUnitTest tests[] = { T(in_the_clear), T(in_a_session), T(roaming), T(relayed), T(for_control),
-		T(handshake_flood), T(sending), T(noise) };
+		T(handshake_flood), T(sending), T(forged_errors), T(noise) };
 	return cmocka_run_group_tests(tests, setup, teardown);
 }
