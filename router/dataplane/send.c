@@ -482,7 +482,8 @@ static void send_batch(struct sender *s, const struct epoll_event *events, int n
 			continue;
 		}
 		struct device *d = generation_device(s->g, (uint16_t)events[i].data.u64);
-		if (d && !send_device(s, d)) {
+		/* Another device may have the number by now, with fewer queues. */
+		if (d && s->w.queue < d->c->queues && !send_device(s, d)) {
 			sender_unwatch(s, d);
 			atomic_store(&d->lost, true);
 		}
