@@ -289,10 +289,10 @@ static enum fwd_drop take_clear(struct receiver *r, const struct wire_head *h, s
 	}
 	if (h->dst != r->w.u->cfg.self)
 		return FWD_NOT_OURS;
+	if (s->clear->clear_refused) /* before anything of the peer's share is used up: who forges its address cannot seal */
+		return FWD_CLEAR;
 	if (h->flags & WIRE_CONTROL)
 		return hand_over(r, CONTROL, CONTROL_DATAGRAM, h->src, s->from, datagram);
-	if (s->clear->clear_refused)
-		return FWD_CLEAR;
 	return take_payload(r, s->clear, s->clear_index, h, payload, n);
 }
 
@@ -400,7 +400,7 @@ static enum fwd_drop pass_on(struct receiver *r, const struct wire_head *h, uint
 	if (!p || p->relay_addr.ss_family == AF_UNSPEC || hostport_eq(p->relay_to, r->source.from))
 		return FWD_NO_PEER;
 	struct wire_head onward = *h;
-	onward.flags--;
+	onward.flags = (uint8_t)((h->flags < WIRE_HOPS ? h->flags : WIRE_HOPS) - 1); /* whatever its sender wished */
 	wire_write(datagram, &onward);
 	pass_on_to(r, &p->relay_addr, datagram, n);
 	return FWD_PASSED;
@@ -541,8 +541,11 @@ static void start_batch(struct receiver *r)
 	r->now_ms = 0;
 	bool tcp = true, udp = true;
 	for (size_t i = 0; i < r->g->n_devices; i++) {
-		tcp = tcp && r->g->devices[i]->c->tcp;
-		udp = udp && r->g->devices[i]->c->udp;
+		const struct device *d = r->g->devices[i];
+		if (atomic_load(&d->gone))
+			continue; /* its capture may be closed */
+		tcp = tcp && d->c->tcp;
+		udp = udp && d->c->udp;
 	}
 	r->join.tcp = tcp;
 	r->join.udp = udp;

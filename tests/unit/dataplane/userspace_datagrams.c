@@ -105,8 +105,10 @@ static void in_the_clear(void **s)
 	frame_of(b + WIRE_HEAD, 2);
 	say_bytes(out, b, sizeof b);
 	assert_int_equal(heard(ear, 1), 1);
-	/* From a peer whose frames have to come sealed it does not. */
+	/* From a peer whose frames have to come sealed it does not, nor what says that it is for the control thread. */
 	set_tables(t, &sealed);
+	dropped(t, out, FWD_CLEAR, b, sizeof b);
+	b[1] = WIRE_CONTROL;
 	dropped(t, out, FWD_CLEAR, b, sizeof b);
 	assert_int_equal(heard(ear, 0), 0);
 	close(out);
@@ -231,6 +233,13 @@ static void relayed(void **s)
 	say_bytes(out, b, N);
 	reaches(&t->h[3], FWD_OLD_SESSION, at_three + 1); /* it was sealed for host 1 */
 	assert_int_equal(stats(&t->h[1]).relayed, before.relayed + 1);
+	/* More hops than there may be are no wish of the sender's to grant: host 2 gets it back with few left. */
+	unsigned for_two = t->h[2].datagrams;
+	write_relayed(b, 3, 2, 255);
+	b[WIRE_HEAD] = WIRE_VERSION << 4 | WIRE_RESPONSE;
+	say_bytes(out, b, N);
+	assert_true(polled(&t->h[2], &t->h[2].datagrams, for_two + 1));
+	assert_int_equal(t->h[2].last[1], WIRE_HOPS - 1);
 	/* What may not be inside, and what is cut short. */
 	write_relayed(b, 2, 3, 3);
 	const struct wire_head in = { .type = WIRE_CLEAR, .src = 2, .dst = 3 };
@@ -273,7 +282,7 @@ static void for_control(void **s)
 	struct hosts *t = *s;
 	NEEDS_ROOT();
 	struct host *h = &t->h[1];
-	set_tables(t, &sealed);
+	set_tables(t, &clear);
 	struct seal_keys *k = keys_between(2, 1);
 	uint8_t b[WIRE_HEAD + SEAL_OVERHEAD + PROBE_HEAD], probe[PROBE_HEAD];
 	struct wbuf w;
