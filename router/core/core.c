@@ -120,9 +120,7 @@ static enum err take_news(struct core *c, uint8_t channel, const struct crdt_cha
 		if (err == ERR_OK && moved)
 			err = core_emit(out, (struct core_action){ .kind = CORE_FORWARDING });
 		return err != ERR_OK ? err : paths_members(c, changes, out);
-	case CHANNEL_NETWORKS:
-		err = networks_refresh(c, changes);
-		return err != ERR_OK ? err : networks_settle(c, out);
+	case CHANNEL_NETWORKS: err = networks_refresh(c, changes); return err != ERR_OK ? err : networks_settle(c, out);
 	default: return ERR_OK; /* peers: gossip's own, seen as GOSSIP_TOPOLOGY */
 	}
 }

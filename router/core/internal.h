@@ -14,29 +14,29 @@
 /* How long the fast path to a peer that the mesh has lost sight of stays: what the kernel forwards does not need the daemon there, and one
  * that is started anew is back in less. Each connection its host closes or refuses shows that the host runs; gossip dials a peer lost
  * lately at least every 4 s. */
-#define PATH_HOLD_MS         2000
-#define PATH_HOLD_SIGN_MS    5000
-#define PATH_HOLD_MAX_MS     15000
-#define PATH_HEARTBEAT_MS    400   /* of the path in use, while there is traffic */
-#define PATH_DEAD_MS         2000  /* without an answer to at least PATH_DEAD_PROBES probes: it does not work */
-#define PATH_DEAD_PROBES     4
-#define PATH_DOUBT_MS        800   /* without an answer: others are looked at, should this one be dead */
-#define PATH_ACTIVE_MS       10000 /* after the last traffic */
-#define PATH_RETRY_MIN_MS    20000 /* what does not work is tried again so often, */
-#define PATH_RETRY_MAX_MS    40000
-#define PATH_RETRY_LONG_MS   55000 /* and one that came and went not before PATH_RETRY_MAX_MS, but until then */
-#define PATH_RETRY_FIRST_MS  2000  /* one that never worked: doubling from there */
-#define PATH_RETRY_NONE_MS   1000  /* nothing works and there is traffic */
-#define PATH_FORGIVEN_MS     600000
-#define PATH_COME_BACK       2 /* answers in a row until a path that failed is used again */
-#define PATH_RELAY_AFTER_MS  400 /* a direct way that may still answer goes first */
-#define PATH_MTU_RAISE_MS    600000
-#define PATH_ANSWERS_BURST   64 /* probes of one peer that are answered */
-#define PATH_ANSWERS_PER_S   32
-#define PATH_STRAYS_BURST    16
-#define PATH_STRAYS_PER_S    8
-#define PATH_CONTAINER_MTU   1406 /* if neither end says what its containers have */
-#define PATH_OFFER_BYTES     400
+#define PATH_HOLD_MS        2000
+#define PATH_HOLD_SIGN_MS   5000
+#define PATH_HOLD_MAX_MS    15000
+#define PATH_HEARTBEAT_MS   400  /* of the path in use, while there is traffic */
+#define PATH_DEAD_MS        2000 /* without an answer to at least PATH_DEAD_PROBES probes: it does not work */
+#define PATH_DEAD_PROBES    4
+#define PATH_DOUBT_MS       800   /* without an answer: others are looked at, should this one be dead */
+#define PATH_ACTIVE_MS      10000 /* after the last traffic */
+#define PATH_RETRY_MIN_MS   20000 /* what does not work is tried again so often, */
+#define PATH_RETRY_MAX_MS   40000
+#define PATH_RETRY_LONG_MS  55000 /* and one that came and went not before PATH_RETRY_MAX_MS, but until then */
+#define PATH_RETRY_FIRST_MS 2000  /* one that never worked: doubling from there */
+#define PATH_RETRY_NONE_MS  1000  /* nothing works and there is traffic */
+#define PATH_FORGIVEN_MS    600000
+#define PATH_COME_BACK      2   /* answers in a row until a path that failed is used again */
+#define PATH_RELAY_AFTER_MS 400 /* a direct way that may still answer goes first */
+#define PATH_MTU_RAISE_MS   600000
+#define PATH_ANSWERS_BURST  64 /* probes of one peer that are answered */
+#define PATH_ANSWERS_PER_S  32
+#define PATH_STRAYS_BURST   16
+#define PATH_STRAYS_PER_S   8
+#define PATH_CONTAINER_MTU  1406 /* if neither end says what its containers have */
+#define PATH_OFFER_BYTES    400
 
 /* mtu.c. Sizes are of whole IP packets. */
 struct mtu_search {
@@ -63,15 +63,15 @@ struct probe_sent {
 };
 struct way {
 	bool possible, works;
-	bool worked;       /* has, since it was possible */
-	bool trial;        /* being probed until it is known whether it works */
-	bool smaller_pass; /* a smaller probe was answered after the first open one of full size was sent */
-	const char *state; /* static words */
+	bool worked;                             /* has, since it was possible */
+	bool trial;                              /* being probed until it is known whether it works */
+	bool smaller_pass;                       /* a smaller probe was answered after the first open one of full size was sent */
+	const char *state;                       /* static words */
 	struct probe_sent full[PROBES_OPEN_MAX]; /* at full size, without an answer so far; oldest first, and the oldest stays */
 	size_t n_full;
 	struct probe_sent other[PROBES_OPEN_MAX]; /* smaller, or larger: the latest ones */
 	size_t next_other;
-	unsigned step, answers; /* of the trial: probes sent, answers in a row */
+	unsigned step, answers;           /* of the trial: probes sent, answers in a row */
 	unsigned failed_trials, failures; /* without ever working; after it had worked, lately */
 	uint64_t failed_ms, retry_ms;     /* last failure; when to try again */
 	uint64_t next_ms;                 /* next probe at full size, while there is reason for any */
@@ -91,19 +91,19 @@ struct peer_state {         /* what forwarding and names know of one peer */
 	uint64_t name, uid;     /* uid: of its present run */
 	char nickname[GOSSIP_NICKNAME_MAX + 1];
 	uint8_t key[32];
-	bool keyed;                         /* key is known to the tunnel */
-	bool reachable, linked, members;    /* members: it has containers */
-	bool sealed;                        /* data of this pair has to be */
-	uint64_t lost_ms, hold_until;       /* out of sight since; the fast path stays until then (0: it does not) */
-	uint64_t active_until;              /* there was traffic less than PATH_ACTIVE_MS before */
+	bool keyed;                      /* key is known to the tunnel */
+	bool reachable, linked, members; /* members: it has containers */
+	bool sealed;                     /* data of this pair has to be */
+	uint64_t lost_ms, hold_until;    /* out of sight since; the fast path stays until then (0: it does not) */
+	uint64_t active_until;           /* there was traffic less than PATH_ACTIVE_MS before */
 	struct path_offer offer;
 	struct ip underlay, local, fast_to; /* family 0: not known */
 	struct hostport to, roamed;         /* where its userspace path is; where it was last heard, if that is another place */
 	uint64_t relay;                     /* the next hop if it is another host */
 	struct hostport relay_to;
-	struct where weighed;               /* what the present evidence is for */
-	bool renewed, back;                 /* it runs anew, or is in sight again: to be weighed */
-	bool handshake_relayed;             /* its last handshake datagram came over relays */
+	struct where weighed;   /* what the present evidence is for */
+	bool renewed, back;     /* it runs anew, or is in sight again: to be weighed */
+	bool handshake_relayed; /* its last handshake datagram came over relays */
 	bool straight_turn;     /* the next handshake of ours goes straight, after one over relays */
 	struct bucket answers;
 	struct way ways[PATH_RELAY + 1]; /* [PATH_NONE] is not used */
@@ -140,14 +140,14 @@ struct core {
 	struct gossip *gossip;
 	struct ipam *ipam;
 	struct dns_table *table;
-	struct map *endpoints; /* crdt key -> struct endpoint: what the channel says, decoded */
-	struct map *by_mac;    /* mac ‖ network -> first struct endpoint that has it */
-	struct map *by_addr;   /* family ‖ address -> first struct endpoint_addr */
-	struct map *by_ident;  /* ident of our own -> struct endpoint */
-	struct map *names;     /* crdt key -> struct name_record */
-	struct map *peers;     /* name -> struct peer_state, without ourselves */
-	struct map *targets;   /* text -> itself: the stored list */
-	bool targets_change;   /* one after the other, just now: how many there are says nothing */
+	struct map *endpoints;                  /* crdt key -> struct endpoint: what the channel says, decoded */
+	struct map *by_mac;                     /* mac ‖ network -> first struct endpoint that has it */
+	struct map *by_addr;                    /* family ‖ address -> first struct endpoint_addr */
+	struct map *by_ident;                   /* ident of our own -> struct endpoint */
+	struct map *names;                      /* crdt key -> struct name_record */
+	struct map *peers;                      /* name -> struct peer_state, without ourselves */
+	struct map *targets;                    /* text -> itself: the stored list */
+	bool targets_change;                    /* one after the other, just now: how many there are says nothing */
 	struct map *network_records, *networks; /* networks.c: by key of the channel, by name */
 	struct core_network *networks_present;  /* in order of names; behind n_networks_good those whose number a lower name has */
 	size_t n_networks_present, n_networks_good;
@@ -158,9 +158,9 @@ struct core {
 	struct tunnel *tunnel;
 	struct heap turns; /* of peers, by when they want one */
 	struct rng rng;
-	bool members;    /* containers are attached here */
-	bool forwarding; /* what core_hop or core_next_session give has changed: CORE_FORWARDING is owed */
-	struct bucket strays; /* sealed datagrams of no session whose sender is looked for */
+	bool members;              /* containers are attached here */
+	bool forwarding;           /* what core_hop or core_next_session give has changed: CORE_FORWARDING is owed */
+	struct bucket strays;      /* sealed datagrams of no session whose sender is looked for */
 	uint64_t drops[FWD_DROPS]; /* datagrams that came to us and were not looked at, by reason */
 	struct path_change path_changes[PATH_CHANGES_MAX];
 	size_t n_path_changes;
@@ -262,7 +262,7 @@ static inline uint64_t probes_number(enum path k, uint32_t id)
 {
 	return (uint64_t)k << 32 | id;
 }
-uint32_t probes_datagram(const struct peer_state *p, enum path k);      /* longest UDP payload, of USERSPACE and RELAY */
+uint32_t probes_datagram(const struct peer_state *p, enum path k); /* longest UDP payload, of USERSPACE and RELAY */
 uint32_t probes_container_mtu(const struct core *c, const struct peer_state *p, enum path k);
 
 /* sessions.c */
