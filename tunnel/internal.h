@@ -114,7 +114,7 @@ enum err tunnel_add_session(struct tunnel *t, struct peer *p, const struct noise
 	uint64_t now_ms, struct session **out);
 /* s is a session that both ends are known to have. The second: one that the peer began, because something came in it. */
 void tunnel_established(struct tunnel *t, struct peer *p, struct session *s, bool take_over);
-void tunnel_confirmed(struct tunnel *t, struct peer *p, struct session *s);
+void tunnel_confirmed(struct tunnel *t, struct peer *p, struct session *s, uint64_t now_ms);
 uint32_t tunnel_fresh_index(struct tunnel *t);
 /* rs: the responder's key when we begin, else NULL. head: what both ends have to have seen alike. */
 enum err tunnel_start_noise(struct tunnel *t, struct noise_handshake *hs, const uint8_t *rs, struct slice head);

@@ -202,7 +202,7 @@ static void poll(struct tunnel *t, struct peer *p, uint64_t now_ms)
 	for (size_t i = 0; i < TUNNEL_SESSIONS_MAX; i++)
 		if (p->s[i].keys && seal_take_received(p->s[i].keys)) {
 			if (!p->s[i].confirmed)
-				tunnel_confirmed(t, p, &p->s[i]);
+				tunnel_confirmed(t, p, &p->s[i], now_ms);
 			if (!heard || p->s[i].made_ms > heard->made_ms)
 				heard = &p->s[i];
 		}
@@ -255,7 +255,7 @@ void tunnel_confirm(struct tunnel *t, uint32_t index, uint64_t now_ms, struct tu
 
 	if (!s || s->confirmed)
 		return;
-	tunnel_confirmed(t, p, s);
+	tunnel_confirmed(t, p, s, now_ms);
 	(void)tunnel_settle(t, p, now_ms, out); /* what is owed is said by a tick */
 }
 

@@ -202,7 +202,7 @@ static enum fwd_drop take_init(
 		return d;
 	s = tunnel_session_of(p, offer.using);
 	if (s && !s->confirmed)
-		tunnel_confirmed(t, p, s); /* it says that it has it */
+		tunnel_confirmed(t, p, s, o->now_ms); /* it says that it has it */
 	/* The last RESPONSE came to nothing: it was lost, or made with a pre-shared key that the peer has not. */
 	if (tunnel_unconfirmed(p))
 		p->psk = (p->psk + 1) % t->n_psk;

@@ -162,11 +162,13 @@ static bool takes_over(const struct tunnel *t, struct peer *p, const struct sess
 	return now->initiator ? t->self > p->name : s->made_ms >= now->made_ms;
 }
 
-void tunnel_confirmed(struct tunnel *t, struct peer *p, struct session *s)
+void tunnel_confirmed(struct tunnel *t, struct peer *p, struct session *s, uint64_t now_ms)
 {
 	s->confirmed = true;
 	p->peer_uses = seal_index(s->keys);
-	tunnel_established(t, p, s, takes_over(t, p, s));
+	/* What confirms it may have been long on its way, or long unread: then the peer may have it no more. */
+	if (now_ms < tunnel_reject_ms(t, s))
+		tunnel_established(t, p, s, takes_over(t, p, s));
 }
 
 /* ---- beginning */

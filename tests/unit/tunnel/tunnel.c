@@ -831,6 +831,39 @@ static void unused_ends(void **state)
 	world_free(w);
 }
 
+/* What confirms a session comes when it is too old to send with, or is looked at only then. */
+static void confirmed_late(void **state)
+{
+	(void)state;
+	for (int by_tick = 0; by_tick < 2; by_tick++) {
+		struct world *w = world_new(2, 131, &plain);
+
+		w->confirm_by_tick = by_tick;
+		want(w, 0, 1);
+		run(w, START_MS + 1);
+		w->hello_loss = 1000000;
+		run(w, START_MS + 2);
+		w->delay_lo = w->delay_hi = by_tick ? 1 : TUNNEL_REJECT_MS + 1000;
+		assert_true(say(w, 0, 1, WIRE_CONTROL, 0));
+		if (by_tick) {
+			run(w, START_MS + 3);
+			w->now += TUNNEL_REJECT_MS + 1000;
+			tick(w, 1);
+		} else {
+			run(w, START_MS + 2 + w->delay_lo);
+		}
+		assert_int_equal(w->h[1].got, 1);
+		assert_int_equal(sessions(w->h[1].t), 1);
+		assert_false(has_tx(w, 1, 0));
+		w->delay_lo = w->delay_hi = 1;
+		w->hello_loss = 0;
+		want(w, 1, 0);
+		run(w, w->now + 6000);
+		assert_true(joined(w, 0, 1));
+		world_free(w);
+	}
+}
+
 /* Who sends renews: the initiator at once, the responder some seconds later. Nobody is ever without keys, and nothing is lost. */
 static void renewed(void **state)
 {
@@ -1191,6 +1224,7 @@ int main(void)
 		cmocka_unit_test(wants_end),
 		cmocka_unit_test(unused_ends),
 		cmocka_unit_test(renewed),
+		cmocka_unit_test(confirmed_late),
 		cmocka_unit_test(renewed_by_count),
 		cmocka_unit_test(silence),
 		cmocka_unit_test(restarted),
