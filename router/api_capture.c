@@ -4,7 +4,6 @@
  * between whom it goes. Everything runs in the control loop, some frames a turn. When the client is slower than the network, nothing is read
  * until half of the queue has gone out: libpcap's ring overflows meanwhile, and the kernel counts what is lost, which stands at the end of the
  * capture. */
-#include <pcap/pcap.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
@@ -15,6 +14,7 @@
 #include "router/api_stream.h"
 #include "router/container.h"
 #include "router/dataplane/netlink.h"
+#include "router/dataplane/pcap_lib.h"
 #include "router/internal.h"
 #include "router/pcapng.h"
 
@@ -37,6 +37,7 @@ struct capturing {
 	struct router *router;
 	struct api_shared *shared;
 	struct api_stream *stream; /* NULL: over */
+	struct pcap_lib lib;
 	pcap_t *pcap;
 	uv_poll_t poll;
 	uv_timer_t timer;
@@ -107,7 +108,7 @@ static void finish(struct capturing *k)
 	k->finished = true;
 	(void)uv_poll_stop(&k->poll);
 	(void)uv_timer_stop(&k->timer);
-	(void)pcap_stats(k->pcap, &seen);
+	(void)k->lib.stats(k->pcap, &seen);
 	k->stats.end_ns = wall_ns();
 	k->stats.received = seen.ps_recv;
 	k->stats.dropped = seen.ps_drop + k->refused;
@@ -137,7 +138,7 @@ static void on_frame(u_char *ctx, const struct pcap_pkthdr *h, const u_char *byt
 	if (wbuf_end(&k->block) != ERR_OK || !api_stream_write(k->stream, block.p, block.n)) {
 		k->refused++;
 		(void)uv_poll_stop(&k->poll); /* until on_room */
-		pcap_breakloop(k->pcap);
+		k->lib.breakloop(k->pcap);
 		return;
 	}
 	k->stats.written++;
@@ -150,7 +151,7 @@ static bool take_some(struct capturing *k)
 {
 	size_t most = k->left > 0 && k->left < FRAMES_A_TURN ? (size_t)k->left : FRAMES_A_TURN;
 
-	if (pcap_dispatch(k->pcap, (int)most, on_frame, (u_char *)k) == PCAP_ERROR)
+	if (k->lib.dispatch(k->pcap, (int)most, on_frame, (u_char *)k) == PCAP_ERROR)
 		finish(k); /* the device is gone: the container was detached, or the network removed */
 	return !k->finished;
 }
@@ -195,7 +196,7 @@ static void on_closed(uv_handle_t *handle)
 
 	if (--k->closing > 0)
 		return;
-	pcap_close(k->pcap);
+	k->lib.close(k->pcap);
 	wbuf_free(&k->block);
 	mem_free(k);
 }
@@ -267,20 +268,23 @@ static enum err choose(const struct api_request *q, struct capturing *k, struct 
 static enum err open_pcap(struct capturing *k, unsigned long snaplen, bool all, struct err_note *note)
 {
 	char words[PCAP_ERRBUF_SIZE] = "";
+	enum err err = pcap_lib_load(&k->lib, note);
 
-	k->pcap = pcap_create(k->device, words);
+	if (err != ERR_OK)
+		return err;
+	k->pcap = k->lib.create(k->device, words);
 	if (k->pcap == NULL)
 		return err_note(note, ERR_SYSTEM, "cannot capture on %s: %.160s", k->device, words);
-	(void)pcap_set_snaplen(k->pcap, (int)snaplen);
-	(void)pcap_set_promisc(k->pcap, all); /* else a bridge shows only what is for the host itself */
-	(void)pcap_set_timeout(k->pcap, LATE_MS);
-	(void)pcap_set_buffer_size(k->pcap, RING);
-	(void)pcap_set_tstamp_precision(k->pcap, PCAP_TSTAMP_PRECISION_NANO);
-	int result = pcap_activate(k->pcap);
+	(void)k->lib.set_snaplen(k->pcap, (int)snaplen);
+	(void)k->lib.set_promisc(k->pcap, all); /* else a bridge shows only what is for the host itself */
+	(void)k->lib.set_timeout(k->pcap, LATE_MS);
+	(void)k->lib.set_buffer_size(k->pcap, RING);
+	(void)k->lib.set_tstamp_precision(k->pcap, PCAP_TSTAMP_PRECISION_NANO);
+	int result = k->lib.activate(k->pcap);
 	if (result < 0)
 		return err_note(note, result == PCAP_ERROR_NO_SUCH_DEVICE ? ERR_NOT_FOUND : ERR_SYSTEM,
-			"cannot capture on %s: %s: %.120s", k->device, pcap_statustostr(result), pcap_geterr(k->pcap));
-	if (pcap_setnonblock(k->pcap, 1, words) != 0)
+			"cannot capture on %s: %s: %.120s", k->device, k->lib.statustostr(result), k->lib.geterr(k->pcap));
+	if (k->lib.setnonblock(k->pcap, 1, words) != 0)
 		return err_note(note, ERR_SYSTEM, "cannot capture on %s: %.160s", k->device, words);
 	return ERR_OK;
 }
@@ -337,11 +341,11 @@ void api_get_capture(struct api_request *q)
 	enum err err = choose(q, k, &note);
 	if (err == ERR_OK)
 		err = open_pcap(k, snaplen, api_param(q, "container", 0) == NULL, &note);
-	if (err == ERR_OK && uv_poll_init(q->router->loop, &k->poll, pcap_get_selectable_fd(k->pcap)) != 0)
+	if (err == ERR_OK && uv_poll_init(q->router->loop, &k->poll, k->lib.get_selectable_fd(k->pcap)) != 0)
 		err = err_note(&note, ERR_SYSTEM, "the capture on %s cannot be driven from the event loop", k->device);
 	if (err != ERR_OK) {
 		if (k->pcap != NULL)
-			pcap_close(k->pcap);
+			k->lib.close(k->pcap);
 		mem_free(k);
 		api_answer_err(q, err, note.text);
 		return;

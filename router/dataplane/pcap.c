@@ -33,7 +33,6 @@
 #include <linux/rtnetlink.h>
 #include <linux/sockios.h>
 #include <net/if.h>
-#include <pcap/pcap.h>
 #include <sched.h>
 #include <stdio.h>
 #include <string.h>
@@ -45,6 +44,7 @@
 #include "base/mem.h"
 #include "router/dataplane/link.h"
 #include "router/dataplane/netlink.h"
+#include "router/dataplane/pcap_lib.h"
 
 enum {
 	SMALL_MAX = 1978,     /* with libpcap's 68 bytes before it: a slot of 2 KiB */
@@ -68,6 +68,7 @@ struct state {
 	char name[NETLINK_NAME_MAX + 1], far[NETLINK_NAME_MAX + 1];
 	int far_ns;
 	int ask; /* a socket for ioctl in the daemon's namespace */
+	struct pcap_lib lib;
 	pcap_t *small, *large;
 	bool plain;
 	/* the reader's */
@@ -126,7 +127,7 @@ static bool take_small(struct state *s)
 	struct taking t = { .s = s };
 	s->head = s->n = 0;
 	s->looked = false;
-	return pcap_dispatch(s->small, BATCH, on_small, (u_char *)&t) >= 0;
+	return s->lib.dispatch(s->small, BATCH, on_small, (u_char *)&t) >= 0;
 }
 
 static bool take_large(struct state *s, struct taking *t)
@@ -135,7 +136,7 @@ static bool take_large(struct state *s, struct taking *t)
 	t->s = s;
 	t->len = 0;
 	do
-		n = pcap_dispatch(s->large, 1, on_large, (u_char *)t);
+		n = s->lib.dispatch(s->large, 1, on_large, (u_char *)t);
 	while (n > 0 && t->len == 0);
 	return n >= 0;
 }
@@ -286,7 +287,7 @@ static bool write_plain(struct state *s, const struct vnet *v, const struct iove
 	}
 	if ((v->flags & VNET_NEEDS_CSUM) && !segment_complete(s->whole, len, v))
 		return false;
-	return pcap_inject(s->small, s->whole, len) == (int)len;
+	return s->lib.inject(s->small, s->whole, len) == (int)len;
 }
 
 static bool write_frame(struct capture *c, unsigned queue, const struct vnet *v, const struct iovec *parts, size_t n)
@@ -298,11 +299,11 @@ static bool write_frame(struct capture *c, unsigned queue, const struct vnet *v,
 
 /* ---- opening */
 
-static enum err pcap_error(pcap_t *p, int result, const char *dev, struct err_note *note)
+static enum err pcap_error(const struct state *s, pcap_t *p, int result, struct err_note *note)
 {
-	const char *more = p ? pcap_geterr(p) : "";
+	const char *more = p ? s->lib.geterr(p) : "";
 	enum err e = result == PCAP_ERROR_PERM_DENIED || result == PCAP_ERROR_PROMISC_PERM_DENIED ? ERR_PERMISSION : ERR_UNSUPPORTED;
-	return err_note(note, e, "cannot capture on %s: %s%s%.120s%s", dev, pcap_statustostr(result), more[0] ? ": " : "", more,
+	return err_note(note, e, "cannot capture on %s: %s%s%.120s%s", s->far, s->lib.statustostr(result), more[0] ? ": " : "", more,
 		e == ERR_PERMISSION ? "; weftd needs CAP_NET_RAW" : "");
 }
 
@@ -310,33 +311,33 @@ static enum err pcap_error(pcap_t *p, int result, const char *dev, struct err_no
 static enum err open_ring(struct state *s, int snaplen, int ring, const char *filter, pcap_t **out, struct err_note *note)
 {
 	char words[PCAP_ERRBUF_SIZE] = "";
-	pcap_t *p = pcap_create(s->far, words);
+	pcap_t *p = s->lib.create(s->far, words);
 	if (!p)
 		return err_note(note, ERR_UNSUPPORTED, "cannot capture on %s: %.160s", s->far, words);
 	*out = p;
-	(void)pcap_set_snaplen(p, snaplen);
-	(void)pcap_set_promisc(p, 1);
-	(void)pcap_set_immediate_mode(p, 1);
-	(void)pcap_set_buffer_size(p, ring);
-	(void)pcap_set_tstamp_precision(p, PCAP_TSTAMP_PRECISION_NANO);
-	int result = pcap_activate(p);
+	(void)s->lib.set_snaplen(p, snaplen);
+	(void)s->lib.set_promisc(p, 1);
+	(void)s->lib.set_immediate_mode(p, 1);
+	(void)s->lib.set_buffer_size(p, ring);
+	(void)s->lib.set_tstamp_precision(p, PCAP_TSTAMP_PRECISION_NANO);
+	int result = s->lib.activate(p);
 	if (result < 0)
-		return pcap_error(p, result, s->far, note);
+		return pcap_error(s, p, result, note);
 	struct bpf_program program;
-	result = pcap_compile(p, &program, filter, 1, PCAP_NETMASK_UNKNOWN);
+	result = s->lib.compile(p, &program, filter, 1, PCAP_NETMASK_UNKNOWN);
 	if (result == 0) {
-		result = pcap_setfilter(p, &program);
-		pcap_freecode(&program);
+		result = s->lib.setfilter(p, &program);
+		s->lib.freecode(&program);
 	}
 	if (result == 0)
-		result = pcap_setdirection(p, PCAP_D_IN);
+		result = s->lib.setdirection(p, PCAP_D_IN);
 	if (result == 0)
-		result = pcap_setnonblock(p, 1, words);
+		result = s->lib.setnonblock(p, 1, words);
 	if (result < 0)
-		return pcap_error(p, result, s->far, note);
+		return pcap_error(s, p, result, note);
 	/* libpcap leaves out what we send ourselves only after it has been copied. */
 	const int on = 1;
-	(void)setsockopt(pcap_fileno(p), SOL_PACKET, PACKET_IGNORE_OUTGOING, &on, sizeof on);
+	(void)setsockopt(s->lib.fileno(p), SOL_PACKET, PACKET_IGNORE_OUTGOING, &on, sizeof on);
 	return ERR_OK;
 }
 
@@ -534,7 +535,7 @@ static enum err wait_for_both(struct capture *c, struct err_note *note)
 	c->fd[0] = epoll_create1(EPOLL_CLOEXEC);
 	for (size_t i = 0; i < 2; i++) {
 		struct epoll_event ev = { .events = EPOLLIN };
-		if (c->fd[0] < 0 || epoll_ctl(c->fd[0], EPOLL_CTL_ADD, pcap_get_selectable_fd(rings[i]), &ev) != 0)
+		if (c->fd[0] < 0 || epoll_ctl(c->fd[0], EPOLL_CTL_ADD, s->lib.get_selectable_fd(rings[i]), &ev) != 0)
 			return err_note(note, ERR_SYSTEM, "cannot wait for frames of %s: %s", s->name, strerror(errno));
 	}
 	return ERR_OK;
@@ -550,9 +551,9 @@ static void close_pcap(struct capture *c)
 		(void)result;
 	}
 	if (s->small)
-		pcap_close(s->small);
+		s->lib.close(s->small);
 	if (s->large)
-		pcap_close(s->large);
+		s->lib.close(s->large);
 	const int fds[] = { c->fd[0], s->inject, s->ask, s->far_ns };
 	for (size_t i = 0; i < sizeof fds / sizeof fds[0]; i++)
 		if (fds[i] >= 0)
@@ -600,7 +601,9 @@ static enum err open_as(struct capture *c, const char *name, bool plain, struct 
 	c->state = s;
 	c->queues = 1;
 	c->lacks = NULL;
-	enum err e = name_ends(s, name, note);
+	enum err e = pcap_lib_load(&s->lib, note);
+	if (e == ERR_OK)
+		e = name_ends(s, name, note);
 	if (e == ERR_OK)
 		e = netlink_open(&s->home, note);
 	if (e == ERR_OK)

@@ -433,6 +433,32 @@ def test_bad_input_no_tun(h1, c1, c2):
     assert c1.ping(a2)
 
 
+NO_PCAP = ("unshare", "--mount", "sh", "-c", """/sbin/ldconfig -p | sed -n 's/.*libpcap.so.0.8 .*=> //p' | while read -r f; do
+    mount --bind /dev/null "$f" || exit 1; done && exec "$@" """, "sh")
+
+
+def has_pcap(host):
+    with open(f"/proc/{host.daemon.pid}/maps") as f:
+        return "libpcap" in f.read()
+
+
+def test_bad_input_no_libpcap(h1, h2, c1, c2):
+    p = h1.exec(*NO_PCAP, *h1.daemon_argv("--capture", "pcap"), check=False, timeout=10)
+    one_line(p, 1, "libpcap0.8", "install")
+    h1.start_daemon(wrap=NO_PCAP)  # it does without
+    h2.start_daemon(peers=[h1])
+    wait_linked(h1, h2)
+    h1.attach(c1)
+    a2 = bare(h2.attach(c2)[0])
+    wait_until(lambda: c1.ping(a2), 10, "c1 reaches c2")
+    one_line(h1.weft("capture", "--network", "weft"), 1, "libpcap0.8", "install")
+    assert c1.ping(a2) and not has_pcap(h1)
+    assert not has_pcap(h2), "libpcap is loaded before it is used"
+    c1.spawn("ping", "-q", "-i", "0.1", a2)
+    h2.weft_ok("capture", "-w", "/dev/null", "--count", "1", c2)
+    assert has_pcap(h2)
+
+
 # Rewrites the kind in the netlink message, so that it is the kernel that says it knows no such device.
 NO_VXLAN = r"""
 #include <dlfcn.h>
