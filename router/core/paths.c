@@ -111,14 +111,22 @@ static const char *userspace_why_not(const struct core *c, const struct peer_sta
 	return why == NULL && p->sealed && !p->keyed ? "no-key-published-there" : why;
 }
 
+/* There is a link, and yet no datagram gets through: a firewall between the two that lets TCP pass. */
+static bool is_blocked(const struct peer_state *p)
+{
+	const struct way *fast = &p->ways[PATH_FAST], *direct = &p->ways[PATH_USERSPACE];
+
+	return p->reachable && p->linked && direct->possible && !direct->works && direct->failed_ms != 0 && !fast->works;
+}
+
 static const char *relay_why_not(const struct core *c, const struct peer_state *p)
 {
 	const char *why = datagrams_why_not(c, p);
 
 	if (why != NULL)
 		return why;
-	if (p->linked || p->relay == p->name)
-		return "linked-directly";
+	if (p->relay == p->name)
+		return is_blocked(p) ? "nobody-to-go-between" : "linked-directly";
 	if (!p->keyed)
 		return "no-key-published-there";
 	return p->relay == PEER_NONE || p->relay_to.ip.family == 0 ? "no-relay-known" : NULL;
@@ -186,10 +194,51 @@ static void take_addresses(struct core *c, struct peer_state *p, const struct pe
 	p->fast_to = fast_address(c, info, p->underlay);
 }
 
+static bool has_link(const struct core *c, uint64_t host, uint64_t to)
+{
+	uint64_t links[GOSSIP_LINKS_MAX];
+	size_t n = gossip_links_of(c->gossip, host, links, GOSSIP_LINKS_MAX);
+
+	for (size_t i = 0; i < n; i++)
+		if (links[i] == to)
+			return true;
+	return false;
+}
+
+/* Datagrams of ours get to it, and it has a link to the peer. */
+static bool goes_between(const struct core *c, const struct peer_state *p, const struct peer_state *other)
+{
+	if (other == NULL || other == p || !other->reachable || !other->linked || other->to.ip.family == 0)
+		return false;
+	return other->ways[PATH_USERSPACE].works && has_link(c, other->name, p->name);
+}
+
+/* Of several hosts that could go between, each pair takes another one: no one host has to carry all. PEER_NONE: there is none. */
+static uint64_t go_between(const struct core *c, const struct peer_state *p)
+{
+	uint64_t best_score = UINT64_MAX, found = PEER_NONE;
+	struct slice key;
+	void *value;
+
+	if (goes_between(c, p, map_get64(c->peers, p->relay)))
+		return p->relay; /* as before: a change would cost what is known of the way */
+	for (size_t at = 0; map_next(c->peers, &at, &key, &value);) {
+		const struct peer_state *other = value;
+		uint64_t score = (other->name ^ p->name ^ c->cfg.gossip.self) * UINT64_C(0x9e3779b97f4a7c15);
+		if (score < best_score && goes_between(c, p, other)) {
+			best_score = score;
+			found = other->name;
+		}
+	}
+	return found;
+}
+
 /* The first host on the way over others, for us and for what we pass on. */
 static void take_relay(const struct core *c, struct peer_state *p)
 {
-	p->relay = gossip_next_hop(c->gossip, p->name);
+	uint64_t between = is_blocked(p) ? go_between(c, p) : PEER_NONE;
+
+	p->relay = between != PEER_NONE ? between : gossip_next_hop(c->gossip, p->name);
 	const struct peer_state *next = p->relay == p->name ? p : map_get64(c->peers, p->relay);
 	bool there = p->relay != PEER_NONE && next != NULL && next->offer.userspace_port != 0 && next->to.ip.family != 0;
 	p->relay_to = there ? next->to : (struct hostport){ 0 };
@@ -444,6 +493,21 @@ static void hop_of(const struct core *c, const struct peer_state *p, struct path
 		out->keys = tunnel_tx(c->tunnel, p->name);
 }
 
+/* Whether somebody has to go between follows from the evidence for the straight ways. What is passed on for others goes by it, too. */
+static void reconsider_relay(struct core *c, struct peer_state *p)
+{
+	uint64_t before = p->relay;
+
+	if (!p->linked || is_blocked(p) == (p->relay != p->name))
+		return;
+	take_relay(c, p);
+	if (p->relay == before)
+		return;
+	weigh(c, p, PATH_RELAY, relay_why_not(c, p), true, false);
+	p->weighed.relay_to = p->relay_to;
+	c->forwarding = true;
+}
+
 enum err paths_turn(struct core *c, struct peer_state *p, struct core_actions *out)
 {
 	struct path_hop hop;
@@ -453,6 +517,7 @@ enum err paths_turn(struct core *c, struct peer_state *p, struct core_actions *o
 
 	do { /* what becomes the path in use is watched at once */
 		before = p->path;
+		reconsider_relay(c, p);
 		for (enum path k = PATH_FAST; k <= PATH_RELAY && err == ERR_OK; k++)
 			err = probes_turn(c, p, k, out);
 		enum path to = p->hold_until != 0 ? p->path : best(c, p);

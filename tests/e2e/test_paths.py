@@ -289,6 +289,26 @@ def test_L3_a_relay_cannot_read_what_it_passes_on(net, h1, h2, h3, c1, c3):
         assert secret not in seen.payload()
 
 
+@topology(timeout=120)
+def test_L3_a_third_host_goes_between_two_whose_datagrams_do_not_get_through(net, h1, h2, h3, c1, c2):
+    """A firewall lets TCP pass between h1 and h2, and no UDP."""
+    h1.start_daemon()
+    h2.start_daemon(peers=[h1])
+    h3.start_daemon(peers=[h1])
+    wait_linked(h1, h2, h3)
+    a1, a2 = (bare(h.attach(c)[0]) for h, c in ((h1, c1), (h2, c2)))
+    wait_until(lambda: c1.ping(a2) and path(h1, h2) == "fast", 10, "c1 reaches c2 directly")
+    rule = net._rule(*(f'iifname "{a.port}" oifname "{b.port}" meta l4proto udp drop' for a, b in ((h1, h2), (h2, h1))))
+    assert since_last_answer(c1, a2, 10) < 8 * SCALE, "traffic stopped for too long"
+    for h, other in ((h1, h2), (h2, h1)):
+        wait_until(lambda h=h, other=other: path(h, other) == "relay", 10, f"{h.name} goes over h3")
+    udp_sweep(c1, c2, a2, over=EDGES, tries=5)
+    net.allow(rule)
+    for h, other in ((h1, h2), (h2, h1)):
+        wait_until(lambda h=h, other=other: path(h, other) == "fast", 60, f"{h.name} goes straight again")
+    assert c2.ping(a1)
+
+
 # D7
 
 

@@ -594,6 +594,41 @@ static enum path path_now(const struct nodes *t)
 	return nodes_hop(t, 0, 1).path;
 }
 
+/* UDP is blocked between two hosts and TCP is not: a third goes between, and no longer than it has to. */
+static void a_third_host_goes_between_two_that_a_firewall_parts(void **state)
+{
+	struct nodes t;
+
+	(void)state;
+	for (int seal = 0; seal < 2; seal++) {
+		void (*kind)(struct core_cfg *) = seal ? password : plain;
+		nodes_init(&t);
+		for (int i = 0; i < 3; i++)
+			assert_int_equal(nodes_try_start(&t, i, true, kind), ERR_OK);
+		for (int i = 0; i < 3; i++)
+			nodes_connect(&t, i, (i + 1) % 3);
+		nodes_run(&t, 5000);
+		nodes_talk(&t, 0, 1, 2000);
+		assert_int_equal(path_now(&t), seal ? PATH_USERSPACE : PATH_FAST);
+		assert_string_equal(nodes_path(&t, 0, 1).relayed.state, "linked-directly");
+		for (int i = 0; i < 2; i++)
+			t.wire[i][!i].no_udp = t.wire[i][!i].no_vxlan = true;
+		nodes_talk(&t, 0, 1, 6000);
+		struct path_view there = nodes_path(&t, 0, 1), back = nodes_path(&t, 1, 0);
+		assert_int_equal(there.path, PATH_RELAY);
+		assert_int_equal(back.path, PATH_RELAY);
+		assert_int_equal(there.relay, t.n[2].name);
+		assert_true(there.encrypted && there.relayed.works && back.relayed.works);
+		assert_int_equal(nodes_path(&t, 0, 2).path, seal ? PATH_USERSPACE : PATH_FAST);
+		for (int i = 0; i < 2; i++)
+			t.wire[i][!i].no_udp = t.wire[i][!i].no_vxlan = false;
+		nodes_talk(&t, 0, 1, 60000);
+		assert_int_equal(path_now(&t), seal ? PATH_USERSPACE : PATH_FAST);
+		assert_string_equal(nodes_path(&t, 0, 1).relayed.state, "linked-directly");
+		nodes_free(&t);
+	}
+}
+
 static void a_path_outlives_a_restart_and_ends_with_a_death(void **state)
 {
 	struct nodes t;
@@ -826,6 +861,7 @@ int main(void)
 		cmocka_unit_test(what_fails_visibly_is_left_at_once),
 		cmocka_unit_test(what_the_device_never_takes_is_not_tried_at_once),
 		cmocka_unit_test(without_fallback_a_dead_fast_path_is_refused),
+		cmocka_unit_test(a_third_host_goes_between_two_that_a_firewall_parts),
 		cmocka_unit_test(a_path_outlives_a_restart_and_ends_with_a_death),
 		cmocka_unit_test(a_host_that_falls_silent_is_sent_nothing_more),
 		cmocka_unit_test(signs_of_life_hold_only_as_long_as_they_are_fresh),
