@@ -20,7 +20,7 @@
 #include "router/store.h"
 
 enum { EXIT_REFUSED = 1, EXIT_WRONG_USAGE = 2 };
-enum { TRIM_ABOVE = 64 << 10, MAP_ABOVE = 128 << 10 };
+enum { TRIM_ABOVE = 64 << 10, MAP_ABOVE = 32 << 10 };
 
 struct daemon {
 	uv_loop_t loop;
@@ -192,7 +192,8 @@ int main(int argc, char **argv)
 	struct err_note note = { "" };
 	int code = 0;
 
-	/* One arena, given back early: some MB that an idle daemon would hold otherwise. */
+	/* One arena, given back early: some MB that an idle daemon would hold otherwise. Buffers get pages of their own, which cost nothing until
+	 * they are written to. */
 	(void)mallopt(M_ARENA_MAX, 1);
 	(void)mallopt(M_TRIM_THRESHOLD, TRIM_ABOVE);
 	(void)mallopt(M_MMAP_THRESHOLD, MAP_ABOVE);

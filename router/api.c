@@ -510,11 +510,29 @@ static enum err clear_stale(const char *path, const struct sockaddr_un *addr, st
 	return ERR_OK;
 }
 
+/* Whether there is the group that may use the socket. Of this host's own groups: getgrnam might ask a directory, over the network that we are
+ * to bring up, and loads what it asks with for good. */
+static bool socket_group(gid_t *out)
+{
+	FILE *f = fopen("/etc/group", "re");
+	const struct group *g = NULL;
+
+	if (f == NULL)
+		return false;
+	while ((g = fgetgrent(f)) != NULL && strcmp(g->gr_name, SOCKET_GROUP) != 0) {
+	}
+	if (g != NULL)
+		*out = g->gr_gid;
+	(void)fclose(f);
+	return g != NULL;
+}
+
 static enum err listen_unix(struct api *a, const char *path, struct err_note *note)
 {
 	struct sockaddr_un addr = { .sun_family = AF_UNIX };
-	const struct group *group = getgrnam(SOCKET_GROUP);
 	struct stat st;
+	gid_t gid = 0;
+	bool shared = socket_group(&gid);
 	int fd;
 
 	(void)snprintf(addr.sun_path, sizeof(addr.sun_path), "%s", path);
@@ -536,9 +554,9 @@ static enum err listen_unix(struct api *a, const char *path, struct err_note *no
 		a->dev = st.st_dev;
 		a->ino = st.st_ino;
 	}
-	if (group != NULL && chown(path, (uid_t)-1, group->gr_gid) != 0)
-		group = NULL; /* not root: the group stays ours, and so does the mode */
-	if (chmod(path, group != NULL ? 0660 : 0600) != 0 || listen(fd, BACKLOG) != 0) {
+	if (shared && chown(path, (uid_t)-1, gid) != 0)
+		shared = false; /* not root: the group stays ours, and so does the mode */
+	if (chmod(path, shared ? 0660 : 0600) != 0 || listen(fd, BACKLOG) != 0) {
 		err = err_note(note, ERR_SYSTEM, "cannot listen on %.150s: %s", path, strerror(errno));
 		(void)close(fd);
 		return err;

@@ -398,6 +398,17 @@ def test_bad_input_no_address_of_that_kind(h1):
     one_line(h1.run_daemon("--dns-listen-address", "192.0.2.77:53"), 1, "192.0.2.77", "--dns-listen-address")
 
 
+def test_bad_input_only_root_and_the_group_use_the_socket(h1):
+    groups = os.path.join(h1.net.dir, "group")
+    for line, expected in (("weft:x:4711:\n", (4711, 0o660)), ("weft2:x:4711:\n", (0, 0o600))):
+        with open(groups, "w") as f:
+            f.write("root:x:0:\nrubbish\n" + line)
+        h1.start_daemon(wrap=("unshare", "--mount", "sh", "-c", f'mount --bind {groups} /etc/group && exec "$@"', "sh"))
+        s = os.stat(h1.socket)
+        assert (s.st_gid, s.st_mode & 0o777) == expected, s
+        h1.stop()
+
+
 def test_bad_input_no_privilege(h1):
     os.makedirs(h1.state_dir, mode=0o777)
     os.chmod(h1.state_dir, 0o777)
