@@ -10,7 +10,7 @@
 
 enum {
 	LATE_MS = 10000, /* how long after its last use by the sender a session still opens */
-	RETRY_MAX_MS = 5000,
+	RETRY_MAX_MS = 2000, /* a way that comes back with frames waiting is not to stand idle for longer */
 	AGAIN_MS = 100,  /* for what there was no memory for */
 	CROSS_MS = 2000, /* sessions begun within this time by both ends are taken for simultaneous */
 	COOKIE_SECRET_MS = 120000,

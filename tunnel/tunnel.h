@@ -35,7 +35,7 @@ enum {
 	TUNNEL_REKEY_MS = 120000,
 	TUNNEL_REJECT_MS = 180000,
 	TUNNEL_SILENT_MS = 15000,   /* like REJECT a part of the time of renewal: an eighth */
-	TUNNEL_RETRY_MS = 1000,     /* a lost INIT; jittered, doubling to 5 s while it is wanted */
+	TUNNEL_RETRY_MS = 1000,     /* a lost INIT; jittered, doubling to 2 s while it is wanted */
 	TUNNEL_WANT_MS = 10000,     /* so long a want lasts without being renewed */
 	TUNNEL_HANDSHAKE_MAX = 512, /* bytes of any handshake datagram */
 	TUNNEL_SESSIONS_MAX = 4 /* of one peer: present, one not yet confirmed, and former ones (two after both ends began at once) */
