@@ -285,7 +285,7 @@ enum err options_set_queues(const struct setting *s)
 	uint64_t v;
 
 	if (!parse_number(s->value, OPTIONS_QUEUES_MAX, &v))
-		return options_wrong(s, "0 (as many as suit the machine), or 1 to 16");
+		return options_wrong(s, "0 (as many as suit the machine), or 1 to 8");
 	s->o->data_queues = (uint32_t)v;
 	return ERR_OK;
 }

@@ -104,9 +104,9 @@ static void any_order_and_both_forms(void **state)
 	accepted(&o, "--port 1 --port 2"); /* the last one counts */
 	assert_int_equal(o.port, 2);
 	options_free(&o);
-	accepted(&o, "--capture pcap --data-queues 16 --mtu 1400");
+	accepted(&o, "--capture pcap --data-queues 8 --mtu 1400");
 	assert_int_equal(o.capture, OPTIONS_CAPTURE_PCAP);
-	assert_int_equal(o.data_queues, 16);
+	assert_int_equal(o.data_queues, 8);
 	assert_int_equal(o.mtu, 1400);
 	options_free(&o);
 	accepted(&o, "--capture=tap --data-queues=0");
@@ -162,7 +162,7 @@ static void wrong_ones_are_named(void **state)
 			"at most 16 subnets" },
 		{ "--capture afxdp", "tap, pcap, auto" },
 		{ "--capture EMPTY", "--capture" },
-		{ "--data-queues 17", "1 to 16" },
+		{ "--data-queues 9", "1 to 8" },
 		{ "--data-queues -1", "--data-queues" },
 		{ "--docker-host tcp://1.2.3.4", "--docker-host" },
 		{ "--log-level loud", "--log-level" },
