@@ -3,7 +3,7 @@
  *    c1 ─ eth0    c2 ─ eth0    c3 ─ eth0         10.32.0.N/12  fd00::N/64      MAC 02:cc:00:00:00:0N
  *         │            │            │
  *    h1 [weft]    h2 [weft]    h3 [weft]         bridge, weft-tap + userspace path, peer N
- *         │eth0        │eth0        │eth0        192.0.2.N/24
+ *         │eth0        │eth0        │eth0        192.0.2.N/24  2001:db8::N/64
  *         └──────── [bridge] ───────┘            underlay
  */
 #ifndef WEFT_TESTS_UNIT_DATAPLANE_HOSTS_H
@@ -44,6 +44,11 @@ static inline struct ip underlay_ip(unsigned n)
 	return ip_v4(UINT32_C(0xc0000200) + n);
 }
 
+static inline struct ip underlay_ip6(unsigned n)
+{
+	return (struct ip){ 6, { 0x20, 1, 0x0d, 0xb8, [15] = (uint8_t)n } };
+}
+
 static inline struct mac container_mac(unsigned n)
 {
 	return (struct mac){ { 0x02, 0xcc, 0, 0, 0, (uint8_t)n } };
@@ -75,7 +80,7 @@ static inline struct seal_keys *keys_between(unsigned own, unsigned peer)
 /* ---- tables */
 
 struct shape { /* of a host's table */
-	bool sealed, no_keys;
+	bool sealed, no_keys, v6;
 	unsigned members;             /* bit N: host N has containers; 0: all */
 	uint16_t datagram;            /* 0: DATAGRAM */
 	unsigned relay_of[HOSTS + 1]; /* what goes to peer N goes by this host */
@@ -96,7 +101,8 @@ static inline void set_table(struct hosts *t, unsigned self, const struct shape 
 		if (n == self || n == s->stranger)
 			continue;
 		const unsigned by = s->relay_of[n];
-		const struct hostport to = { underlay_ip(by ? by : n), PORT };
+		const unsigned next = by ? by : n;
+		const struct hostport to = { s->v6 ? underlay_ip6(next) : underlay_ip(next), PORT };
 		fwd[n_fwd++] = (struct fwd_peer){ .name = n, .to = to, .member = members & (1u << n) };
 		peers[n_peers++] = (struct userspace_peer){ .name = n,
 			.to = to,
@@ -191,11 +197,11 @@ static inline void make_host(struct hosts *t, unsigned n, enum capture_kind kind
 	assert_int_equal(system(command), 0);
 	ns_go(h->ns);
 	snprintf(command, sizeof command,
-		"ip addr add 192.0.2.%u/24 dev eth0 && ip link set eth0 up && "
+		"ip addr add 192.0.2.%u/24 dev eth0 && ip addr add 2001:db8::%u/64 dev eth0 nodad && ip link set eth0 up && "
 		"ip link add weft mtu %d type bridge mcast_snooping 0 && sysctl -qw net.ipv6.conf.weft.disable_ipv6=1 && ip link set weft up && "
 		"ip link add vc mtu %d type veth peer name eth0 mtu %d address 02:cc:00:00:00:0%u netns /proc/%d/fd/%d && "
 		"ip link set vc master weft up",
-		n, MTU, MTU, MTU, n, (int)getpid(), h->container);
+		n, n, MTU, MTU, MTU, n, (int)getpid(), h->container);
 	assert_int_equal(system(command), 0);
 	ns_go(h->container);
 	snprintf(command, sizeof command,

@@ -11,7 +11,7 @@
 
 #include "base/mem.h"
 #include "base/rng.h"
-#include "tunnel/frag.h"
+#include "router/dataplane/internal.h"
 
 static bool may;
 
@@ -224,6 +224,29 @@ static void bulk_in_superframes(void **s)
 		assert_true(after.superframes_in - before.superframes_in < (after.total.frames_sent - before.total.frames_sent) / 4);
 		assert_int_equal(after.too_big_sent, before.too_big_sent);
 	}
+}
+
+/* The underlay may be IPv6: the same sockets, 20 bytes less. */
+static void over_ipv6(void **s)
+{
+	struct hosts *t = *s;
+	NEEDS_ROOT();
+	for (int seals = 0; seals < 2; seals++) {
+		set_tables(t, &(struct shape){ .v6 = true, .sealed = seals, .datagram = DATAGRAM - 20 });
+		const struct userspace_stats before = stats(&t->h[1]);
+		assert_int_equal(ping(&t->h[1], "-c1 -M do -s 1378 10.32.0.2"), 0);
+		bulk(t, AF_INET, 1, 2);
+		bulk(t, AF_INET6, 2, 1);
+		const struct userspace_stats after = stats(&t->h[1]);
+		assert_int_equal(after.dropped[FWD_TOO_BIG], before.dropped[FWD_TOO_BIG]);
+		assert_int_equal(after.dropped[FWD_STRANGER], before.dropped[FWD_STRANGER]);
+		/* What the device does not carry is not cut on the way. */
+		assert_int_equal(ns_run(t->h[1].ns, "ip link set eth0 mtu 1400"), 0);
+		assert_int_not_equal(ping(&t->h[1], "-c1 -W0.3 -M do -s 1378 10.32.0.2"), 0);
+		reaches(&t->h[1], FWD_TOO_BIG, after.dropped[FWD_TOO_BIG] + 1);
+		assert_int_equal(ns_run(t->h[1].ns, "ip link set eth0 mtu 1500"), 0);
+	}
+	set_tables(t, &clear);
 }
 
 /* ---- to many */
@@ -445,7 +468,7 @@ static void too_big(struct hosts *t, bool seals, uint16_t datagram)
 	const struct userspace_stats before = stats(&t->h[1]);
 	/* DF: the first answer tells the right MTU, which the sender's kernel then keeps to. */
 	snprintf(command, sizeof command,
-		"ping -q -M do -c1 -W0.5 -s 1350 10.32.0.2 >/dev/null; ip route get 10.32.0.2 | grep -q 'mtu %u'", mtu);
+		"ping -q -M do -c1 -W2 -s 1350 10.32.0.2 >/dev/null; ip route get 10.32.0.2 | grep -q 'mtu %u'", mtu);
 	assert_int_equal(ns_run(t->h[1].container, command), 0);
 	struct userspace_stats now = stats(&t->h[1]);
 	assert_true(now.too_big_sent > before.too_big_sent && now.dropped[FWD_TOO_BIG] > before.dropped[FWD_TOO_BIG]);
@@ -458,7 +481,7 @@ static void too_big(struct hosts *t, bool seals, uint16_t datagram)
 	now = stats(&t->h[1]);
 	assert_true(now.fragments_sent >= before.fragments_sent + 6 && now.fragments_received >= before.fragments_received + 6);
 	/* IPv6 is told at most 1280. */
-	(void)ns_run(t->h[1].container, "ping -q -c1 -W0.5 -s 1350 fd00::2 >/dev/null");
+	(void)ns_run(t->h[1].container, "ping -q -c1 -W2 -s 1350 fd00::2 >/dev/null");
 	snprintf(command, sizeof command, "ip -6 route get fd00::2 | grep -q 'mtu %u'", mtu < 1280 ? 1280 : mtu);
 	assert_int_equal(ns_run(t->h[1].container, command), 0);
 	assert_int_equal(ns_run(t->h[1].container, "ping -q -c3 -i 0.01 -W2 -s 1350 fd00::2 >/dev/null"), 0);
@@ -492,12 +515,38 @@ static void too_big_for_the_device(void **s)
 	assert_int_equal(ping(&t->h[1], "-c1 -M do -s 1300 10.32.0.2"), 0);
 	set_table(t, 1, &(struct shape){ .datagram = 1372 });
 	bulk(t, AF_INET, 1, 2);
-	/* UDP_SEGMENT refused (a device without checksum offload): one by one. */
+	/* A device without checksum offload: before Linux 6.11 it refuses UDP_SEGMENT. */
 	assert_int_equal(ns_run(t->h[1].ns, "ip link set eth0 mtu 1500; ethtool -K eth0 tx off >/dev/null"), 0);
 	set_table(t, 1, &clear);
 	bulk(t, AF_INET, 1, 2);
 	assert_int_equal(ns_run(t->h[1].ns, "ethtool -K eth0 tx on >/dev/null"), 0);
 	set_table(t, 1, &clear);
+}
+
+/* A kernel that will not cut datagrams for us (here because of a socket without checksums): one by one, and it is remembered. */
+static void without_segmentation(void **s)
+{
+	struct hosts *t = *s;
+	NEEDS_ROOT();
+	for (int on = 1; on >= 0; on--) {
+		for (unsigned n = 1; n <= HOSTS; n++)
+			for (unsigned q = 0; q < queues(); q++)
+				assert_int_equal(setsockopt(t->h[n].u->sock[q], SOL_SOCKET, SO_NO_CHECK, &on, sizeof on), 0);
+		set_tables(t, on ? &clear : &sealed);
+		const struct userspace_stats before = stats(&t->h[1]);
+		bulk(t, AF_INET, 1, 2);
+		const struct table *table = atomic_load(&t->h[1].u->current)->table;
+		assert_int_equal(atomic_load(&table_peer(table, 2, NULL)->plain), on);
+		assert_int_equal(stats(&t->h[1]).dropped[FWD_SEND_FAILED], before.dropped[FWD_SEND_FAILED]);
+		assert_int_equal(stats(&t->h[1]).dropped[FWD_TOO_BIG], before.dropped[FWD_TOO_BIG]);
+		set_table(t, 1, &(struct shape){ .relay_of = { [3] = 2 } });
+		set_table(t, 3, &(struct shape){ .relay_of = { [1] = 2 } });
+		set_table(t, 2, &(struct shape){ .relays = true });
+		const struct userspace_stats relay_before = stats(&t->h[2]);
+		bulk(t, AF_INET, 1, 3);
+		assert_int_equal(stats(&t->h[2]).dropped[FWD_SEND_FAILED], relay_before.dropped[FWD_SEND_FAILED]);
+	}
+	set_tables(t, &clear);
 }
 
 /* ---- changes */
@@ -671,8 +720,9 @@ int main(void)
 {
 	may = ns_start();
 #define T(f) cmocka_unit_test(f)
-	const struct CMUnitTest tests[] = { T(pings_in_the_clear), T(pings_sealed), T(bulk_in_superframes), T(broadcast_once),
-		T(flooded_superframe), T(many_members), T(stash), T(relay), T(too_big_for_the_path), T(too_big_for_the_device),
-		T(tables_under_load), T(replaced_tables), T(device_deleted), T(starting) };
+	const struct CMUnitTest tests[] = { T(pings_in_the_clear), T(pings_sealed), T(bulk_in_superframes), T(over_ipv6),
+		T(broadcast_once), T(flooded_superframe), T(many_members), T(stash), T(relay), T(too_big_for_the_path),
+		T(too_big_for_the_device), T(without_segmentation), T(tables_under_load), T(replaced_tables), T(device_deleted),
+		T(starting) };
 	return cmocka_run_group_tests(tests, setup, teardown);
 }
