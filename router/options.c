@@ -104,7 +104,7 @@ enum err options_no_memory(struct err_note *note)
 	X("no-fastdp", SWITCH, options_set_switch, no_fastdp, 0, 1, "no kernel VXLAN")                                              \
 	X("mtu", " N", options_set_mtu, mtu, 0, 1, "of containers' interfaces (0: that of the underlay less 94)")                   \
 	X("capture", " tap|pcap|auto", options_set_capture, capture, 0, 1, "where the userspace path takes frames from (auto)")     \
-	X("data-queues", " N", options_set_queues, data_queues, 0, 1, "threads of the userspace path, 0 to 8 (0: by itself)")      \
+	X("data-queues", " N", options_set_queues, data_queues, 0, 1, "threads of the userspace path, 0 to 8 (0: by itself)")       \
 	X("ipalloc-range", " CIDR|auto|\"\"", options_set_range, range, 0, 1,                                                       \
 		"where addresses come from, the same on all hosts (10.32.0.0/12)")                                                      \
 	X("ipalloc-range6", " PREFIX", options_set_range6, range6, 0, 1, "IPv6 addresses beside them (none; no effect yet)")        \

@@ -19,7 +19,7 @@
 enum { PASSWORD_MAX = 1024 };
 
 static_assert((int)OPTIONS_NETS_MAX == (int)CORE_TRUSTED_MAX, "all trusted subnets can be published");
-static_assert((int)OPTIONS_QUEUES_MAX == (int)CAPTURE_QUEUES_MAX, "a capture has a queue for each thread");
+static_assert(OPTIONS_QUEUES_MAX <= CAPTURE_QUEUES_MAX, "a capture has a queue for each thread");
 static_assert((int)OPTIONS_CAPTURE_TAP == (int)CAPTURE_TAP && (int)OPTIONS_CAPTURE_PCAP == (int)CAPTURE_PCAP, "the same order");
 
 /* --- values --------------------------------------------------------------------------------------------------------------------------- */
