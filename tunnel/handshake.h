@@ -56,7 +56,7 @@ bool handshake_cookie_open(const struct handshake *h, const struct handshake_key
 enum { CIPHER_CHACHAPOLY = 1, CIPHER_AESGCM = 2 }; /* bits of `ciphers` */
 struct handshake_offer {                           /* of message 1 */
 	uint64_t name, run, number;
-	uint32_t using; /* the receiver's index of the session that the sender sends with; 0: none */
+	uint32_t using; /* the receiver's index of the session that the sender sends with, or did last; 0: none */
 	uint8_t ciphers;
 };
 struct handshake_choice { /* of message 2 */

@@ -201,6 +201,8 @@ static enum fwd_drop take_init(
 	if (d != FWD_PASSED)
 		return d;
 	s = tunnel_session_of(p, offer.using);
+	if (s) /* the place it has is not to be given away */
+		p->peer_uses = offer.using;
 	if (s && !s->confirmed)
 		tunnel_confirmed(t, p, s, o->now_ms); /* it says that it has it */
 	/* The last RESPONSE came to nothing: it was lost, or made with a pre-shared key that the peer has not. */

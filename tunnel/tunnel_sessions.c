@@ -206,6 +206,17 @@ enum err tunnel_start_noise(struct tunnel *t, struct noise_handshake *hs, const 
 	return e;
 }
 
+/* What we send with, or have sent with last: something of it may still be on its way. 0: nothing. */
+static uint32_t last_used(struct peer *p)
+{
+	const struct session *s = tunnel_present(p);
+
+	for (size_t i = 0; p->present == NONE && i < TUNNEL_SESSIONS_MAX; i++)
+		if (p->s[i].keys && p->s[i].confirmed && (!s || p->s[i].made_ms > s->made_ms))
+			s = &p->s[i];
+	return s ? s->their_index : 0;
+}
+
 static enum err write_init(struct tunnel *t, struct peer *p, struct attempt *a, uint64_t now_ms, struct wbuf *w)
 {
 	uint8_t mem[64];
@@ -221,7 +232,7 @@ static enum err write_init(struct tunnel *t, struct peer *p, struct attempt *a, 
 		&(struct handshake_offer){ .name = t->self,
 			.run = t->run,
 			.number = ++t->number,
-			.using = tunnel_present(p) ? tunnel_present(p)->their_index : 0,
+			.using = last_used(p),
 			.ciphers = t->ciphers });
 	e = noise_write(&a->hs, wbuf_slice(&payload), w);
 	if (e == ERR_OK)
