@@ -229,11 +229,8 @@ static enum err write_init(struct tunnel *t, struct peer *p, struct attempt *a, 
 		return e;
 	wbuf_fixed(&payload, mem, sizeof mem);
 	handshake_offer_write(&payload,
-		&(struct handshake_offer){ .name = t->self,
-			.run = t->run,
-			.number = ++t->number,
-			.using = last_used(p),
-			.ciphers = t->ciphers });
+		&(struct handshake_offer){
+			.name = t->self, .run = t->run, .number = ++t->number, .using = last_used(p), .ciphers = t->ciphers });
 	e = noise_write(&a->hs, wbuf_slice(&payload), w);
 	if (e == ERR_OK)
 		handshake_macs(w, &p->macs, now_ms < p->cookie_until_ms ? p->cookie : NULL, a->mac1);
