@@ -106,7 +106,8 @@ struct gossip_event {
 		} drained;
 		struct {
 			uint64_t conn;
-			const char *why; /* "connection refused", "closed by the other end", "cannot resolve host"; gossip_lost_how reads the first words */
+			const char *
+				why; /* "connection refused", "closed by the other end", "cannot resolve host"; gossip_lost_how reads the first words */
 		} closed;
 		struct {
 			uint8_t channel;

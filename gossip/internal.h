@@ -131,7 +131,7 @@ struct link {
 	struct timer timer;
 	uint64_t conn;
 	bool outbound, hello_sent, hello_seen, known_address;
-	bool bye_seen; /* the other end has said goodbye */
+	bool bye_seen;  /* the other end has said goodbye */
 	bool no_action; /* the shell knows that it is closed */
 	enum stage stage;
 	struct hostport remote, local;
@@ -304,7 +304,8 @@ void gossip_connect_peer_timer(struct gossip *g, struct peer *p);
 void gossip_connect_reached(struct gossip *g, struct link *l);                                      /* we know who answered */
 void gossip_connect_linked(struct gossip *g, struct link *l, struct peer *p);                       /* established */
 void gossip_connect_unlinked(struct gossip *g, struct peer *p, uint64_t lived_ms, const char *why); /* its link is gone */
-void gossip_connect_ended(struct gossip *g, const struct link *l, const char *why); /* before it is closed: what that tells of the host */
+void gossip_connect_ended(
+	struct gossip *g, const struct link *l, const char *why); /* before it is closed: what that tells of the host */
 enum retry { RETRY_BACKOFF, RETRY_SOON, RETRY_RARELY, RETRY_NEVER };
 void gossip_connect_failed(struct gossip *g, struct link *l, enum link_state show, enum retry how, const char *reason);
 void gossip_connect_address_heard(struct gossip *g, struct peer *p); /* takes NULL */

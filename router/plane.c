@@ -118,11 +118,11 @@ static void note_number(unsigned number, void *arg)
 
 static void say_answers(const struct plane *p)
 {
-	if (!link_answers(p->nets->kernel))
+	if (!link_answers(plane_default(p)->kernel))
 		log_write(p->cfg.log, LOG_LEVEL_INFO,
 			"this kernel cannot answer ARP for containers of other hosts (neigh_suppress): their hosts are asked");
-	if (p->nets->capture != NULL && p->nets->capture->lacks != NULL)
-		log_write(p->cfg.log, LOG_LEVEL_INFO, "the userspace path does without: %s", p->nets->capture->lacks);
+	if (plane_default(p)->capture != NULL && plane_default(p)->capture->lacks != NULL)
+		log_write(p->cfg.log, LOG_LEVEL_INFO, "the userspace path does without: %s", plane_default(p)->capture->lacks);
 }
 
 enum err plane_open(struct plane **out, const struct plane_cfg *cfg, struct err_note *note)
@@ -210,7 +210,7 @@ enum err plane_reset(struct plane *p, struct err_note *note)
 	for (struct plane_net *net = p->nets; net != NULL; net = net->next)
 		if (net->number != 0)
 			also(&err, net_reset(p, net, err == ERR_OK ? note : NULL));
-	also(&err, link_networks(p->nets->kernel, note_number, &there, err == ERR_OK ? note : NULL));
+	also(&err, link_networks(plane_default(p)->kernel, note_number, &there, err == ERR_OK ? note : NULL));
 	for (size_t i = 0; i < there.n; i++)
 		also(&err, delete_devices(there.v[i], err == ERR_OK ? note : NULL));
 	/* the default one last, and with it the interfaces of containers whose bridge is gone */
@@ -355,7 +355,7 @@ static void remove_remains(struct plane *p, const struct core *core)
 {
 	struct numbers there = { 0 };
 	struct err_note note = { "" };
-	enum err err = link_networks(p->nets->kernel, note_number, &there, &note);
+	enum err err = link_networks(plane_default(p)->kernel, note_number, &there, &note);
 
 	p->remains = err != ERR_OK;
 	for (size_t i = 0; i < there.n; i++)
@@ -373,7 +373,7 @@ void plane_adopt(struct plane *p, const struct core *core)
 	struct core_network net;
 	struct plane_net *opened;
 
-	if (link_networks(p->nets->kernel, note_number, &there, NULL) != ERR_OK)
+	if (link_networks(plane_default(p)->kernel, note_number, &there, NULL) != ERR_OK)
 		return; /* plane_apply opens those that are needed */
 	for (size_t it = 0; core_next_network(core, &it, &net);)
 		for (size_t i = 0; i < there.n; i++)
@@ -386,7 +386,7 @@ void plane_adopt(struct plane *p, const struct core *core)
 
 static bool probes_lost(const struct plane *p)
 {
-	return p->nets->fast.there && p->probe == NULL;
+	return plane_default(p)->fast.there && p->probe == NULL;
 }
 
 void plane_apply_table(struct plane *p, const struct core *core)
@@ -448,7 +448,7 @@ size_t plane_failures(const struct plane *p)
 
 struct kernel *plane_kernel(struct plane *p)
 {
-	return p->nets->kernel;
+	return plane_default(p)->kernel;
 }
 
 struct userspace *plane_userspace(const struct plane *p)
@@ -468,7 +468,7 @@ uint32_t plane_container_mtu(const struct plane *p)
 
 bool plane_fast(const struct plane *p, const char **why)
 {
-	const struct plane_part *fast = &p->nets->fast;
+	const struct plane_part *fast = &plane_default(p)->fast;
 
 	if (!p->cfg.fastdp)
 		*why = "switched off (--no-fastdp)";
@@ -481,7 +481,7 @@ bool plane_fast(const struct plane *p, const char **why)
 
 bool plane_captures(const struct plane *p)
 {
-	return p->nets->userspace.there;
+	return plane_default(p)->userspace.there;
 }
 
 bool plane_next_net(const struct plane *p, size_t *it, struct plane_net_view *out)

@@ -67,7 +67,7 @@ static const char *port_of(struct plane *p, const char *ident)
 
 	if (have != NULL)
 		return have;
-	if (container_port(p->nets->kernel, ident, name, NULL) != ERR_OK)
+	if (container_port(plane_default(p)->kernel, ident, name, NULL) != ERR_OK)
 		return NULL;
 	have = mem_strdup(name);
 	if (have != NULL && map_put(p->ports, slice_str(ident), have, NULL) != ERR_OK) {
@@ -187,7 +187,7 @@ static enum err set_bridges(struct plane *p, struct err_note *note)
 	for (const struct plane_net *n = p->nets; n != NULL; n = n->next)
 		add_bridge(&list, kernel_bridge_name(n->kernel));
 	if (p->remains)
-		err = link_networks(p->nets->kernel, add_left, &list, note);
+		err = link_networks(plane_default(p)->kernel, add_left, &list, note);
 	const char **names = mem_zalloc(list.n + 1, sizeof(*names));
 	if (err == ERR_OK && (list.nomem || names == NULL))
 		err = err_note(note, ERR_NOMEM, "out of memory");

@@ -3,6 +3,8 @@
 #ifndef WEFT_ROUTER_PLANE_INTERNAL_H
 #define WEFT_ROUTER_PLANE_INTERNAL_H
 
+#include <assert.h>
+
 #include "base/map.h"
 #include "router/dataplane/nft.h"
 #include "router/dataplane/userspace.h"
@@ -47,8 +49,9 @@ struct plane {
 	struct plane_part filter;
 	const char *filter_lacks;
 	bool filter_changed; /* by somebody, or by us */
-	bool filter_keeps;   /* addresses of hosts that may be gone: the list is to be made anew once what was inherited is sorted out */
-	struct map *ports;   /* ident -> char *: the host's end of its interface */
+	bool
+		filter_keeps; /* addresses of hosts that may be gone: the list is to be made anew once what was inherited is sorted out */
+	struct map *ports; /* ident -> char *: the host's end of its interface */
 	/* plane_traffic.c */
 	struct vxprobe *probe;
 	struct map *seen; /* peer -> struct traffic_seen */
@@ -56,6 +59,13 @@ struct plane {
 	size_t cap_traffic;
 	unsigned quiet; /* ticks without any */
 };
+
+/* The default network is there from plane_open to plane_close. */
+static inline struct plane_net *plane_default(const struct plane *p)
+{
+	assert(p->nets != NULL);
+	return p->nets;
+}
 
 /* plane.c */
 /* Logs the change of a part's state, once, and keeps why it is not there (note NULL: it is). */

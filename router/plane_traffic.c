@@ -62,9 +62,9 @@ void probe_open(struct plane *p)
 
 	vxprobe_close(p->probe);
 	p->probe = NULL;
-	if (p->nets == NULL || !p->nets->fast.there)
+	if (p->nets == NULL || !plane_default(p)->fast.there)
 		return;
-	enum err err = vxprobe_open(p->nets->kernel, p->cfg.self, &p->probe, &note);
+	enum err err = vxprobe_open(plane_default(p)->kernel, p->cfg.self, &p->probe, &note);
 	if (err == ERR_OK)
 		err = plane_watch(p, vxprobe_fd(p->probe), WATCH_PROBE, &note);
 	if (err == ERR_OK)

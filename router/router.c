@@ -96,9 +96,7 @@ static void act(struct router *r, const struct core_action *a)
 	case CORE_FORWARDING: router_forwarding(r); break;
 	case CORE_NOTE: say(r, a); break;
 	case CORE_DATAGRAM_SEND: router_send_datagram(r, a); break;
-	case CORE_PATH_CHANGED:
-		router_event_path(r, a->u.path.peer, a->u.path.from, a->u.path.to, a->u.path.reason);
-		break;
+	case CORE_PATH_CHANGED: router_event_path(r, a->u.path.peer, a->u.path.from, a->u.path.to, a->u.path.reason); break;
 	case CORE_PERSIST:
 	case CORE_REPLY: break; /* before and after */
 	}

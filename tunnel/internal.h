@@ -9,10 +9,10 @@
 #include "tunnel/tunnel.h"
 
 enum {
-	LATE_MS = 10000, /* how long after its last use by the sender a session still opens */
+	LATE_MS = 10000,     /* how long after its last use by the sender a session still opens */
 	RETRY_MAX_MS = 2000, /* a way that comes back with frames waiting is not to stand idle for longer */
-	AGAIN_MS = 100,  /* for what there was no memory for */
-	CROSS_MS = 2000, /* sessions begun within this time by both ends are taken for simultaneous */
+	AGAIN_MS = 100,      /* for what there was no memory for */
+	CROSS_MS = 2000,     /* sessions begun within this time by both ends are taken for simultaneous */
 	COOKIE_SECRET_MS = 120000,
 	COOKIE_USE_MS = 115000, /* a little less than it is good for at least */
 	CONFIRM_POLL_MS = 100,  /* how often an unconfirmed session is looked at, first … */

@@ -38,10 +38,11 @@ struct capture {
 	int fd[CAPTURE_QUEUES_MAX]; /* to wait for readability */
 	bool tcp, udp;              /* superframes of these may be written */
 	const char *lacks;
-	void *state;                /* the back end's */
+	void *state; /* the back end's */
 };
 /* wanted: see the enum. *out is to be closed by capture_close. */
-enum err capture_open(enum capture_kind wanted, const char *name, unsigned queues, struct capture **out, struct err_note *note) MUST_CHECK;
+enum err capture_open(
+	enum capture_kind wanted, const char *name, unsigned queues, struct capture **out, struct err_note *note) MUST_CHECK;
 void capture_close(struct capture *c); /* takes NULL */
 
 extern const struct capture_ops capture_tap, capture_pcap;

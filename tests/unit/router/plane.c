@@ -36,12 +36,9 @@ static void know(struct bed *b, struct peer_state *p, uint64_t name, const char 
 {
 	bool there = p->name != PEER_NONE;
 
-	*p = (struct peer_state){ .name = name,
-		.reachable = true,
-		.path = path,
-		.underlay = ip_of(at),
-		.fast_to = ip_of(at),
-		.to = { ip_of(at), 6783 } };
+	*p = (struct peer_state){
+		.name = name, .reachable = true, .path = path, .underlay = ip_of(at), .fast_to = ip_of(at), .to = { ip_of(at), 6783 }
+	};
 	if (!there)
 		assert_int_equal(map_put64(b->core->peers, name, p, NULL), ERR_OK);
 }
