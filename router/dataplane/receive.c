@@ -145,9 +145,10 @@ static void received(struct receiver *r, const struct table_peer *p, size_t n)
 /* Addresses fall into buckets by a hash nobody else can foretell. */
 static size_t source_hash(const struct receiver *r, const struct ip *ip)
 {
-	uint64_t a, b;
+	uint64_t a, b = 0;
 	memcpy(&a, ip->b, 8);
-	memcpy(&b, ip->b + 8, 8);
+	if (ip->family == 4) /* of IPv6 the /64: who has one has all addresses in it */
+		memcpy(&b, ip->b + 8, 8);
 	uint64_t h = (a ^ r->hash_key[0]) * UINT64_C(0x9e3779b97f4a7c15);
 	h ^= h >> 29;
 	h = (h ^ b ^ r->hash_key[1]) * UINT64_C(0xbf58476d1ce4e5b9);

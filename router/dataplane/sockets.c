@@ -96,6 +96,8 @@ bool socket_try_again(int error, unsigned *tries)
 
 /* ---- opening */
 
+enum { SEND_WAIT_US = 200000 };
+
 static void set_option(int sock, int level, int option, int value)
 {
 	(void)setsockopt(sock, level, option, &value, sizeof value); /* better with it, works without */
@@ -127,6 +129,9 @@ static void set_options(int sock, int family)
 	set_option(sock, SOL_SOCKET, SO_RCVBUFFORCE, SOCKET_BUFFER);
 	set_option(sock, SOL_SOCKET, SO_SNDBUF, SOCKET_BUFFER);
 	set_option(sock, SOL_SOCKET, SO_SNDBUFFORCE, SOCKET_BUFFER);
+	/* A device that stalls may cost frames, but must not hold the threads that are to be stopped. */
+	const struct timeval longest = { .tv_usec = SEND_WAIT_US };
+	(void)setsockopt(sock, SOL_SOCKET, SO_SNDTIMEO, &longest, sizeof longest);
 	set_option(sock, SOL_UDP, UDP_GRO, 1);
 }
 
