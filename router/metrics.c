@@ -326,14 +326,14 @@ static void fast_peers(struct prom *p, const struct nft *filter, bool packets)
 	}
 }
 
-/* Reasons of both, each once: some are found by the filter here and by the userspace path there. */
+/* Each reason once, though data threads, core (handshakes, probes) and filter may all have found it. */
 static void drops(struct prom *p, const struct userspace_stats *s, const struct nft *filter)
 {
 	bool told[NFT_DROPS] = { false };
 
 	family(p, "weft_frames_dropped_total", "counter", "Frames and datagrams that went no further, by reason.");
 	for (int d = FWD_PASSED + 1; d < FWD_DROPS; d++) {
-		uint64_t n = s->dropped[d];
+		uint64_t n = s->dropped[d] + core_datagrams_dropped(p->core, (enum fwd_drop)d);
 		for (int i = 0; i < NFT_DROPS && filter != NULL; i++) {
 			if (strcmp(nft_drop_name((enum nft_drop)i), fwd_drop_name((enum fwd_drop)d)) != 0)
 				continue;

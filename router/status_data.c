@@ -405,7 +405,7 @@ static json_t *traffic(struct maker *m, const struct userspace *u, const struct 
 /* By where it was found: the same reason may be in both. */
 static json_t *dropped(struct maker *m, const struct userspace *u, const struct nft *filter)
 {
-	json_t *o = json_object(), *threads = json_object(), *kernel = json_object();
+	json_t *o = json_object(), *threads = json_object(), *control = json_object(), *kernel = json_object();
 	struct userspace_stats s = { .flooded = 0 };
 
 	if (u != NULL)
@@ -413,10 +413,14 @@ static json_t *dropped(struct maker *m, const struct userspace *u, const struct 
 	for (int d = FWD_PASSED + 1; d < FWD_DROPS; d++)
 		if (s.dropped[d] > 0)
 			put(m, threads, fwd_drop_name((enum fwd_drop)d), number(s.dropped[d]));
+	for (int d = FWD_PASSED + 1; d < FWD_DROPS; d++)
+		if (core_datagrams_dropped(m->core, (enum fwd_drop)d) > 0)
+			put(m, control, fwd_drop_name((enum fwd_drop)d), number(core_datagrams_dropped(m->core, (enum fwd_drop)d)));
 	for (int d = 0; d < NFT_DROPS && filter != NULL; d++)
 		if (nft_dropped(filter, (enum nft_drop)d) > 0)
 			put(m, kernel, nft_drop_name((enum nft_drop)d), number(nft_dropped(filter, (enum nft_drop)d)));
 	put(m, o, "userspace", threads);
+	put(m, o, "control", control);
 	put(m, o, "filter", kernel);
 	return o;
 }

@@ -245,7 +245,10 @@ static enum fwd_drop take_piece(struct receiver *r, const struct table_peer *p, 
 	if (!net || !device_of(r, h->net))
 		return FWD_NO_NETWORK;
 	tally_add(&r->w.tally.fragments_received, 1);
+	const uint64_t given_up = frag_expired(r->frag);
 	enum fwd_drop why = frag_take(r->frag, p->name, h->net, h->flags & WIRE_PARTIAL, piece, now(r), &frame, &n, &partial);
+	if (why != FWD_FRAGMENT) /* frames that lack a piece for good, or had to make room */
+		worker_drop(&r->w, FWD_FRAGMENT, frag_expired(r->frag) - given_up);
 	if (why != FWD_PASSED || !frame)
 		return why;
 	why = fwd_accept_from(net->fwd, p->name, slice_of(frame, n));

@@ -172,6 +172,22 @@ def test_D8_rubbish_of_strangers_is_counted_and_costs_nothing(net, h1, h2, c1, c
 
 
 @topology(timeout=60)
+def test_D8_handshakes_that_are_not_authentic_are_counted(net, h1, h2, c1, c2):
+    """The control thread refuses these, not the data threads: its reasons are in the metric as well."""
+    a2 = sealed_pair(h1, h2, c1, c2)[1]
+    before = dropped(h1, "bad_tag")
+    net.add_underlay_address("10.99.0.77/24")
+    with in_netns(net.underlay):
+        s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    with s:
+        for _ in range(5):
+            s.sendto(b"\x24\0\0\0" + os.urandom(159), (h1.ip, USERSPACE))
+    wait_until(lambda: dropped(h1, "bad_tag") == before + 5, 5, "they are counted")
+    assert h1.weft_json("report")["dataplane"]["dropped"]["control"]["bad_tag"] >= 5
+    assert c1.ping(a2)
+
+
+@topology(timeout=60)
 def test_D8_keys_are_renewed_without_loss(h1, h2, c1, c2):
     a1, a2 = sealed_pair(h1, h2, c1, c2, env={"WEFT_REKEY_MS": "1000"})
     before = metric(h1, "weft_session_handshakes_total")
