@@ -55,7 +55,7 @@ static void fill_peer(const struct making *m, uint64_t name, struct userspace_pe
 	if (!core_relay_hop(m->core, name, &out->relay_to))
 		out->relay_to = (struct hostport){ 0 };
 	if (gossip_peer(core_gossip(m->core), name, &info))
-		for (size_t i = 0; i < info.n_addresses && out->n_from < FWD_FROM_MAX; i++)
+		for (size_t i = 0; i < info.n_addresses && out->n_from < USERSPACE_FROM_MAX; i++)
 			out->from[out->n_from++] = info.addresses[i].ip;
 }
 
@@ -138,8 +138,7 @@ static enum err make_net(struct making *m, const struct plane_net *net)
 
 	for (size_t i = 0; i < m->n_peers; i++) {
 		const struct userspace_peer *from = &m->peers[i];
-		m->members[i] = (struct fwd_peer){ .name = from->name, .to = from->to, .n_from = from->n_from };
-		memcpy(m->members[i].from, from->from, sizeof(from->from));
+		m->members[i] = (struct fwd_peer){ .name = from->name, .to = from->to };
 	}
 	for (size_t it = 0; core_next_remote(m->core, &it, &e);) {
 		if (strcmp(e->network, net->name) != 0)

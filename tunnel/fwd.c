@@ -65,8 +65,6 @@ static int by_name(const void *a, const void *b)
 static enum err take_peers(struct fwd_table *t, const struct fwd_peer *peers, size_t n)
 {
 	for (size_t i = 0; i < n; i++) {
-		if (peers[i].n_from > FWD_FROM_MAX)
-			return ERR_RANGE;
 		if (peers[i].name != t->self)
 			t->peers[t->n_peers++] = peers[i];
 	}
@@ -194,11 +192,6 @@ void fwd_table_free(struct fwd_table *t)
 	mem_free(t->macs);
 	mem_free(t->owners);
 	mem_free(t);
-}
-
-uint64_t fwd_table_self(const struct fwd_table *t)
-{
-	return t->self;
 }
 
 size_t fwd_table_peers(const struct fwd_table *t)
@@ -353,17 +346,7 @@ struct fwd_verdict fwd_decide(const struct fwd_table *t, struct slice frame)
 	return (struct fwd_verdict){ .flood = true, .peers = t->members, .n = t->n_members };
 }
 
-static bool sends_from(const struct fwd_peer *p, struct ip from)
-{
-	if (p->to.ip.family && ip_eq(p->to.ip, from))
-		return true;
-	for (size_t i = 0; i < p->n_from; i++)
-		if (ip_eq(p->from[i], from))
-			return true;
-	return false;
-}
-
-enum fwd_drop fwd_accept_from(const struct fwd_table *t, uint64_t src, struct slice frame)
+enum fwd_drop fwd_accept(const struct fwd_table *t, uint64_t src, struct slice frame)
 {
 	uint64_t dst_mac, src_mac;
 	if (src == t->self)
@@ -373,17 +356,4 @@ enum fwd_drop fwd_accept_from(const struct fwd_table *t, uint64_t src, struct sl
 		return drop;
 	const struct place *holder = find_mac(t, src_mac);
 	return holder && holder->name != src ? FWD_FORGED : drop;
-}
-
-enum fwd_drop fwd_accept(const struct fwd_table *t, uint64_t src, uint64_t dst, struct ip from, struct slice frame, size_t *peer)
-{
-	size_t at;
-	if (!from.family || !fwd_table_find(t, src, &at) || !sends_from(&t->peers[at], from))
-		return FWD_STRANGER;
-	if (dst != t->self)
-		return FWD_NOT_OURS;
-	enum fwd_drop drop = fwd_accept_from(t, src, frame);
-	if (drop == FWD_PASSED)
-		*peer = at;
-	return drop;
 }

@@ -6,8 +6,8 @@
  * Outgoing (fwd_decide): a known MAC goes to its host; broadcast, multicast and MACs nobody has published (yet) go once to each host with
  * members; nothing goes out that is the host's own business (the address for names, 802.1D's link-local groups) or that claims the MAC
  * or an address of another host's container.
- * Incoming (fwd_accept): from a known host, from an address that host has published, for us, with a source MAC and addresses that are not
- * someone else's.
+ * Incoming (fwd_accept): with a source MAC and addresses that are not someone else's. Who sent it is the data threads' to know, by its seal or by
+ * the underlay address it came from.
  *
  * A frame claims the sender's address in ARP, the source address of IPv4 and IPv6, and the target of a neighbour advertisement (RFC 4861). The
  * target of a solicitation is a question and claims nothing. Addresses nobody has published may be claimed by anyone. */
@@ -28,7 +28,6 @@
 #define FWD_PEERS_MAX 4096u
 #define FWD_MACS_MAX  (UINT32_C(1) << 20)
 #define FWD_ADDRS_MAX (UINT32_C(1) << 21)
-#define FWD_FROM_MAX  8u /* addresses a host may send from */
 
 /* Why a frame or datagram went no further. X(name, word in metrics) */
 #define FWD_DROP_LIST(X)                                                                                          \
@@ -68,10 +67,8 @@ const char *fwd_drop_name(enum fwd_drop d); /* the word in metrics; static */
 
 struct fwd_peer {
 	uint64_t name;
-	struct hostport to;           /* where its userspace path listens; family 0: cannot be sent to now */
-	struct ip from[FWD_FROM_MAX]; /* addresses it may send from (to.ip is one without being listed) */
-	size_t n_from;
-	bool member; /* has containers on this network, so it gets what is flooded */
+	struct hostport to; /* where its userspace path listens; family 0: cannot be sent to now */
+	bool member;        /* has containers on this network, so it gets what is flooded */
 };
 struct fwd_mac {
 	struct mac mac;
@@ -87,12 +84,11 @@ struct fwd_addr {
 struct fwd_table;
 /* Copies everything. self is left out of peers if it is among them; a MAC or address whose peer is not among peers is kept (frames for it are
  * dropped, frames from it refused to others). The same MAC twice: the lower peer name holds it. The same address of several peers (while it moves):
- * each of them may claim it. ERR_NOMEM, ERR_LIMIT (FWD_…_MAX), ERR_DUPLICATE (a peer twice), ERR_RANGE (n_from, an address's family). Owner frees
+ * each of them may claim it. ERR_NOMEM, ERR_LIMIT (FWD_…_MAX), ERR_DUPLICATE (a peer twice), ERR_RANGE (an address's family). Owner frees
  * it, when no thread reads it any more. */
 enum err fwd_table_new(uint64_t self, const struct fwd_peer *peers, size_t n_peers, const struct fwd_mac *macs, size_t n_macs,
 	const struct fwd_addr *addrs, size_t n_addrs, struct fwd_table **out) MUST_CHECK;
 void fwd_table_free(struct fwd_table *t); /* takes NULL */
-uint64_t fwd_table_self(const struct fwd_table *t);
 /* Peers are numbered 0 … n-1 in the order of their names. */
 size_t fwd_table_peers(const struct fwd_table *t);
 const struct fwd_peer *fwd_table_peer(const struct fwd_table *t, size_t i);
@@ -109,11 +105,7 @@ struct fwd_verdict {
 /* frame: as it left the bridge, from the destination MAC on, without FCS. */
 struct fwd_verdict fwd_decide(const struct fwd_table *t, struct slice frame);
 
-/* A frame that came from `from` with the names src and dst in its header. FWD_PASSED: write it to the bridge; *peer is then the sender's
- * number. */
-enum fwd_drop fwd_accept(const struct fwd_table *t, uint64_t src, uint64_t dst, struct ip from, struct slice frame, size_t *peer);
-/* The same for a frame for us whose sender was authenticated as src already, by its seal or by the address it came from: the frame alone is
- * looked at. */
-enum fwd_drop fwd_accept_from(const struct fwd_table *t, uint64_t src, struct slice frame);
+/* May this frame, whose sender is src by its seal or by the address it came from, be written to the bridge? FWD_PASSED: yes. */
+enum fwd_drop fwd_accept(const struct fwd_table *t, uint64_t src, struct slice frame);
 
 #endif

@@ -41,7 +41,7 @@ struct table_peer {
 	uint64_t name;
 	struct hostport to;
 	struct sockaddr_storage to_addr, relay_addr; /* ss_family AF_UNSPEC: not to be reached from our sockets */
-	struct ip from[FWD_FROM_MAX];
+	struct ip from[USERSPACE_FROM_MAX];
 	size_t n_from;
 	struct hostport relay_to;
 	bool relayed, sealed; /* sealed: by choice, or because it is relayed */

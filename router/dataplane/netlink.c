@@ -250,12 +250,6 @@ enum err netlink_error(const struct netlink *nl, int result, struct err_note *no
 		nl->words[0] ? ")" : "", hint);
 }
 
-const struct nlattr *netlink_attr(struct nl_msg *msg, size_t head_len, int attr)
-{
-	struct nlmsghdr *hdr = nlmsg_hdr(msg);
-	return nlmsg_datalen(hdr) < (int)head_len ? NULL : nlmsg_find_attr(hdr, (int)head_len, attr);
-}
-
 struct ip netlink_attr_ip(const struct nlattr *a)
 {
 	struct ip ip = { 0 };

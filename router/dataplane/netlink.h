@@ -86,8 +86,6 @@ struct netlink_veth {
 	const struct mac *peer_mac; /* NULL: the kernel makes one */
 };
 int netlink_veth(struct netlink *nl, const struct netlink_veth *want) MUST_CHECK;
-/* NULL: none. */
-const struct nlattr *netlink_attr(struct nl_msg *msg, size_t head_len, int attr);
 struct ip netlink_attr_ip(const struct nlattr *a); /* by its length; family 0: neither 4 nor 16 bytes, or NULL */
 
 #endif

@@ -226,7 +226,7 @@ static enum fwd_drop take_frame(
 	const struct table_net *net = net_of(r, h->net);
 	if (!net || !device_of(r, h->net))
 		return FWD_NO_NETWORK;
-	enum fwd_drop why = fwd_accept_from(net->fwd, p->name, slice_of(frame, n));
+	enum fwd_drop why = fwd_accept(net->fwd, p->name, slice_of(frame, n));
 	if (why == FWD_PASSED)
 		why = join_add(&r->join, frame, n, h->flags & WIRE_PARTIAL, h->net, index);
 	if (why == FWD_PASSED)
@@ -251,7 +251,7 @@ static enum fwd_drop take_piece(struct receiver *r, const struct table_peer *p, 
 		worker_drop(&r->w, FWD_FRAGMENT, frag_expired(r->frag) - given_up);
 	if (why != FWD_PASSED || !frame)
 		return why;
-	why = fwd_accept_from(net->fwd, p->name, slice_of(frame, n));
+	why = fwd_accept(net->fwd, p->name, slice_of(frame, n));
 	if (why != FWD_PASSED)
 		return why;
 	if (!segment_vnet(slice_of(frame, n), partial, &v))

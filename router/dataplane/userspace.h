@@ -51,10 +51,11 @@ void userspace_remove(struct userspace *u, uint16_t net);
 /* A frame of the control thread's to that network's bridge. false: the kernel refused it, or there is no device. */
 bool userspace_inject(struct userspace *u, uint16_t net, struct slice frame);
 
-struct userspace_peer { /* in the order and number of nothing: found by name */
+#define USERSPACE_FROM_MAX 8u /* addresses a host may send from */
+struct userspace_peer {       /* in the order and number of nothing: found by name */
 	uint64_t name;
-	struct hostport to;           /* family 0: cannot be sent to now */
-	struct ip from[FWD_FROM_MAX]; /* CLEAR, RELAYED and handshakes may come from these, and from to.ip */
+	struct hostport to;                 /* family 0: cannot be sent to now */
+	struct ip from[USERSPACE_FROM_MAX]; /* CLEAR, RELAYED and handshakes may come from these, and from to.ip */
 	size_t n_from;
 	uint64_t relay;           /* not PEER_NONE: what goes to it is sealed and wrapped in RELAYED, for `to`, which is this host */
 	bool sealed;              /* what comes in the clear from it is refused, and what goes is sealed */

@@ -126,7 +126,7 @@ static bool take_peer(struct userspace *u, struct table_peer *p, const struct us
 	p->relay_to = from->relay_to;
 	address_of(u->family, from->to, &p->to_addr);
 	address_of(u->family, from->relay_to, &p->relay_addr);
-	p->n_from = from->n_from < FWD_FROM_MAX ? from->n_from : FWD_FROM_MAX;
+	p->n_from = from->n_from < USERSPACE_FROM_MAX ? from->n_from : USERSPACE_FROM_MAX;
 	memcpy(p->from, from->from, p->n_from * sizeof *p->from);
 	p->relayed = from->relay != PEER_NONE;
 	p->clear_refused = from->sealed;

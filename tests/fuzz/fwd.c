@@ -43,9 +43,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	const struct slice frame = rbuf_bytes(&r, rbuf_left(&r));
 	const struct fwd_verdict v = fwd_decide(t, frame);
 	if (v.drop == FWD_PASSED && fwd_table_new(2, peers, n_peers, macs, n_macs, addrs, (size_t)2 * ADDRS, &other) == ERR_OK)
-		assert(fwd_accept_from(other, 1, frame) == FWD_PASSED);
+		assert(fwd_accept(other, 1, frame) == FWD_PASSED);
 	fwd_table_free(other);
-	const enum fwd_drop in = fwd_accept_from(t, 2, frame);
+	const enum fwd_drop in = fwd_accept(t, 2, frame);
 	assert(in < FWD_DROPS && (in != FWD_PASSED || frame.n >= 14));
 	assert(v.drop < FWD_DROPS && (v.drop == FWD_PASSED) == (v.n > 0) && v.n <= fwd_table_peers(t));
 	for (size_t i = 0; i < v.n; i++) {

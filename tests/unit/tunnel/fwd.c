@@ -31,10 +31,10 @@ static struct fwd_table *usual(void)
 {
 	struct fwd_peer peers[5] = {
 		{ .name = 5, .to = { v4(5), 6783 }, .member = true },
-		{ .name = 2, .to = { v4(2), 6783 }, .from = { v4(22) }, .n_from = 1, .member = true },
+		{ .name = 2, .to = { v4(2), 6783 }, .member = true },
 		{ .name = SELF, .to = { v4(1), 6783 }, .member = true },
 		{ .name = 3, .to = { v4(3), 7000 } },
-		{ .name = 4, .member = true, .from = { v4(4) }, .n_from = 1 },
+		{ .name = 4, .member = true },
 	};
 	const struct fwd_mac macs[] = { { mac(9), 9 }, { mac(5), 5 }, { mac(1), SELF }, { mac(2), 2 }, { mac(4), 4 }, { mac(3), 3 } };
 	struct fwd_table *t;
@@ -177,32 +177,23 @@ static void incoming(void **s)
 	(void)s;
 	struct fwd_table *t = usual();
 	const struct frame f = frame_of(mac(1), mac(2), 0x88b5), unknown = frame_of(everyone, mac(66), 0x88b5);
-	size_t peer = 99;
-	assert_int_equal(fwd_accept(t, 2, SELF, v4(2), bytes(&f), &peer), FWD_PASSED);
-	assert_int_equal(fwd_table_peer(t, peer)->name, 2);
-	assert_int_equal(fwd_accept(t, 2, SELF, v4(22), bytes(&f), &peer), FWD_PASSED);
-	assert_int_equal(fwd_accept(t, 2, SELF, v4(2), bytes(&unknown), &peer), FWD_PASSED);
+	assert_int_equal(fwd_accept(t, 2, bytes(&f)), FWD_PASSED);
+	assert_int_equal(fwd_accept(t, 2, bytes(&unknown)), FWD_PASSED);
 	const struct frame own4 = frame_of(mac(1), mac(4), 0x88b5);
-	assert_int_equal(fwd_accept(t, 4, SELF, v4(4), bytes(&own4), &peer), FWD_PASSED); /* cannot be sent to, may send */
-	peer = 99;
-	assert_int_equal(fwd_accept(t, 2, SELF, v4(3), bytes(&f), &peer), FWD_STRANGER); /* another host's address */
-	assert_int_equal(fwd_accept(t, 2, SELF, (struct ip){ 0 }, bytes(&f), &peer), FWD_STRANGER);
-	assert_int_equal(fwd_accept(t, 4, SELF, (struct ip){ 0 }, bytes(&own4), &peer), FWD_STRANGER);
-	assert_int_equal(fwd_accept(t, 9, SELF, v4(9), bytes(&f), &peer), FWD_STRANGER);
-	assert_int_equal(fwd_accept(t, SELF, SELF, v4(1), bytes(&f), &peer), FWD_STRANGER); /* ourselves */
-	assert_int_equal(fwd_accept(t, 2, 3, v4(2), bytes(&f), &peer), FWD_NOT_OURS);
+	assert_int_equal(fwd_accept(t, 4, bytes(&own4)), FWD_PASSED);   /* cannot be sent to, may send */
+	assert_int_equal(fwd_accept(t, SELF, bytes(&f)), FWD_STRANGER); /* ourselves */
 	/* Source MACs of a third host, of us, of a host we do not know. */
 	for (uint8_t i = 1; i <= 9; i++) {
 		const struct frame forged = frame_of(everyone, mac(i), 0x88b5);
 		bool refused = i == 1 || i == 3 || i == 4 || i == 5 || i == 9;
-		assert_int_equal(fwd_accept(t, 2, SELF, v4(2), bytes(&forged), &peer), refused ? FWD_FORGED : FWD_PASSED);
+		assert_int_equal(fwd_accept(t, 2, bytes(&forged)), refused ? FWD_FORGED : FWD_PASSED);
 	}
 	const struct frame dns = arp(mac(2), WEFT_DNS_V4, UINT32_C(0x0a200001)),
 					   stp = frame_of((struct mac){ { 1, 0x80, 0xc2, 0, 0, 0 } }, mac(2), 39);
-	assert_int_equal(fwd_accept(t, 2, SELF, v4(2), bytes(&dns), &peer), FWD_DNS_ADDRESS);
-	assert_int_equal(fwd_accept(t, 2, SELF, v4(2), bytes(&stp), &peer), FWD_LINK_LOCAL);
-	assert_int_equal(fwd_accept(t, 2, SELF, v4(2), slice_of(f.b, 13), &peer), FWD_MALFORMED);
-	assert_int_equal(fwd_accept(t, 2, SELF, v4(2), slice_of(NULL, 0), &peer), FWD_MALFORMED);
+	assert_int_equal(fwd_accept(t, 2, bytes(&dns)), FWD_DNS_ADDRESS);
+	assert_int_equal(fwd_accept(t, 2, bytes(&stp)), FWD_LINK_LOCAL);
+	assert_int_equal(fwd_accept(t, 2, slice_of(f.b, 13)), FWD_MALFORMED);
+	assert_int_equal(fwd_accept(t, 2, slice_of(NULL, 0)), FWD_MALFORMED);
 	fwd_table_free(t);
 }
 
@@ -214,10 +205,8 @@ static void tables(void **s)
 	is_dropped(t, frame_of(everyone, mac(1), 0x88b5), FWD_NO_PEER);
 	is_dropped(t, frame_of(mac(2), mac(1), 0x88b5), FWD_NO_PEER);
 	fwd_table_free(t);
-	const struct fwd_peer twice[] = { { .name = 7 }, { .name = 8 }, { .name = 7 } },
-						  bad = { .name = 2, .n_from = FWD_FROM_MAX + 1 };
+	const struct fwd_peer twice[] = { { .name = 7 }, { .name = 8 }, { .name = 7 } };
 	assert_int_equal(fwd_table_new(SELF, twice, 3, NULL, 0, NULL, 0, &t), ERR_DUPLICATE);
-	assert_int_equal(fwd_table_new(SELF, &bad, 1, NULL, 0, NULL, 0, &t), ERR_RANGE);
 	assert_int_equal(fwd_table_new(SELF, twice, FWD_PEERS_MAX + 1, NULL, 0, NULL, 0, &t), ERR_LIMIT);
 	assert_int_equal(fwd_table_new(SELF, NULL, 0, NULL, FWD_MACS_MAX + 1, NULL, 0, &t), ERR_LIMIT);
 	const struct fwd_addr nothing = { .peer = 7 };
@@ -231,7 +220,6 @@ static void tables(void **s)
 	fwd_table_free(t);
 	assert_int_equal(fwd_table_new(SELF, two, 2, ba, 2, NULL, 0, &t), ERR_OK);
 	goes_to(t, frame_of(mac(3), mac(1), 0x88b5), 7);
-	assert_int_equal(fwd_table_self(t), SELF);
 	assert_int_equal(fwd_table_peers(t), 2);
 	fwd_table_free(t);
 	fwd_table_free(NULL);
@@ -340,9 +328,8 @@ static void model(void **s)
 			if (n_peers == 0)
 				continue;
 			const struct fwd_peer *from = &peers[rng_below(&g, n_peers)];
-			size_t at;
-			enum fwd_drop d = fwd_accept(t, from->name, SELF, from->to.ip, bytes(&f), &at);
-			bool good = from->to.ip.family && (!src_peer || src_peer == from->name) &&
+			enum fwd_drop d = fwd_accept(t, from->name, bytes(&f));
+			bool good = from->name != SELF && (!src_peer || src_peer == from->name) &&
 				!others_have(addrs, n_addrs, ip_v4(address), from->name);
 			assert_int_equal(d == FWD_PASSED, good);
 			accepted += good;
@@ -402,12 +389,7 @@ static struct fwd_table *addressed(void)
 /* A frame of host's container that claims address n of the host that has it: what both directions say. */
 static enum fwd_drop claims(const struct fwd_table *t, uint8_t host, struct frame f)
 {
-	if (host == SELF)
-		return fwd_decide(t, bytes(&f)).drop;
-	size_t peer;
-	enum fwd_drop a = fwd_accept_from(t, host, bytes(&f)), b = fwd_accept(t, host, SELF, v4(host), bytes(&f), &peer);
-	assert_int_equal(a, b);
-	return a;
+	return host == SELF ? fwd_decide(t, bytes(&f)).drop : fwd_accept(t, host, bytes(&f));
 }
 
 static void addresses(void **s)
@@ -437,11 +419,11 @@ static void addresses(void **s)
 	/* ARP of another shape is not ours to read */
 	struct frame odd = arp(mac(2), ip_to_v4(overlay(3)), 1);
 	odd.b[18] = 8;
-	assert_int_equal(fwd_accept_from(t, 2, bytes(&odd)), FWD_PASSED);
+	assert_int_equal(fwd_accept(t, 2, bytes(&odd)), FWD_PASSED);
 	/* a MAC of another is the graver claim */
 	assert_int_equal(claims(t, 2, arp(mac(3), ip_to_v4(overlay(3)), 1)), FWD_FORGED);
 	assert_int_equal(claims(t, SELF, arp(mac(3), ip_to_v4(overlay(3)), 1)), FWD_FORGED);
-	assert_int_equal(fwd_accept_from(t, SELF, slice_of(arp(mac(1), 1, 2).b, 42)), FWD_STRANGER);
+	assert_int_equal(fwd_accept(t, SELF, slice_of(arp(mac(1), 1, 2).b, 42)), FWD_STRANGER);
 	/* nobody's: probes, and what is not published */
 	assert_int_equal(claims(t, 2, arp(mac(2), 0, ip_to_v4(overlay(3)))), FWD_PASSED);
 	assert_int_equal(claims(t, 2, ip6(everyone, mac(2), (struct ip){ .family = 6 }, 17, (const uint8_t[8]){ 0 }, 8)), FWD_PASSED);
@@ -465,7 +447,7 @@ static void halves(void **s)
 			const struct ip a = { 6, { 0xfd, (uint8_t)high, [15] = (uint8_t)low } };
 			const bool known = (high < 8 && low == 1) || (high == 9 && low >= 8 && low < 16);
 			const struct frame f = ip6(everyone, mac(2), a, 59, NULL, 0);
-			assert_int_equal(fwd_accept_from(t, 2, bytes(&f)), known ? FWD_FORGED_ADDRESS : FWD_PASSED);
+			assert_int_equal(fwd_accept(t, 2, bytes(&f)), known ? FWD_FORGED_ADDRESS : FWD_PASSED);
 		}
 	fwd_table_free(t);
 }
