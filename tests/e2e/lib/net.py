@@ -293,6 +293,14 @@ class Container(_Place):
     def __str__(self):
         return self.ref
 
+    def end(self):
+        """It dies, as a container does: its process and its namespace go, and with that its interface."""
+        for p in self.net._processes:
+            if p.pid == self.pid:
+                p.kill()
+                p.wait()
+        command("ip", "netns", "del", self.netns)
+
 
 class Response:
     """Of the API: status, headers (names in small letters), body as bytes."""
