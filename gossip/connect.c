@@ -97,10 +97,18 @@ static size_t in_use(const struct gossip *g)
 	return n;
 }
 
+static void give_reason(struct dial *d, const char *why)
+{
+	mem_free(d->reason);
+	d->reason = why ? mem_strdup(why) : NULL; /* without memory for words there are none */
+}
+
 static void dial(struct gossip *g, struct dial *d, const char *host, uint16_t port, uint64_t patience_ms)
 {
 	if (g->conn_limit > 0 && in_use(g) >= g->conn_limit) {
-		(void)snprintf(d->reason, sizeof d->reason, "connection limit (%zu) reached", g->conn_limit);
+		char text[REASON_MAX];
+		(void)snprintf(text, sizeof text, "connection limit (%zu) reached", g->conn_limit);
+		give_reason(d, text);
 		d->state = LINK_RETRYING;
 		gossip_timer_set(g, &d->timer, g->now + rng_between(&g->rng, CONNECT_RARELY_MS / 2, CONNECT_RARELY_MS));
 		return;
@@ -156,11 +164,11 @@ static void candidate(const struct gossip *g, struct hostport h, struct hostport
 
 static void hearsay(const struct gossip *g, const struct peer *p, bool outbound, struct hostport *v, size_t *n)
 {
-	for (size_t i = 0; i < p->n_links; i++) {
-		const struct peer *q = gossip_peer_find(g, p->links[i].name);
-		for (size_t k = 0; q && q->name != g->self && k < q->n_links; k++)
-			if (q->links[k].name == p->name && q->links[k].outbound == outbound)
-				candidate(g, q->links[k].address, v, n);
+	struct peer_link l;
+	for (size_t i = 0; i < p->links.n; i++) {
+		uint64_t by = p->links.names[i];
+		if (by != g->self && gossip_peer_link_said(g, by, p->name, &l) && l.outbound == outbound)
+			candidate(g, l.address, v, n);
 	}
 }
 
@@ -325,7 +333,7 @@ void gossip_connect_failed(struct gossip *g, struct link *l, enum link_state sho
 	d->conn = 0;
 	if (how == RETRY_NEVER)
 		remember_self(g, l->remote);
-	bool again = strncmp(d->reason, reason, sizeof d->reason - 1) == 0;
+	bool again = d->reason && strcmp(d->reason, reason) == 0;
 	if (how != RETRY_SOON && (!again || how == RETRY_NEVER) && d->failures < 8)
 		gossip_act_note(g,
 			show == LINK_FAILED ? NOTE_WARNING
@@ -333,7 +341,7 @@ void gossip_connect_failed(struct gossip *g, struct link *l, enum link_state sho
 								: NOTE_DEBUG,
 			false, "%s %s: %s", how == RETRY_NEVER ? "not dialling" : "cannot link to", dial_text(g, d, text), reason);
 	d->state = show;
-	(void)snprintf(d->reason, sizeof d->reason, "%s", reason);
+	give_reason(d, reason);
 	if (p && how != RETRY_RARELY)
 		how = next_address(g, p, how == RETRY_NEVER);
 	schedule_again(g, d, how, t ? t->peer : p->name);
@@ -357,7 +365,7 @@ static void settle(struct gossip *g, struct dial *d)
 {
 	struct link *l = d->conn != 0 ? gossip_link_find(g, d->conn) : NULL;
 	gossip_timer_off(g, &d->timer);
-	d->reason[0] = '\0';
+	give_reason(d, NULL);
 	d->state = LINK_RETRYING;
 	if (!l || l->stage != STAGE_CONNECTING)
 		return; /* one that shakes hands by now is a duplicate like any other */
@@ -389,7 +397,7 @@ static void lost(struct gossip *g, struct dial *d, uint64_t peer, uint64_t lived
 		d->failures = 0;
 	d->state = LINK_RETRYING;
 	d->since_ms = g->now;
-	(void)snprintf(d->reason, sizeof d->reason, "%s", why);
+	give_reason(d, why);
 	schedule_again(g, d, RETRY_BACKOFF, peer);
 }
 
@@ -487,6 +495,7 @@ enum err gossip_connect_forget(struct gossip *g, const char *text)
 	}
 	memmove(&g->targets[at], &g->targets[at + 1], (g->n_targets - at - 1) * sizeof *g->targets);
 	g->n_targets--;
+	mem_free(t->dial.reason);
 	mem_free(t);
 	return ERR_OK;
 }
@@ -527,7 +536,7 @@ static bool show_dial(const struct gossip *g, const struct dial *d, struct link_
 		.retry_ms = d->never ? 0 : d->timer.at_ms,
 		.encrypted = g->encrypted };
 	(void)dial_text(g, d, out->address);
-	(void)snprintf(out->reason, sizeof out->reason, "%s", d->reason);
+	(void)snprintf(out->reason, sizeof out->reason, "%s", d->reason ? d->reason : "");
 	return true;
 }
 

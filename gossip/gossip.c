@@ -65,6 +65,7 @@ static void init_timers(struct gossip *g)
 	gossip_timer_init(&g->recon_timer, TIMER_RECON);
 	gossip_timer_init(&g->recon_soon_timer, TIMER_RECON_SOON);
 	gossip_timer_init(&g->contest_timer, TIMER_CONTEST);
+	gossip_timer_init(&g->grace_timer, TIMER_GRACE);
 	gossip_timer_set(g, &g->recon_timer, g->now + rng_between(&g->rng, GOSSIP_RECON_MS / 2, GOSSIP_RECON_MS));
 }
 
@@ -109,12 +110,12 @@ void gossip_free(struct gossip *g)
 		return;
 	while (g->n_links > 0)
 		gossip_link_free(g, g->links[g->n_links - 1]);
-	for (size_t i = 0; i < g->n_targets; i++)
+	for (size_t i = 0; i < g->n_targets; i++) {
+		mem_free(g->targets[i]->dial.reason);
 		mem_free(g->targets[i]);
-	for (size_t i = 0; i < g->n_peers; i++) {
-		mem_free(g->peers[i]->links);
-		mem_free(g->peers[i]);
 	}
+	for (size_t i = 0; i < g->n_peers; i++)
+		gossip_peer_release(g->peers[i]);
 	for (size_t i = 0; i < GOSSIP_CHANNELS_MAX; i++)
 		if (g->channels[i].map)
 			crdt_map_set_guard(g->channels[i].map, NULL, NULL);
@@ -161,6 +162,7 @@ static void fire(struct gossip *g, struct timer *t)
 		break;
 	case TIMER_RECON_SOON: gossip_spread_random(g); break;
 	case TIMER_CONTEST: gossip_contest_timer(g); break;
+	case TIMER_GRACE: g->topology_dirty = true; break;
 	case TIMER_KINDS: assert(false);
 	}
 }
@@ -242,6 +244,19 @@ static void finish_links(struct gossip *g)
 		g->n_orphans--;
 }
 
+static void say_topology(struct gossip *g)
+{
+	uint64_t over = UINT64_MAX;
+	gossip_peers_routes(g); /* now, so that the grace is counted from when a peer was lost */
+	for (size_t i = 0; i < g->n_peers; i++)
+		if (gossip_peers_held(g, g->peers[i]) && g->peers[i]->gone_ms + GOSSIP_GRACE_MS < over)
+			over = g->peers[i]->gone_ms + GOSSIP_GRACE_MS;
+	if (over != UINT64_MAX)
+		gossip_timer_set(g, &g->grace_timer, over);
+	if (gossip_act(g, GOSSIP_TOPOLOGY))
+		g->topology_dirty = false;
+}
+
 static void finish(struct gossip *g)
 {
 	if (g->choose_dirty)
@@ -250,8 +265,8 @@ static void finish(struct gossip *g)
 	publish(g);
 	finish_links(g);
 	gossip_contest_say(g);
-	if (g->topology_dirty && gossip_act(g, GOSSIP_TOPOLOGY))
-		g->topology_dirty = false;
+	if (g->topology_dirty)
+		say_topology(g);
 	struct wbuf *buffers[] = { &g->scratch, &g->batch };
 	for (size_t i = 0; i < 2; i++) {
 		size_t max = buffers[i]->max;

@@ -43,6 +43,7 @@
 #define GOSSIP_DEADLINE_MS    3000 /* default of the adaptive failure detection */
 #define GOSSIP_BACKOFF_MIN_MS 250
 #define GOSSIP_BACKOFF_MAX_MS 30000
+#define GOSSIP_GRACE_MS       5000 /* the names of a peer whose host has closed its links stay so long without it */
 #define GOSSIP_HANDSHAKE_MS   5000 /* from connection to HELLO, else cut off */
 #define GOSSIP_HALF_OPEN_MAX  256  /* accepted connections without HELLO; a new one beyond it pushes out the oldest */
 
@@ -214,7 +215,10 @@ enum err gossip_set_extra(struct gossip *g, struct slice extra, uint64_t now_ms,
 /* Reading, for status, forwarding and the ipam layer. All O(1) or O(peers). */
 bool gossip_peer(const struct gossip *g, uint64_t name, struct peer_info *out); /* false: not known */
 bool gossip_reachable(const struct gossip *g, uint64_t name);                   /* self: true */
-uint64_t gossip_next_hop(const struct gossip *g, uint64_t name);                /* PEER_NONE: unreachable; == name: direct */
+/* Reachable, or out of reach for less than GOSSIP_GRACE_MS because its host closed the links of a daemon that had not said that it stops: one that
+ * was killed and is started anew. For what its containers are called, not for what is sent to it. GOSSIP_TOPOLOGY tells when this ends, too. */
+bool gossip_present(const struct gossip *g, uint64_t name);
+uint64_t gossip_next_hop(const struct gossip *g, uint64_t name); /* PEER_NONE: unreachable; == name: direct */
 /* Known peers in name order, self included; *it starts at 0. */
 bool gossip_next_peer(const struct gossip *g, uint64_t *it, uint64_t *name);
 /* The links a peer publishes. */

@@ -381,6 +381,7 @@ void gossip_bye_received(struct gossip *g, struct link *l, const struct message_
 	case BYE_REASONS: break;
 	}
 	l->bye_seen = true;
+	l->stopping = b->reason == BYE_STOPPING;
 	gossip_connect_failed(g, l, show, how, text);
 	gossip_link_close(g, l, text);
 }

@@ -61,6 +61,7 @@ enum timer_kind {
 	TIMER_RECON,
 	TIMER_RECON_SOON,
 	TIMER_CONTEST,
+	TIMER_GRACE,
 	TIMER_KINDS
 };
 /* First member of what it belongs to. at_ms stays when the heap had no memory for it: gossip_timers_repair(). */
@@ -79,7 +80,7 @@ struct dial {
 	enum link_state state; /* LINK_RETRYING or LINK_FAILED, for show */
 	bool never;            /* it is ourselves */
 	bool tried;
-	char reason[REASON_MAX];
+	char *reason; /* words for the operator; NULL: none, or no memory for them */
 };
 
 struct target {
@@ -97,22 +98,39 @@ struct peer_link {
 	bool outbound;
 	struct hostport address; /* family 0: not said */
 };
+#define PEER_CLOSED_MAX 64
+struct peer_closed { /* its host has closed the link of this run a short while ago, and it had not said goodbye */
+	uint64_t name, uid;
+};
+struct peer_links {  /* what subkey "l" says; the addresses are looked up when they are wanted */
+	uint64_t *names; /* in order; one piece of memory with what follows */
+	struct peer_closed *closed;
+	uint32_t n, n_closed;
+};
+
+enum ending {
+	ENDED_SILENTLY, /* or by us */
+	ENDED_BY_HOST,  /* closed, without a goodbye */
+	ENDED_BY_PEER,  /* with a goodbye */
+	ENDED_BY_STOP,
+};
 
 struct peer {
 	struct dial dial; /* by discovery */
 	uint64_t name;
 	bool has_info, has_links, wanted;
+	bool was_reachable;
+	enum ending ending; /* of our last link to it */
+	uint16_t port, n_addresses;
 	uint64_t uid;
 	uint8_t key[32];
-	uint16_t port;
-	struct hostport addresses[GOSSIP_ADDRESSES_MAX];
-	size_t n_addresses;
-	struct peer_link *links; /* in name order */
-	size_t n_links;
+	struct hostport *addresses; /* n_addresses of them */
+	struct peer_links links;
 	struct link *link; /* established, or NULL */
 	size_t next_address;
 	uint64_t known_ms, lost_ms; /* 0: never lost */
 	uint64_t seen_ms;           /* since it was lost: its host closed or refused a connection; 0: it was lost in silence */
+	uint64_t gone_ms;           /* out of reach since; 0: it is not, or never was in reach */
 	uint32_t distance;          /* routes: UINT32_MAX unreachable */
 	uint64_t next_hop;
 };
@@ -132,6 +150,7 @@ struct link {
 	uint64_t conn;
 	bool outbound, hello_sent, hello_seen, known_address;
 	bool bye_seen;  /* the other end has said goodbye */
+	bool stopping;  /* because it stops */
 	bool no_action; /* the shell knows that it is closed */
 	enum stage stage;
 	struct hostport remote, local;
@@ -213,7 +232,7 @@ struct gossip {
 
 	struct heap timers;
 	bool timers_lost;
-	struct timer publish_timer, recon_timer, recon_soon_timer, contest_timer;
+	struct timer publish_timer, recon_timer, recon_soon_timer, contest_timer, grace_timer;
 	bool publish_links, publish_info;
 	uint64_t published_ms;
 	bool topology_dirty, choose_dirty, peers_stale;
@@ -255,6 +274,7 @@ void gossip_timers_repair(struct gossip *g);
 struct peer *gossip_peer_find(const struct gossip *g, uint64_t name);
 struct peer *gossip_peer_get(struct gossip *g, uint64_t name); /* makes it; NULL: out of memory or too many */
 void gossip_peer_free(struct gossip *g, struct peer *p);
+void gossip_peer_release(struct peer *p);                    /* its memory alone */
 void gossip_peers_refresh(struct gossip *g, uint64_t owner); /* its items in `peers` have changed */
 void gossip_peers_repair(struct gossip *g);
 void gossip_peers_changed(struct gossip *g, const struct crdt_changes *ch);
@@ -263,8 +283,13 @@ bool gossip_peers_linked(const struct gossip *g, uint64_t a, uint64_t b); /* bot
 /* The field order is fixed, so that equal infos are equal bytes. */
 void gossip_peer_info_encode(struct wbuf *w, const struct peer_info *info);
 enum err gossip_peer_links_encode(struct wbuf *w, const struct peer_link *v, size_t n) MUST_CHECK;
-enum err gossip_peer_links_decode(struct slice value, struct peer_link **out, size_t *n) MUST_CHECK; /* mem_free(*out) */
-bool gossip_peers_publish(struct gossip *g); /* what is flagged of ours; false: out of memory */
+enum err gossip_peer_closed_encode(struct wbuf *w, const struct peer_closed *v, size_t n) MUST_CHECK; /* follows the links */
+enum err gossip_peer_links_decode(struct slice value, struct peer_links *out) MUST_CHECK;             /* mem_free(out->names) */
+/* What a well-formed value says of one link. */
+bool gossip_peer_link_find(struct slice value, uint64_t name, struct peer_link *out);
+bool gossip_peer_link_said(const struct gossip *g, uint64_t by, uint64_t name, struct peer_link *out);
+bool gossip_peers_held(const struct gossip *g, const struct peer *p); /* out of reach, but within the grace */
+bool gossip_peers_publish(struct gossip *g);                          /* what is flagged of ours; false: out of memory */
 
 /* link.c */
 struct link *gossip_link_find(const struct gossip *g, uint64_t conn); /* not the closed ones */

@@ -127,6 +127,13 @@ bool gossip_link_send(struct gossip *g, struct link *l, const struct message *m)
 
 /* Closing */
 
+static enum ending ending_of(const struct link *l, const struct peer *p)
+{
+	if (l->bye_seen)
+		return l->stopping ? ENDED_BY_STOP : ENDED_BY_PEER;
+	return p->seen_ms != 0 ? ENDED_BY_HOST : ENDED_SILENTLY;
+}
+
 static void link_ended(struct gossip *g, struct link *l, const char *why)
 {
 	struct peer *p = gossip_peer_find(g, l->peer);
@@ -135,6 +142,7 @@ static void link_ended(struct gossip *g, struct link *l, const char *why)
 	char who[160];
 	p->link = NULL;
 	p->lost_ms = g->now;
+	p->ending = ending_of(l, p);
 	g->publish_links = true;
 	g->topology_dirty = true;
 	g->routes->stale = true;

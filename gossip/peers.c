@@ -132,48 +132,112 @@ enum err gossip_peer_links_encode(struct wbuf *w, const struct peer_link *v, siz
 	return wbuf_end(w);
 }
 
-enum err gossip_peer_links_decode(struct slice value, struct peer_link **out, size_t *n)
+/* After the links, if there are any: varint count; u48 name, u64 uid each. Readers that do not know it pass over it. */
+enum err gossip_peer_closed_encode(struct wbuf *w, const struct peer_closed *v, size_t n)
 {
-	*out = NULL;
-	*n = 0;
-	struct rbuf r;
-	rbuf_init(&r, value.p, value.n);
-	uint64_t count = rbuf_varint(&r);
-	if (!rbuf_ok(&r))
+	if (n > 0)
+		wbuf_varint(w, n);
+	for (size_t i = 0; i < n; i++) {
+		wbuf_u48(w, v[i].name);
+		wbuf_u64(w, v[i].uid);
+	}
+	return wbuf_end(w);
+}
+
+static bool link_read(struct rbuf *r, struct peer_link *out)
+{
+	memset(out, 0, sizeof *out);
+	out->name = rbuf_u48(r);
+	struct slice more = rbuf_lv(r, 256);
+	if (!rbuf_ok(r) || more.n == 0)
+		return rbuf_ok(r);
+	struct rbuf in;
+	rbuf_init(&in, more.p, more.n);
+	out->outbound = (rbuf_u8(&in) & 1) != 0;
+	out->address.ip = rbuf_ip(&in);
+	out->address.port = rbuf_u16(&in);
+	return rbuf_ok(&in);
+}
+
+/* What stands where the links begin; the count is checked against what is there. */
+static enum err links_begin(struct rbuf *r, struct slice value, size_t *n)
+{
+	rbuf_init(r, value.p, value.n);
+	uint64_t count = rbuf_varint(r);
+	if (!rbuf_ok(r))
 		return ERR_TRUNCATED;
 	if (count > GOSSIP_LINKS_MAX)
 		return ERR_LIMIT;
-	if (count > rbuf_left(&r) / 7)
-		return ERR_TRUNCATED;
-	if (count == 0)
-		return ERR_OK; /* what follows is from a newer version */
-	struct peer_link *v = mem_zalloc((size_t)count, sizeof *v);
-	if (!v)
-		return ERR_NOMEM;
-	uint64_t last = PEER_NONE;
-	for (size_t i = 0; i < count; i++) {
-		v[i].name = rbuf_u48(&r);
-		struct slice more = rbuf_lv(&r, 256);
-		if (v[i].name <= last)
-			rbuf_fail(&r);
-		last = v[i].name;
-		if (more.n == 0)
-			continue;
-		struct rbuf in;
-		rbuf_init(&in, more.p, more.n);
-		v[i].outbound = (rbuf_u8(&in) & 1) != 0;
-		v[i].address.ip = rbuf_ip(&in);
-		v[i].address.port = rbuf_u16(&in);
-		if (!rbuf_ok(&in))
-			rbuf_fail(&r);
-	}
-	if (!rbuf_ok(&r)) {
-		mem_free(v);
-		return ERR_MALFORMED;
-	}
-	*out = v;
 	*n = (size_t)count;
+	return count > rbuf_left(r) / 7 ? ERR_TRUNCATED : ERR_OK;
+}
+
+static enum err closed_begin(struct rbuf *r, size_t *n)
+{
+	*n = 0;
+	if (rbuf_left(r) == 0)
+		return ERR_OK;
+	uint64_t count = rbuf_varint(r);
+	if (!rbuf_ok(r) || count > rbuf_left(r) / 14)
+		return ERR_TRUNCATED;
+	*n = (size_t)count;
+	return count > PEER_CLOSED_MAX ? ERR_LIMIT : ERR_OK; /* and what follows is from a newer version */
+}
+
+static enum err links_read(struct rbuf *r, struct peer_links *v)
+{
+	uint64_t last = PEER_NONE;
+	struct peer_link l;
+	for (size_t i = 0; i < v->n; i++) {
+		if (!link_read(r, &l) || l.name <= last)
+			return ERR_MALFORMED;
+		last = v->names[i] = l.name;
+	}
+	size_t n;
+	enum err e = closed_begin(r, &n);
+	if (e != ERR_OK || n == 0)
+		return e;
+	uint64_t *grown = mem_realloc(v->names, v->n * sizeof *v->names + n * sizeof *v->closed);
+	if (!grown)
+		return ERR_NOMEM;
+	v->names = grown;
+	v->closed = (struct peer_closed *)(void *)(grown + v->n);
+	v->n_closed = (uint32_t)n;
+	for (size_t i = 0; i < n; i++) {
+		v->closed[i].name = rbuf_u48(r);
+		v->closed[i].uid = rbuf_u64(r);
+	}
 	return ERR_OK;
+}
+
+enum err gossip_peer_links_decode(struct slice value, struct peer_links *out)
+{
+	struct rbuf r;
+	size_t n;
+	memset(out, 0, sizeof *out);
+	enum err e = links_begin(&r, value, &n);
+	if (e != ERR_OK)
+		return e;
+	out->n = (uint32_t)n;
+	out->names = n > 0 ? mem_alloc(n * sizeof *out->names) : NULL;
+	e = n > 0 && !out->names ? ERR_NOMEM : links_read(&r, out);
+	if (e != ERR_OK) {
+		mem_free(out->names);
+		memset(out, 0, sizeof *out);
+	}
+	return e;
+}
+
+bool gossip_peer_link_find(struct slice value, uint64_t name, struct peer_link *out)
+{
+	struct rbuf r;
+	size_t n;
+	if (links_begin(&r, value, &n) != ERR_OK)
+		return false;
+	while (n-- > 0 && link_read(&r, out) && out->name <= name)
+		if (out->name == name)
+			return true;
+	return false;
 }
 
 struct peer *gossip_peer_find(const struct gossip *g, uint64_t name)
@@ -226,6 +290,14 @@ struct peer *gossip_peer_get(struct gossip *g, uint64_t name)
 	return p;
 }
 
+void gossip_peer_release(struct peer *p)
+{
+	mem_free(p->links.names);
+	mem_free(p->addresses);
+	mem_free(p->dial.reason);
+	mem_free(p);
+}
+
 void gossip_peer_free(struct gossip *g, struct peer *p)
 {
 	assert(!p->link);
@@ -238,8 +310,7 @@ void gossip_peer_free(struct gossip *g, struct peer *p)
 		if (g->links[i]->dial == &p->dial)
 			g->links[i]->dial = NULL;
 	gossip_timer_off(g, &p->dial.timer);
-	mem_free(p->links);
-	mem_free(p);
+	gossip_peer_release(p);
 	g->routes->stale = true;
 	g->choose_dirty = true;
 }
@@ -257,19 +328,23 @@ static bool item_of(const struct gossip *g, uint64_t owner, char subkey, struct 
 
 static void refresh_links(struct gossip *g, struct peer *p, struct slice value)
 {
-	struct peer_link *v;
-	size_t n;
-	enum err e = gossip_peer_links_decode(value, &v, &n);
+	struct peer_links v;
+	enum err e = gossip_peer_links_decode(value, &v);
 	if (e == ERR_NOMEM) {
 		g->nomem = g->peers_stale = true;
 		return;
 	}
 	if (e != ERR_OK)
 		g->counters.malformed++;
-	mem_free(p->links);
+	mem_free(p->links.names);
 	p->links = v;
-	p->n_links = n;
 	p->has_links = e == ERR_OK;
+}
+
+bool gossip_peer_link_said(const struct gossip *g, uint64_t by, uint64_t name, struct peer_link *out)
+{
+	struct crdt_item it;
+	return item_of(g, by, 'l', &it) && gossip_peer_link_find(it.value, name, out);
 }
 
 static void refresh_info(struct gossip *g, struct peer *p, struct slice value)
@@ -283,8 +358,11 @@ static void refresh_info(struct gossip *g, struct peer *p, struct slice value)
 	p->uid = info.uid;
 	memcpy(p->key, info.key, sizeof p->key);
 	p->port = info.port;
-	memcpy(p->addresses, info.addresses, sizeof p->addresses);
-	p->n_addresses = info.n_addresses;
+	mem_free(p->addresses);
+	p->addresses = info.n_addresses > 0 ? mem_dup(info.addresses, info.n_addresses * sizeof *info.addresses) : NULL;
+	p->n_addresses = p->addresses ? (uint16_t)info.n_addresses : 0;
+	if (info.n_addresses > 0 && !p->addresses)
+		g->nomem = g->peers_stale = true;
 }
 
 void gossip_peers_refresh(struct gossip *g, uint64_t owner)
@@ -301,9 +379,8 @@ void gossip_peers_refresh(struct gossip *g, uint64_t owner)
 	if (has_links) {
 		refresh_links(g, p, links.value);
 	} else {
-		mem_free(p->links);
-		p->links = NULL;
-		p->n_links = 0;
+		mem_free(p->links.names);
+		memset(&p->links, 0, sizeof p->links);
 		p->has_links = false;
 	}
 	if (has_info)
@@ -317,8 +394,8 @@ void gossip_peers_refresh(struct gossip *g, uint64_t owner)
 	if (owner == g->self)
 		return;
 	gossip_connect_sign_of_life(g, p);
-	for (size_t i = 0; i < p->n_links; i++) /* it may be the first to say where they are */
-		gossip_connect_address_heard(g, gossip_peer_find(g, p->links[i].name));
+	for (size_t i = 0; i < p->links.n; i++) /* it may be the first to say where they are */
+		gossip_connect_address_heard(g, gossip_peer_find(g, p->links.names[i]));
 }
 
 /* After memory ran out: what the cache could not take is read again. */
@@ -371,6 +448,19 @@ static bool publish_info(struct gossip *g, struct crdt_changes *ch)
 	return wbuf_end(&w) == ERR_OK && crdt_map_put(g->channels[CHANNEL_PEERS].map, slice_str("i"), wbuf_slice(&w), ch) == ERR_OK;
 }
 
+/* Those whose host has closed our link: others, who were not linked with them, are to know as well. */
+static size_t closed_lately(const struct gossip *g, struct peer_closed v[PEER_CLOSED_MAX])
+{
+	size_t n = 0;
+	for (size_t i = 0; i < g->n_peers && n < PEER_CLOSED_MAX; i++) {
+		const struct peer *p = g->peers[i];
+		bool lately = !p->link && p->lost_ms != 0 && g->now < p->lost_ms + GOSSIP_GRACE_MS;
+		if (lately && p->ending == ENDED_BY_HOST && p->has_info)
+			v[n++] = (struct peer_closed){ p->name, p->uid };
+	}
+	return n;
+}
+
 static bool publish_links(struct gossip *g, struct crdt_changes *ch)
 {
 	struct peer_link *v = mem_zalloc(g->n_peers + 1, sizeof *v);
@@ -385,7 +475,9 @@ static bool publish_links(struct gossip *g, struct crdt_changes *ch)
 	uint8_t mem[CRDT_VALUE_MAX];
 	struct wbuf w;
 	wbuf_fixed(&w, mem, sizeof mem);
+	struct peer_closed closed[PEER_CLOSED_MAX];
 	bool ok = gossip_peer_links_encode(&w, v, n) == ERR_OK &&
+		gossip_peer_closed_encode(&w, closed, closed_lately(g, closed)) == ERR_OK &&
 		crdt_map_put(g->channels[CHANNEL_PEERS].map, slice_str("l"), wbuf_slice(&w), ch) == ERR_OK;
 	mem_free(v);
 	return ok;
@@ -411,15 +503,15 @@ bool gossip_peers_publish(struct gossip *g)
 
 static bool lists(const struct peer *p, uint64_t name)
 {
-	size_t lo = 0, hi = p->n_links;
+	size_t lo = 0, hi = p->links.n;
 	while (lo < hi) {
 		size_t mid = (lo + hi) / 2;
-		if (p->links[mid].name < name)
+		if (p->links.names[mid] < name)
 			lo = mid + 1;
 		else
 			hi = mid;
 	}
-	return lo < p->n_links && p->links[lo].name == name;
+	return lo < p->links.n && p->links.names[lo] == name;
 }
 
 bool gossip_peers_linked(const struct gossip *g, uint64_t a, uint64_t b)
@@ -432,6 +524,7 @@ static void search(const struct gossip *g, struct peer **queue)
 {
 	struct peer *self = gossip_peer_find(g, g->self);
 	for (size_t i = 0; i < g->n_peers; i++) {
+		g->peers[i]->was_reachable = g->peers[i]->distance != UINT32_MAX;
 		g->peers[i]->distance = UINT32_MAX;
 		g->peers[i]->next_hop = PEER_NONE;
 	}
@@ -443,8 +536,8 @@ static void search(const struct gossip *g, struct peer **queue)
 	queue[tail++] = self;
 	while (head < tail) {
 		const struct peer *a = queue[head++];
-		for (size_t i = 0; i < a->n_links; i++) {
-			struct peer *b = gossip_peer_find(g, a->links[i].name);
+		for (size_t i = 0; i < a->links.n; i++) {
+			struct peer *b = gossip_peer_find(g, a->links.names[i]);
 			if (!b || b->distance != UINT32_MAX || !lists(b, a->name) || (a == self && !b->link))
 				continue;
 			b->distance = a->distance + 1;
@@ -452,6 +545,35 @@ static void search(const struct gossip *g, struct peer **queue)
 			queue[tail++] = b;
 		}
 	}
+	for (size_t i = 0; i < g->n_peers; i++) {
+		struct peer *p = g->peers[i];
+		if (p->distance != UINT32_MAX)
+			p->gone_ms = 0;
+		else if (p->was_reachable)
+			p->gone_ms = g->now;
+	}
+}
+
+/* Did one of those whom we reach see its host close a link of its present run? */
+static bool closed_elsewhere(const struct gossip *g, const struct peer *p)
+{
+	for (size_t i = 0; i < g->n_peers; i++) {
+		const struct peer *q = g->peers[i];
+		for (size_t k = 0; q->distance != UINT32_MAX && k < q->links.n_closed; k++)
+			if (q->links.closed[k].name == p->name && q->links.closed[k].uid == p->uid)
+				return true;
+	}
+	return false;
+}
+
+/* What we saw ourselves goes first. */
+bool gossip_peers_held(const struct gossip *g, const struct peer *p)
+{
+	if (p->distance != UINT32_MAX || p->gone_ms == 0 || g->now >= p->gone_ms + GOSSIP_GRACE_MS)
+		return false;
+	if (p->lost_ms != 0 && p->gone_ms < p->lost_ms + GOSSIP_GRACE_MS)
+		return p->ending == ENDED_BY_HOST || p->ending == ENDED_BY_PEER;
+	return p->has_info && closed_elsewhere(g, p);
 }
 
 void gossip_peers_routes(const struct gossip *g)
@@ -481,6 +603,14 @@ bool gossip_reachable(const struct gossip *g, uint64_t name)
 	return gossip_next_hop(g, name) != PEER_NONE;
 }
 
+bool gossip_present(const struct gossip *g, uint64_t name)
+{
+	if (gossip_reachable(g, name))
+		return true;
+	const struct peer *p = gossip_peer_find(g, name);
+	return p && gossip_peers_held(g, p);
+}
+
 uint64_t gossip_next_hop(const struct gossip *g, uint64_t name)
 {
 	gossip_peers_routes(g);
@@ -507,22 +637,22 @@ bool gossip_next_peer(const struct gossip *g, uint64_t *it, uint64_t *name)
 size_t gossip_links_of(const struct gossip *g, uint64_t name, uint64_t *out, size_t max)
 {
 	const struct peer *p = gossip_peer_find(g, name);
-	size_t n = p ? p->n_links : 0;
+	size_t n = p ? p->links.n : 0;
 	for (size_t i = 0; i < n && i < max; i++)
-		out[i] = p->links[i].name;
+		out[i] = p->links.names[i];
 	return n < max ? n : max;
 }
 
 /* What others say in their links about where they reach it. */
 static bool by_hearsay(const struct gossip *g, const struct peer *p, struct ip *out)
 {
-	for (size_t i = 0; i < p->n_links; i++) {
-		const struct peer *q = gossip_peer_find(g, p->links[i].name);
-		for (size_t k = 0; q && q->name != g->self && k < q->n_links; k++)
-			if (q->links[k].name == p->name && q->links[k].address.ip.family != 0) {
-				*out = q->links[k].address.ip;
-				return true;
-			}
+	struct peer_link l;
+	for (size_t i = 0; i < p->links.n; i++) {
+		uint64_t by = p->links.names[i];
+		if (by != g->self && gossip_peer_link_said(g, by, p->name, &l) && l.address.ip.family != 0) {
+			*out = l.address.ip;
+			return true;
+		}
 	}
 	return false;
 }

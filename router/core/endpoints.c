@@ -433,6 +433,11 @@ bool endpoints_in_use(const struct core *c, uint32_t addr, uint64_t *holder)
 	return least != PEER_NONE;
 }
 
+static bool restarting(const struct core *c, uint64_t peer)
+{
+	return gossip_present(c->gossip, peer) && !gossip_reachable(c->gossip, peer);
+}
+
 const struct core_endpoint *core_mac_holder(const struct core *c, struct mac mac, const char *network)
 {
 	struct core_endpoint want = { .mac = mac };
@@ -447,7 +452,8 @@ const struct core_endpoint *core_mac_holder(const struct core *c, struct mac mac
 		struct path_hop hop;
 		if (p->e.peer == c->cfg.gossip.self)
 			return &p->e;
-		bool reached = core_hop(c, p->e.peer, &hop) && hop.path != PATH_NONE;
+		/* One that is being started anew keeps what it has. */
+		bool reached = (core_hop(c, p->e.peer, &hop) && hop.path != PATH_NONE) || restarting(c, p->e.peer);
 		if (best == NULL || (reached && !best_reached) || (reached == best_reached && p->e.peer < best->e.peer)) {
 			best = p;
 			best_reached = reached;

@@ -93,6 +93,7 @@ struct peer_state {         /* what forwarding and names know of one peer */
 	uint8_t key[32];
 	bool keyed;                      /* key is known to the tunnel */
 	bool reachable, linked, members; /* members: it has containers */
+	bool present;                    /* its names are answered: gossip_present() */
 	bool sealed;                     /* data of this pair has to be */
 	uint64_t lost_ms, hold_until;    /* out of sight since; the fast path stays until then (0: it does not) */
 	uint64_t active_until;           /* there was traffic less than PATH_ACTIVE_MS before */

@@ -110,7 +110,7 @@ static enum err flag_owner(struct core *c, uint64_t owner)
 {
 	const struct peer_state *p = map_get64(c->peers, owner);
 
-	return owner == c->cfg.gossip.self ? ERR_OK : dns_table_set_reachable(c->table, owner, p != NULL && p->reachable);
+	return owner == c->cfg.gossip.self ? ERR_OK : dns_table_set_reachable(c->table, owner, p != NULL && p->present);
 }
 
 static enum err take(struct core *c, struct slice key, const struct decoded *d)

@@ -300,7 +300,8 @@ static void weigh_all(struct core *c, struct peer_state *p)
 static enum err learn(struct core *c, struct peer_state *p, const struct peer_info *info, struct core_actions *out, bool *moved)
 {
 	bool reachable = gossip_reachable(c->gossip, p->name), anew = info->uid != p->uid, before = p->uid != 0;
-	enum err err = c->table != NULL ? dns_table_set_reachable(c->table, p->name, reachable) : ERR_OK;
+	bool present = gossip_present(c->gossip, p->name);
+	enum err err = c->table != NULL ? dns_table_set_reachable(c->table, p->name, present) : ERR_OK;
 
 	if (err == ERR_OK)
 		err = sessions_peer(c, p, info->key, out);
@@ -310,10 +311,11 @@ static enum err learn(struct core *c, struct peer_state *p, const struct peer_in
 	(void)snprintf(p->nickname, sizeof(p->nickname), "%s", info->nickname);
 	if (p->reachable && !reachable)
 		p->lost_ms = c->now_ms;
-	*moved = *moved || reachable != p->reachable || anew;
+	*moved = *moved || reachable != p->reachable || present != p->present || anew;
 	p->back = p->back || (reachable && p->hold_until != 0);
 	p->renewed = p->renewed || (anew && before);
 	p->reachable = reachable;
+	p->present = present;
 	p->uid = info->uid;
 	p->members = has_members(c, p->name);
 	take_addresses(c, p, info, anew);

@@ -41,17 +41,22 @@ static void info(struct slice in)
 
 static void links(struct slice in)
 {
-	struct peer_link *v, *again;
-	size_t n, m;
-	if (gossip_peer_links_decode(in, &v, &n) != ERR_OK)
+	static struct peer_link v[GOSSIP_LINKS_MAX];
+	struct peer_links said, again;
+	if (gossip_peer_links_decode(in, &said) != ERR_OK)
 		return;
+	for (size_t i = 0; i < said.n; i++)
+		assert(gossip_peer_link_find(in, said.names[i], &v[i]) && v[i].name == said.names[i]);
 	struct wbuf w;
 	wbuf_grow(&w, 1 << 20);
-	assert(gossip_peer_links_encode(&w, v, n) == ERR_OK);
-	assert(gossip_peer_links_decode(wbuf_slice(&w), &again, &m) == ERR_OK);
-	assert(n == m && (n == 0 || v[n - 1].name == again[n - 1].name));
-	mem_free(v);
-	mem_free(again);
+	assert(gossip_peer_links_encode(&w, v, said.n) == ERR_OK);
+	assert(gossip_peer_closed_encode(&w, said.closed, said.n_closed) == ERR_OK);
+	assert(gossip_peer_links_decode(wbuf_slice(&w), &again) == ERR_OK);
+	assert(said.n == again.n && said.n_closed == again.n_closed);
+	assert(said.n == 0 || memcmp(said.names, again.names, said.n * sizeof *said.names) == 0);
+	assert(said.n_closed == 0 || memcmp(said.closed, again.closed, said.n_closed * sizeof *said.closed) == 0);
+	mem_free(said.names);
+	mem_free(again.names);
 	wbuf_free(&w);
 }
 

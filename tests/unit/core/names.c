@@ -43,7 +43,7 @@ static const struct crdt_item *gone(struct item *x, uint64_t ctr)
 /* The mesh knows it and can reach it. */
 static void known(struct nodes *t, struct peer_state *p, bool reachable)
 {
-	*p = (struct peer_state){ .name = OTHER, .reachable = reachable };
+	*p = (struct peer_state){ .name = OTHER, .reachable = reachable, .present = reachable };
 	assert_int_equal(map_put64(t->n[0].core->peers, OTHER, p, NULL), ERR_OK);
 	assert_int_equal(dns_table_set_reachable(t->n[0].core->table, OTHER, reachable), ERR_OK);
 }
@@ -165,6 +165,42 @@ static void our_own(void **state)
 	nodes_free(&t);
 }
 
+/* Killed and started anew: at no instant does another host answer otherwise. One that stays away is left out after the grace. */
+static void names_outlive_a_restart(void **state)
+{
+	struct nodes t;
+
+	(void)state;
+	nodes_init(&t);
+	for (int i = 0; i < 3; i++) {
+		nodes_start(&t, i);
+		if (i > 0)
+			nodes_connect(&t, 0, i);
+	}
+	nodes_run(&t, 2000);
+	for (uint32_t k = 0; k < 20; k++)
+		assert_int_equal(nodes_name(&t, 1, "c", "a.weft.local", 9 + k), ERR_OK);
+	nodes_run(&t, 100);
+	assert_int_equal(nodes_resolve(&t, 2, "a.weft.local"), 20);
+	nodes_kill(&t, 1);
+	for (int ms = 0; ms < 6000; ms++) {
+		if (ms == 1500)
+			nodes_start(&t, 1);
+		nodes_run(&t, 1);
+		assert_int_equal(nodes_resolve(&t, 0, "a.weft.local"), 20);
+		assert_int_equal(nodes_resolve(&t, 2, "a.weft.local"), 20);
+		if (ms == 1000)
+			assert_false(gossip_reachable(core_gossip(t.n[2].core), t.n[1].name));
+	}
+	assert_true(gossip_reachable(core_gossip(t.n[2].core), t.n[1].name));
+	nodes_kill(&t, 1);
+	nodes_run(&t, GOSSIP_GRACE_MS - 500);
+	assert_int_equal(nodes_resolve(&t, 2, "a.weft.local"), 20);
+	nodes_run(&t, 1000);
+	assert_int_equal(nodes_resolve(&t, 2, "a.weft.local"), 0);
+	nodes_free(&t);
+}
+
 static void without_names(struct core_cfg *cfg)
 {
 	cfg->names = false;
@@ -224,6 +260,7 @@ int main(void)
 		cmocka_unit_test(names_of_a_reachable_host_are_answered),
 		cmocka_unit_test(what_cannot_be_read_is_passed_over),
 		cmocka_unit_test(our_own),
+		cmocka_unit_test(names_outlive_a_restart),
 		cmocka_unit_test(names_are_kept_while_they_are_off),
 		cmocka_unit_test(broken_records_are_refused),
 	};

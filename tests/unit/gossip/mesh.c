@@ -230,6 +230,87 @@ static void how_it_was_lost(void **state)
 	net_free(&t);
 }
 
+/* A chain 0–1–2: 2 is linked with 1 only, and 0 hears of its end from 1. A daemon whose host closed the connections is present for the grace; one
+ * that fell silent or said that it stops is not, nor is one whose own neighbour knew better. */
+static void grace(void **state)
+{
+	(void)state;
+	for (int how = 0; how < 3; how++) { /* killed, silent, stopping */
+		struct net t;
+		struct gossip_actions out;
+		net_init(&t, 3, 31);
+		t.discovery = false;
+		for (int i = 0; i < 3; i++)
+			net_start(&t, i);
+		assert_int_equal(net_connect(&t, 1, 0), ERR_OK);
+		assert_int_equal(net_connect(&t, 1, 2), ERR_OK);
+		assert_true(net_until(&t, 1000, ends_reach) != UINT64_MAX);
+		net_run(&t, 1000);
+		assert_true(gossip_present(t.n[0].g, t.n[2].name) && gossip_present(t.n[0].g, t.n[0].name));
+		assert_false(gossip_present(t.n[0].g, 0x99));
+		if (how == 2) {
+			gossip_actions_init(&out, t.n[2].arena);
+			assert_int_equal(gossip_bye(t.n[2].g, t.now, &out), ERR_OK);
+			net_actions(&t, 2, &out);
+			net_run(&t, 5);
+		}
+		net_kill(&t, 2, how == 1);
+		net_run(&t, how == 1 ? 4000 : 50);
+		for (int i = 0; i < 2; i++) {
+			assert_false(gossip_reachable(t.n[i].g, t.n[2].name));
+			assert_true(gossip_present(t.n[i].g, t.n[2].name) == (how == 0));
+		}
+		uint64_t before = t.n[0].topologies, end = t.now;
+		if (how == 0) {
+			net_run(&t, GOSSIP_GRACE_MS - 100);
+			assert_true(gossip_present(t.n[0].g, t.n[2].name) && gossip_present(t.n[1].g, t.n[2].name));
+			net_run(&t, 150);
+			assert_true(t.n[0].topologies > before); /* its end is told */
+			assert_false(gossip_present(t.n[0].g, t.n[2].name) || gossip_present(t.n[1].g, t.n[2].name));
+		}
+		/* Nothing is left of it: the next end, in silence, is not mistaken for the former. */
+		net_start(&t, 2);
+		assert_true(net_until(&t, 40000, ends_reach) != UINT64_MAX && t.now > end);
+		net_run(&t, 20);
+		net_part(&t, 1, 2, true);
+		net_run(&t, 4500);
+		assert_false(gossip_present(t.n[0].g, t.n[2].name) || gossip_present(t.n[1].g, t.n[2].name));
+		net_free(&t);
+	}
+}
+
+/* What a former run left behind in the links of others says nothing of the present one. */
+static void grace_of_a_former_run(void **state)
+{
+	struct net t;
+	struct peer_link to = { 0 };
+	struct peer_closed closed;
+	uint8_t mem[200];
+	struct wbuf w;
+
+	(void)state;
+	for (int present = 0; present < 2; present++) {
+		net_init(&t, 3, 32);
+		t.discovery = false;
+		for (int i = 0; i < 3; i++)
+			net_start(&t, i);
+		assert_int_equal(net_connect(&t, 1, 0), ERR_OK);
+		assert_int_equal(net_connect(&t, 1, 2), ERR_OK);
+		assert_true(net_until(&t, 1000, ends_reach) != UINT64_MAX);
+		net_run(&t, 1000);
+		to.name = t.n[0].name; /* 1 is made to say to 0 that it is linked with 0 alone, and of which run it saw the end */
+		closed = (struct peer_closed){ t.n[2].name, present ? t.n[2].uid : t.n[2].uid + 1 };
+		wbuf_fixed(&w, mem, sizeof mem);
+		assert_int_equal(gossip_peer_links_encode(&w, &to, 1), ERR_OK);
+		assert_int_equal(gossip_peer_closed_encode(&w, &closed, 1), ERR_OK);
+		net_part(&t, 0, 1, true);
+		net_plant(&t, 0, CHANNEL_PEERS, t.n[1].name, "l", (struct stamp){ 50, 1 }, wbuf_slice(&w));
+		assert_true(gossip_reachable(t.n[0].g, t.n[1].name) && !gossip_reachable(t.n[0].g, t.n[2].name));
+		assert_true(gossip_present(t.n[0].g, t.n[2].name) == (present != 0));
+		net_free(&t);
+	}
+}
+
 /* What only one end says is no link. */
 static void one_sided(void **state)
 {
@@ -683,6 +764,8 @@ int main(void)
 		cmocka_unit_test(duplicates),
 		cmocka_unit_test(two_die),
 		cmocka_unit_test(how_it_was_lost),
+		cmocka_unit_test(grace),
+		cmocka_unit_test(grace_of_a_former_run),
 		cmocka_unit_test(one_sided),
 		cmocka_unit_test(restart),
 		cmocka_unit_test(silent_cut),

@@ -286,34 +286,48 @@ static void links(void **state)
 {
 	static struct peer_link in[GOSSIP_LINKS_MAX];
 	static uint8_t mem[CRDT_VALUE_MAX];
-	struct peer_link *out;
+	struct peer_links out;
+	struct peer_link l;
+	struct peer_closed closed[PEER_CLOSED_MAX];
 	struct wbuf w;
-	size_t n;
 
 	(void)state;
 	for (size_t i = 0; i < GOSSIP_LINKS_MAX; i++)
 		in[i] = (struct peer_link){ 0x100 + i, i % 2 == 0,
 			{ .ip = { .family = 6, .b = { 0xfd, (uint8_t)i } }, .port = (uint16_t)i } };
+	for (size_t i = 0; i < PEER_CLOSED_MAX; i++)
+		closed[i] = (struct peer_closed){ 0x5000 + i, UINT64_MAX - i };
 	static const size_t sizes[] = { 0, 1, 2, 31, 256, 257, GOSSIP_LINKS_MAX }; /* the largest fits as well */
 	for (size_t k = 0; k < sizeof sizes / sizeof sizes[0]; k++) {
 		wbuf_fixed(&w, mem, sizeof mem);
 		assert_int_equal(gossip_peer_links_encode(&w, in, sizes[k]), ERR_OK);
-		assert_int_equal(gossip_peer_links_decode(wbuf_slice(&w), &out, &n), ERR_OK);
-		assert_int_equal(n, sizes[k]);
-		for (size_t i = 0; i < n; i++) {
-			assert_int_equal(out[i].name, in[i].name);
-			assert_true(n > 256 || (hostport_eq(out[i].address, in[i].address) && out[i].outbound == in[i].outbound));
+		size_t alone = w.len, n_closed = k % 2 == 0 ? PEER_CLOSED_MAX : 0;
+		assert_int_equal(gossip_peer_closed_encode(&w, closed, n_closed), ERR_OK);
+		assert_int_equal(gossip_peer_links_decode(wbuf_slice(&w), &out), ERR_OK);
+		assert_int_equal(out.n, sizes[k]);
+		assert_int_equal(out.n_closed, n_closed);
+		for (size_t i = 0; i < out.n; i++) {
+			assert_int_equal(out.names[i], in[i].name);
+			assert_true(gossip_peer_link_find(wbuf_slice(&w), in[i].name, &l) && l.name == in[i].name);
+			assert_true(out.n > 256 || (hostport_eq(l.address, in[i].address) && l.outbound == in[i].outbound));
 		}
-		mem_free(out);
+		assert_false(gossip_peer_link_find(wbuf_slice(&w), 0x99, &l) || gossip_peer_link_find(wbuf_slice(&w), 0x9999, &l));
+		for (size_t i = 0; i < out.n_closed; i++)
+			assert_true(out.closed[i].name == closed[i].name && out.closed[i].uid == closed[i].uid);
+		mem_free(out.names);
 		for (size_t cut = 0; cut < w.len && k < 4; cut++) {
-			assert_int_not_equal(gossip_peer_links_decode(slice_of(mem, cut), &out, &n), ERR_OK);
-			assert_null(out);
+			if (cut == alone)
+				continue; /* whole as it was before there was more to say */
+			assert_int_not_equal(gossip_peer_links_decode(slice_of(mem, cut), &out), ERR_OK);
+			assert_null(out.names);
 		}
 	}
 	static const char twice[] = "\2\0\0\0\0\0\5\0\0\0\0\0\0\5\0", lies[] = "\377\377\3\0", many[] = "\200\20\0";
-	assert_int_equal(gossip_peer_links_decode(slice_of(twice, 15), &out, &n), ERR_MALFORMED);
-	assert_int_equal(gossip_peer_links_decode(slice_of(lies, 4), &out, &n), ERR_LIMIT);
-	assert_int_equal(gossip_peer_links_decode(slice_of(many, 3), &out, &n), ERR_LIMIT);
+	assert_int_equal(gossip_peer_links_decode(slice_of(twice, 15), &out), ERR_MALFORMED);
+	assert_int_equal(gossip_peer_links_decode(slice_of(lies, 4), &out), ERR_LIMIT);
+	assert_int_equal(gossip_peer_links_decode(slice_of(many, 3), &out), ERR_LIMIT);
+	uint8_t over[1 + 1 + (PEER_CLOSED_MAX + 1) * 14] = { 0, PEER_CLOSED_MAX + 1 };
+	assert_int_equal(gossip_peer_links_decode(slice_of(over, sizeof over), &out), ERR_LIMIT);
 }
 
 /* Up to 32 everyone; above, few, and still one connected graph, also when some cannot be used. */
