@@ -178,7 +178,10 @@ static enum err consensus(struct ipam *i)
 	struct paxos *p = &i->paxos;
 	struct ballot before = p->promised;
 	bool changed = false;
-	enum err e = paxos_listen(p, i->cfg.paxos, &changed);
+	struct fingerprint said = crdt_map_fingerprint(i->cfg.paxos, slice_of(NULL, 0), slice_of(NULL, 0));
+	enum err e = fingerprint_eq(said, i->paxos_heard) ? ERR_OK : paxos_listen(p, i->cfg.paxos, &changed);
+	if (e == ERR_OK)
+		i->paxos_heard = said;
 	if (ballot_cmp(before, p->promised) != 0 && p->promised.proposer != i->cfg.self)
 		wait_for_other(i);
 	if (e == ERR_OK && agree_wanted(i)) {

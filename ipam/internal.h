@@ -103,6 +103,7 @@ struct ipam {
 
 	struct paxos paxos;
 	bool paxos_stored, paxos_published, elected;
+	struct fingerprint paxos_heard; /* of the map when we last listened */
 	size_t quorum_before, quorum_stored; /* under which we voted before this run; as on disk. 0: none */
 	uint64_t propose_ms, elect_ms;
 	unsigned duels;

@@ -55,7 +55,8 @@ static bool members_valid(struct slice members)
 	return true;
 }
 
-enum err paxos_state_decode(struct slice in, struct paxos_state *out)
+/* Most states carry the one value that is about to be chosen: checking it once is enough. `valid`: members that were checked before. */
+static enum err state_decode(struct slice in, struct slice valid, struct paxos_state *out)
 {
 	struct rbuf r;
 	rbuf_init(&r, in.p, in.n);
@@ -73,9 +74,14 @@ enum err paxos_state_decode(struct slice in, struct paxos_state *out)
 	if (e != ERR_OK)
 		return e;
 	if (!ballot_valid(out->promised) || !ballot_valid(out->accepted) || ballot_cmp(out->accepted, out->promised) > 0 ||
-		(out->accepted.round == 0) != (n == 0) || !members_valid(out->members))
+		(out->accepted.round == 0) != (n == 0) || !(slice_eq(out->members, valid) || members_valid(out->members)))
 		return ERR_MALFORMED;
 	return ERR_OK;
+}
+
+enum err paxos_state_decode(struct slice in, struct paxos_state *out)
+{
+	return state_decode(in, slice_of(NULL, 0), out);
 }
 
 struct slice paxos_subkey(struct universe u, uint8_t mem[PAXOS_SUBKEY])
@@ -137,11 +143,12 @@ static bool others_next(const struct paxos *p, const struct crdt_map *m, struct 
 {
 	uint8_t mem[PAXOS_SUBKEY];
 	struct slice subkey = paxos_subkey(p->u, mem);
+	struct slice valid = slice_of(p->members, p->n_members * PAXOS_MEMBER);
 	struct crdt_item it;
 	while (crdt_map_next(m, *at, &it)) {
 		*at = it.key;
 		*peer = crdt_owner(it.key);
-		if (*peer != p->self && it.live && slice_eq(crdt_subkey(it.key), subkey) && paxos_state_decode(it.value, s) == ERR_OK)
+		if (*peer != p->self && it.live && slice_eq(crdt_subkey(it.key), subkey) && state_decode(it.value, valid, s) == ERR_OK)
 			return true;
 	}
 	return false;

@@ -32,26 +32,50 @@ void check_address_gone(struct node *n, struct container *c)
 	(void)map_del64(n->w->addresses, ip_to_v4(c->addr));
 }
 
-/* Whether two nodes both say "mine" of an address, each in its own view: what must never be, whatever has or has not arrived. */
-static void views_disjoint(struct node *a, struct node *b)
+/* Whether two living nodes both say "mine" of an address, each in its own view: what must never be, whatever has or has not arrived. What
+ * each says is written down per address when its ring has changed, so that a change costs what it changes and not the number of nodes. */
+static void claims_drop(struct node *n)
 {
-	struct universe u = a->w->universe;
-	uint64_t it = u.first, other;
-	struct ring_span mine, theirs;
+	uint64_t first = n->w->universe.first;
 
-	while (ring_each(core_channel(a->core, CHANNEL_RING), u, &it, &mine)) {
-		if (mine.owner != a->name)
+	for (size_t i = 0; i < n->n_claims; i++)
+		for (uint64_t a = n->claims[i].start; a < n->claims[i].end; a++)
+			if (n->w->claimed[a - first] == n->index + 1)
+				n->w->claimed[a - first] = 0;
+	n->n_claims = 0;
+}
+
+static void claims_take(struct node *n)
+{
+	struct universe u = n->w->universe;
+	uint64_t it = u.first;
+	struct ring_span s;
+
+	claims_drop(n);
+	while (ring_each(core_channel(n->core, CHANNEL_RING), u, &it, &s)) {
+		if (s.owner != n->name)
 			continue;
-		other = u.first;
-		while (ring_each(core_channel(b->core, CHANNEL_RING), u, &other, &theirs)) {
-			if (theirs.owner != b->name || theirs.end <= mine.start || theirs.start >= mine.end)
-				continue;
-			char text[IP_TEXT];
-			text_of(ip_v4((uint32_t)(mine.start > theirs.start ? mine.start : theirs.start)), text);
-			sim_fail(a->w, "invariant 2: nodes %zu and %zu both own %s", a->index, b->index, text);
-			return;
+		void *v = n->claims;
+		if (!mem_grow(&v, &n->cap_claims, n->n_claims + 1, sizeof(*n->claims)))
+			sim_must(NULL);
+		n->claims = v;
+		n->claims[n->n_claims++] = (struct range4){ s.start, s.end };
+		for (uint64_t a = s.start; a < s.end; a++) {
+			uint16_t *who = &n->w->claimed[a - u.first];
+			if (*who != 0 && n->w->failure[0] == '\0') {
+				char text[IP_TEXT];
+				text_of(ip_v4((uint32_t)a), text);
+				sim_fail(n->w, "invariant 2: nodes %zu and %u both own %s", n->index, *who - 1u, text);
+			}
+			*who = (uint16_t)(n->index + 1);
 		}
 	}
+}
+
+void check_after_death(struct node *n)
+{
+	claims_drop(n);
+	n->ring_seen = (struct fingerprint){ 0 };
 }
 
 /* 2. No address has two owners who think so, at any step (that the ring also covers the range needs all of it to have arrived: see
@@ -67,9 +91,7 @@ void check_after_step(struct node *n)
 	if (fingerprint_eq(now, n->ring_seen))
 		return;
 	n->ring_seen = now;
-	for (size_t i = 0; i < w->cfg.nodes; i++)
-		if (i != n->index && w->nodes[i].core != NULL)
-			views_disjoint(n, &w->nodes[i]);
+	claims_take(n);
 }
 
 /* 2. Once all has arrived the ring covers the range, in every view. */

@@ -6,7 +6,15 @@
 #include "base/mem.h"
 #include "tests/sim/sim.h"
 
-enum { RTO_US = 200000, RTO_MAX_US = 3200000, GIVE_UP = 7, CONNECT_TIMEOUT_US = 3000000, PORT = 6783 };
+enum {
+	RTO_US = 200000,
+	RTO_MAX_US = 3200000,
+	GIVE_UP = 7,
+	CONNECT_TIMEOUT_US = 3000000,
+	PORT = 6783,
+	DRAIN_FULL = 64,
+	DRAIN_US = 30000 /* beyond so many nodes acknowledgements are gathered */
+};
 
 struct half {
 	struct link *link;
@@ -31,6 +39,7 @@ struct link {
 		size_t node;
 		uint64_t life, conn;
 		bool open; /* the node still knows it */
+		bool told; /* soon, that its queue has shrunk */
 		uint64_t sent, received;
 		struct segment *early;
 	} end[2];
@@ -236,6 +245,7 @@ static void tell_drained(struct world *w, struct link *l, int side)
 	struct gossip_event g = { .kind = GOSSIP_CONN_DRAINED };
 	struct core_event ev = { .kind = CORE_MESH, .mesh = &g };
 
+	l->end[side].told = false;
 	if (n == NULL)
 		return;
 	g.now_ms = node_now_ms(n);
@@ -251,8 +261,10 @@ static void deliver(struct world *w, struct link *l, struct segment *s)
 	struct core_event ev = { .kind = CORE_MESH, .mesh = &g };
 
 	l->end[s->to].received += s->n + (s->fin ? 1 : 0);
-	if (!s->fin && !is_cut(w, l->end[s->to].node, l->end[!s->to].node)) {
-		struct sim_event *ack = sim_schedule(w, delay(w), SIM_DRAINED, l->end[!s->to].node);
+	if (!s->fin && !l->end[!s->to].told && !is_cut(w, l->end[s->to].node, l->end[!s->to].node)) {
+		struct sim_event *ack =
+			sim_schedule(w, delay(w) + (w->cfg.nodes > DRAIN_FULL ? DRAIN_US : 0), SIM_DRAINED, l->end[!s->to].node);
+		l->end[!s->to].told = true;
 		ack->life = l->end[!s->to].life;
 		ack->link = l;
 		ack->side = !s->to;

@@ -82,6 +82,7 @@ void node_die(struct node *n, bool silently)
 	core_free(n->core);
 	n->core = NULL;
 	n->life++;
+	check_after_death(n);
 	n->crash_in = -1;
 	n->disk_full = false;
 	for (size_t i = 0; i < n->n_containers; i++)
@@ -333,16 +334,23 @@ static void act(struct node *n, const struct core_action *a)
 	}
 }
 
+static uint64_t hash_bytes(uint64_t h, const uint8_t *p, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		h = (h ^ p[i]) * UINT64_C(1099511628211);
+	return h;
+}
+
 static void hash_action(struct world *w, const struct core_action *a)
 {
 	uint64_t h = w->trace_hash ^ (uint64_t)a->kind;
 
+	/* Bytes are sealed: what differs anywhere differs in the tag at the end, too. Of datagrams the rest is mostly padding. */
 	if (a->kind == CORE_SEND)
-		for (size_t i = 0; i < a->u.send.bytes.n; i++)
-			h = (h ^ a->u.send.bytes.p[i]) * UINT64_C(1099511628211);
-	if (a->kind == CORE_DATAGRAM_SEND) /* the rest is mostly padding */
-		for (size_t i = 0; i < a->u.datagram.bytes.n && i < 48; i++)
-			h = (h ^ a->u.datagram.bytes.p[i]) * UINT64_C(1099511628211);
+		h = hash_bytes(h, a->u.send.bytes.p + (a->u.send.bytes.n > 48 ? a->u.send.bytes.n - 48 : 0),
+			a->u.send.bytes.n < 48 ? a->u.send.bytes.n : 48);
+	if (a->kind == CORE_DATAGRAM_SEND)
+		h = hash_bytes(h, a->u.datagram.bytes.p, a->u.datagram.bytes.n < 48 ? a->u.datagram.bytes.n : 48);
 	w->trace_hash = h * UINT64_C(1099511628211);
 }
 
@@ -529,4 +537,5 @@ void node_free(struct node *n)
 	map_free(n->disk);
 	arena_free(n->arena);
 	mem_free(n->containers);
+	mem_free(n->claims);
 }

@@ -93,6 +93,8 @@ struct node {
 	int crash_in; /* actions until it dies; -1: not */
 	bool disk_full;
 	struct fingerprint ring_seen;
+	struct range4 *claims; /* what it says is its own, by the ring it had at its last step */
+	size_t n_claims, cap_claims;
 };
 
 struct world {
@@ -108,6 +110,7 @@ struct world {
 	uint32_t loss_pm, dup_pm; /* per million */
 	uint64_t delay_max_us;
 	uint64_t next_container;
+	uint16_t *claimed;     /* 1 + the node that says so, of each address of the range; 0: nobody (invariant 2) */
 	struct map *addresses; /* address -> struct container that uses it: invariant 1 */
 	struct universe universe;
 	enum ipam_init init;
@@ -159,6 +162,7 @@ uint64_t node_now_ms(const struct node *n);
 void check_address_given(struct node *n, struct container *c, struct ip addr);
 void check_address_gone(struct node *n, struct container *c);
 void check_after_step(struct node *n);
+void check_after_death(struct node *n);
 void check_after_start(struct node *n);
 bool check_at_rest(struct world *w, bool final); /* true: converged. final: say what is not */
 

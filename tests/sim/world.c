@@ -5,7 +5,7 @@
 #include "base/mem.h"
 #include "tests/sim/sim.h"
 
-enum { CLIENT_EVERY_US = 700000, FAULT_EVERY_US = 2500000, REST_POLL_MS = 500 };
+enum { CLIENT_EVERY_US = 700000, FAULT_EVERY_US = 2500000, REST_POLL_MS = 500, CLIENTS_FULL = 16 };
 
 void *sim_must(void *p)
 {
@@ -149,6 +149,12 @@ static void calm(struct world *w)
 
 /* --- run ----------------------------------------------------------------------------------------------------------------------------------- */
 
+/* However many nodes there are, about as much is done by all their users together as by those of this many. */
+static uint64_t crowd(const struct world *w)
+{
+	return w->cfg.nodes < CLIENTS_FULL ? 1 : w->cfg.nodes / CLIENTS_FULL;
+}
+
 static bool is_alive(const struct world *w, const struct sim_event *ev)
 {
 	return w->nodes[ev->node].core != NULL && w->nodes[ev->node].life == ev->life;
@@ -165,7 +171,7 @@ static void dispatch(struct world *w, struct sim_event *ev)
 		break;
 	case SIM_CLIENT:
 		node_client(n);
-		(void)sim_schedule(w, rng_between(&w->rng, CLIENT_EVERY_US / 4, CLIENT_EVERY_US * 2), SIM_CLIENT, ev->node);
+		(void)sim_schedule(w, rng_between(&w->rng, CLIENT_EVERY_US / 4, CLIENT_EVERY_US * 2) * crowd(w), SIM_CLIENT, ev->node);
 		break;
 	case SIM_FAULT:
 		if (w->busy) {
@@ -225,6 +231,7 @@ static void make(struct world *w, const struct sim_cfg *cfg)
 		bits++;
 	bits = (uint8_t)(bits + rng_below(&w->rng, 3));
 	w->universe = (struct universe){ .first = UINT32_C(0x0a200000), .len = (uint8_t)(32 - bits) };
+	w->claimed = sim_must(mem_zalloc((size_t)1 << bits, sizeof(*w->claimed)));
 	w->init = rng_chance(&w->rng, 250000) ? IPAM_SEED : IPAM_CONSENSUS;
 	w->by_targets = cfg->nodes <= 32 && rng_chance(&w->rng, 500000);
 	for (size_t i = 0; i < cfg->nodes; i++) {
@@ -267,6 +274,7 @@ static void unmake(struct world *w)
 	net_free(w);
 	data_free(w);
 	map_free(w->addresses);
+	mem_free(w->claimed);
 	mem_free(w->seeds);
 	mem_free(w->cut);
 	mem_free(w->nodes);
