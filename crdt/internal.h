@@ -5,8 +5,8 @@
 #include "crdt/map.h"
 
 #define CRDT_OWNER_SIZE 6
-/* The largest item on the wire: key and value with their lengths, stamp, flags. */
-#define CRDT_ITEM_MAX (2 + CRDT_KEY_MAX + 10 + 10 + 1 + 2 + CRDT_VALUE_MAX)
+/* The largest item on the wire: key, value and proof with their lengths, stamp, flags. */
+#define CRDT_ITEM_MAX (2 + CRDT_KEY_MAX + 10 + 10 + 1 + 2 + CRDT_VALUE_MAX + 1 + CRDT_PROOF_MAX)
 
 /* One item. sum and min speak of the whole subtree. What a search looks at is side by side, for the cache. */
 struct crdt_node {
@@ -17,11 +17,15 @@ struct crdt_node {
 	struct crdt_node *left, *right;
 	uint32_t priority;
 	uint16_t key_len, value_len;
+	uint8_t proof_len, proof_room;
 	bool live;
-	uint8_t bytes[]; /* the key, then the value */
+	bool trusted;    /* the proof has not been looked at */
+	uint8_t bytes[]; /* the key, then the value, then the proof */
 };
 
-struct crdt_node *crdt_node_new(const struct crdt_item *it, uint32_t priority); /* NULL: out of memory */
+/* proof_room: bytes kept for a proof at least. NULL: out of memory */
+struct crdt_node *crdt_node_new(const struct crdt_item *it, uint8_t proof_room, uint32_t priority);
+void crdt_node_prove(struct crdt_node *n, struct slice proof); /* another proof, no longer than the room */
 struct slice crdt_node_key(const struct crdt_node *n);
 struct crdt_item crdt_node_item(const struct crdt_node *n);
 

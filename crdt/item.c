@@ -5,7 +5,10 @@
 #include "crdt/internal.h"
 
 #define FLAG_LIVE     1
+#define FLAG_PROOF    2
 #define CHANGES_FIRST 16
+
+static_assert(CRDT_PROOF_MAX == CRDT_OWNER_SIZE + CRDT_SIGNATURE, "a name and a signature");
 
 int stamp_cmp(struct stamp a, struct stamp b)
 {
@@ -37,6 +40,18 @@ bool crdt_is_floor(const struct crdt_item *it)
 	return it->key.n == CRDT_OWNER_SIZE;
 }
 
+uint64_t crdt_proof_writer(struct slice proof)
+{
+	return proof.n == CRDT_OWNER_SIZE + CRDT_SIGNATURE ? crdt_owner(proof) : PEER_NONE;
+}
+
+struct slice crdt_proof_signature(struct slice proof)
+{
+	if (proof.n == CRDT_SIGNATURE)
+		return proof;
+	return proof.n == CRDT_OWNER_SIZE + CRDT_SIGNATURE ? slice_of(proof.p + CRDT_OWNER_SIZE, CRDT_SIGNATURE) : slice_of(NULL, 0);
+}
+
 int crdt_item_cmp(const struct crdt_item *a, const struct crdt_item *b)
 {
 	int c = stamp_cmp(a->stamp, b->stamp);
@@ -52,9 +67,11 @@ void crdt_item_encode(struct wbuf *w, const struct crdt_item *it)
 	wbuf_lv(w, it->key);
 	wbuf_varint(w, it->stamp.inc);
 	wbuf_varint(w, it->stamp.ctr);
-	wbuf_u8(w, it->live ? FLAG_LIVE : 0);
+	wbuf_u8(w, (uint8_t)((it->live ? FLAG_LIVE : 0) | (it->proof.n > 0 ? FLAG_PROOF : 0)));
 	if (it->live)
 		wbuf_lv(w, it->value);
+	if (it->proof.n > 0)
+		wbuf_lv(w, it->proof);
 }
 
 void crdt_item_decode(struct rbuf *r, struct crdt_item *it)
@@ -64,10 +81,13 @@ void crdt_item_decode(struct rbuf *r, struct crdt_item *it)
 	it->stamp.inc = rbuf_varint(r);
 	it->stamp.ctr = rbuf_varint(r);
 	uint8_t flags = rbuf_u8(r);
-	it->live = flags == FLAG_LIVE;
+	it->live = (flags & FLAG_LIVE) != 0;
 	if (it->live)
 		it->value = rbuf_lv(r, CRDT_VALUE_MAX);
-	if (flags > FLAG_LIVE || it->key.n == 0)
+	bool proof = (flags & FLAG_PROOF) != 0;
+	if (proof)
+		it->proof = rbuf_lv(r, CRDT_PROOF_MAX);
+	if (flags > (FLAG_LIVE | FLAG_PROOF) || it->key.n == 0 || (proof && it->proof.n == 0))
 		rbuf_fail(r);
 }
 
@@ -84,7 +104,9 @@ static size_t varint_size(uint64_t v)
 size_t crdt_item_size(const struct crdt_item *it)
 {
 	size_t n = varint_size(it->key.n) + it->key.n + varint_size(it->stamp.inc) + varint_size(it->stamp.ctr) + 1;
-	return it->live ? n + varint_size(it->value.n) + it->value.n : n;
+	if (it->live)
+		n += varint_size(it->value.n) + it->value.n;
+	return it->proof.n > 0 ? n + varint_size(it->proof.n) + it->proof.n : n;
 }
 
 void crdt_changes_init(struct crdt_changes *c, struct arena *a)

@@ -22,7 +22,11 @@ struct crdt_map {
 	bool (*valid)(const struct crdt_item *it);
 	bool (*guard)(void *ctx, const struct crdt_item *it);
 	void *guard_ctx;
-	size_t live, bytes;
+	const struct crdt_prover *prover;
+	void *prover_ctx;
+	enum crdt_verdict (*rule)(void *ctx, const struct crdt_item *it, uint64_t writer);
+	void *rule_ctx;
+	size_t live, bytes, trusted;
 	/* The writer; all zero while there is none. own_*: items under its prefix, the floor not counted. */
 	uint64_t writer;
 	struct stamp last;
@@ -57,6 +61,25 @@ void crdt_map_set_guard(struct crdt_map *m, bool (*guard)(void *ctx, const struc
 {
 	m->guard = guard;
 	m->guard_ctx = ctx;
+}
+
+void crdt_map_set_prover(struct crdt_map *m, const struct crdt_prover *p, void *ctx)
+{
+	assert(p == NULL || !m->owned || m->root == NULL); /* what is re-stamped needs room for a proof */
+	m->prover = p;
+	m->prover_ctx = ctx;
+}
+
+void crdt_map_set_rule(
+	struct crdt_map *m, enum crdt_verdict (*rule)(void *ctx, const struct crdt_item *it, uint64_t writer), void *ctx)
+{
+	m->rule = rule;
+	m->rule_ctx = ctx;
+}
+
+size_t crdt_map_trusted(const struct crdt_map *m)
+{
+	return m->trusted;
 }
 
 bool crdt_map_owned(const struct crdt_map *m)
@@ -105,6 +128,8 @@ static void count_node(struct crdt_map *m, const struct crdt_node *n, bool in)
 	m->bytes = in ? m->bytes + size : m->bytes - size;
 	if (n->live)
 		m->live += one;
+	if (n->trusted)
+		m->trusted += one;
 	if (n->key_len > CRDT_OWNER_SIZE && is_own(m, crdt_node_key(n))) {
 		if (n->live)
 			m->own_live += one;
@@ -115,7 +140,31 @@ static void count_node(struct crdt_map *m, const struct crdt_node *n, bool in)
 
 static struct crdt_node *make_node(struct crdt_map *m, const struct crdt_item *it)
 {
-	return crdt_node_new(it, (uint32_t)(rng_u64(&m->rng) >> 32));
+	uint8_t room = m->prover != NULL && m->owned ? CRDT_SIGNATURE : 0;
+	return crdt_node_new(it, room, (uint32_t)(rng_u64(&m->rng) >> 32));
+}
+
+struct proof {
+	uint8_t b[CRDT_PROOF_MAX];
+};
+
+/* Puts our proof, which is made in *mem, on what we write. */
+static void sign(const struct crdt_map *m, struct crdt_item *it, struct proof *mem)
+{
+	if (m->prover != NULL)
+		it->proof = slice_of(mem->b, m->prover->sign(m->prover_ctx, it, mem->b));
+}
+
+static void restamp_node(struct crdt_map *m, struct crdt_node *n, struct stamp s)
+{
+	struct proof mem;
+	m->trusted -= n->trusted;
+	n->trusted = false;
+	crdt_tree_restamp(m->root, n, s);
+	struct crdt_item it = crdt_node_item(n);
+	it.proof = slice_of(NULL, 0);
+	sign(m, &it, &mem);
+	crdt_node_prove(n, it.proof);
 }
 
 /* Takes over n; old is what is there under its key, or NULL. */
@@ -148,11 +197,13 @@ static bool is_full(const struct crdt_map *m)
 }
 
 /* Stores the item; old is what is there under its key, or NULL. */
-static enum err store(struct crdt_map *m, const struct crdt_item *it, struct crdt_node *old, struct crdt_changes *ch)
+static enum err store(
+	struct crdt_map *m, const struct crdt_item *it, bool trusted, struct crdt_node *old, struct crdt_changes *ch)
 {
 	struct crdt_node *n = make_node(m, it);
 	if (n == NULL)
 		return ERR_NOMEM;
+	n->trusted = trusted;
 	enum err e = change(ch, it->key);
 	if (e != ERR_OK)
 		mem_free(n);
@@ -244,9 +295,11 @@ static enum err own_slice(const struct crdt_map *m, struct slice subkey, struct 
 /* Writes under the next stamp; it->key and what it carries are set. */
 static enum err write_own(struct crdt_map *m, struct crdt_item *it, struct crdt_node *old, struct crdt_changes *ch)
 {
+	struct proof mem;
 	if (!next_stamp(m, m->last, &it->stamp))
 		return ERR_LIMIT;
-	enum err e = store(m, it, old, ch);
+	sign(m, it, &mem);
+	enum err e = store(m, it, false, old, ch);
 	if (e == ERR_OK)
 		m->last = it->stamp;
 	return e;
@@ -286,7 +339,7 @@ enum err crdt_map_delete(struct crdt_map *m, struct slice subkey, struct crdt_ch
 
 /* Sets the floor, which is above the present one. Drops what is at or below it; the writer's live items are re-stamped instead. Their
  * keys come before the floor's in ch: whoever is told in this order never sees them gone. */
-static enum err set_floor(struct crdt_map *m, const struct crdt_item *floor, struct crdt_changes *ch)
+static enum err set_floor(struct crdt_map *m, const struct crdt_item *floor, bool trusted, struct crdt_changes *ch)
 {
 	struct owner_key k;
 	struct slice end = owner_end(&k, crdt_owner(floor->key));
@@ -300,6 +353,7 @@ static enum err set_floor(struct crdt_map *m, const struct crdt_item *floor, str
 	struct crdt_node *node = make_node(m, floor);
 	if (node == NULL)
 		return ERR_NOMEM;
+	node->trusted = trusted;
 	struct slice after = floor->key;
 	while (own && ch != NULL && e == ERR_OK) {
 		const struct crdt_node *n = crdt_tree_first_old(m->root, after, end, floor->stamp);
@@ -322,7 +376,7 @@ static enum err set_floor(struct crdt_map *m, const struct crdt_item *floor, str
 	while ((n = crdt_tree_first_old(m->root, floor->key, end, floor->stamp)) != NULL) {
 		struct stamp s;
 		if (own && n->live && next_stamp(m, floor->stamp, &s)) {
-			crdt_tree_restamp(m->root, n, s);
+			restamp_node(m, n, s);
 			m->last = s;
 		} else {
 			drop_node(m, n);
@@ -356,7 +410,9 @@ enum err crdt_map_compact(struct crdt_map *m, size_t min_tombstones, struct crdt
 	}
 	if (floor_of(m, floor.key, &present) && stamp_cmp(floor.stamp, present) <= 0)
 		return ERR_OK;
-	return set_floor(m, &floor, ch);
+	struct proof mem;
+	sign(m, &floor, &mem);
+	return set_floor(m, &floor, false, ch);
 }
 
 enum err crdt_map_forget(struct crdt_map *m, uint64_t owner, struct crdt_changes *ch)
@@ -376,7 +432,9 @@ enum err crdt_map_forget(struct crdt_map *m, uint64_t owner, struct crdt_changes
 	}
 	if (!seen || (floor_of(m, floor.key, &present) && stamp_cmp(floor.stamp, present) <= 0))
 		return ERR_OK;
-	return set_floor(m, &floor, ch);
+	struct proof mem;
+	sign(m, &floor, &mem);
+	return set_floor(m, &floor, false, ch);
 }
 
 /* --- merging --- */
@@ -385,9 +443,10 @@ enum err crdt_map_forget(struct crdt_map *m, uint64_t owner, struct crdt_changes
 static enum err supersede(struct crdt_map *m, const struct crdt_item *it, struct crdt_node *old, struct crdt_changes *ch)
 {
 	struct crdt_item above = { .key = it->key };
+	struct proof mem;
 	enum err e;
 	if (!next_stamp(m, it->stamp, &above.stamp)) {
-		e = store(m, it, old, ch);
+		e = store(m, it, false, old, ch);
 		if (e == ERR_OK)
 			raise_last(m, it->stamp);
 		return e;
@@ -395,16 +454,46 @@ static enum err supersede(struct crdt_map *m, const struct crdt_item *it, struct
 	if (old != NULL) {
 		e = change(ch, it->key);
 		if (e == ERR_OK)
-			crdt_tree_restamp(m->root, old, above.stamp);
+			restamp_node(m, old, above.stamp);
 	} else {
-		e = store(m, &above, NULL, ch);
+		sign(m, &above, &mem);
+		e = store(m, &above, false, NULL, ch);
 	}
 	if (e == ERR_OK)
 		m->last = above.stamp;
 	return e;
 }
 
-enum err crdt_map_merge(struct crdt_map *m, const struct crdt_item *it, enum crdt_merge *what, struct crdt_changes *ch)
+/* May what comes from outside be taken? Else *what says why not. */
+static bool admit(const struct crdt_map *m, const struct crdt_item *it, bool *trusted, enum crdt_merge *what)
+{
+	enum crdt_verdict v = CRDT_PROOF_OK;
+	if (m->prover != NULL)
+		v = m->prover->judge(m->prover_ctx, it);
+	*trusted = v == CRDT_PROOF_TRUSTED;
+	if ((v == CRDT_PROOF_OK || v == CRDT_PROOF_TRUSTED) && m->rule != NULL)
+		v = m->rule(m->rule_ctx, it, crdt_proof_writer(it->proof));
+	if (v == CRDT_PROOF_BAD || v == CRDT_PROOF_LATER) {
+		*what = v == CRDT_PROOF_BAD ? CRDT_REFUSED : CRDT_HELD;
+		return false;
+	}
+	return true;
+}
+
+/* Ours is the same but has no proof to show to others: theirs does as well. */
+static enum err adopt_proof(struct crdt_map *m, const struct crdt_item *it, struct crdt_node *old)
+{
+	bool trusted;
+	enum crdt_merge what;
+	if (m->prover == NULL || old->proof_len > 0 || it->proof.n == 0 || !admit(m, it, &trusted, &what))
+		return ERR_OK;
+	return store(m, it, trusted, old, NULL);
+}
+
+enum source { OUTSIDE, OURS };
+
+static enum err take(
+	struct crdt_map *m, const struct crdt_item *it, enum source source, enum crdt_merge *what, struct crdt_changes *ch)
 {
 	if (!crdt_map_fits(m, it))
 		return ERR_MALFORMED;
@@ -417,10 +506,12 @@ enum err crdt_map_merge(struct crdt_map *m, const struct crdt_item *it, enum crd
 	if (old != NULL) {
 		struct crdt_item ours = crdt_node_item(old);
 		int c = crdt_item_cmp(it, &ours);
-		if (c == 0)
+		if (c == 0) {
 			*what = CRDT_SAME;
+			return source == OUTSIDE ? adopt_proof(m, it, old) : ERR_OK;
+		}
 		/* A stamp of ours on other bytes was given by a former self: ours moves on, so that no stamp means two things. */
-		if (c == 0 || (c < 0 && !(own && stamp_cmp(it->stamp, old->stamp) == 0)))
+		if (c < 0 && !(own && stamp_cmp(it->stamp, old->stamp) == 0))
 			return ERR_OK;
 	} else if (m->owned && !floor) {
 		struct stamp f;
@@ -429,18 +520,67 @@ enum err crdt_map_merge(struct crdt_map *m, const struct crdt_item *it, enum crd
 	}
 	if (old == NULL && !floor && is_full(m))
 		return ERR_LIMIT;
-	enum err e = floor ? set_floor(m, it, ch) : own ? supersede(m, it, old, ch) : store(m, it, old, ch);
+	bool trusted = false;
+	if (source == OUTSIDE && !admit(m, it, &trusted, what))
+		return ERR_OK;
+	struct crdt_item mine = *it;
+	struct proof mem;
+	if (source == OURS && mine.proof.n == 0)
+		sign(m, &mine, &mem);
+	enum err e = floor ? set_floor(m, &mine, trusted, ch)
+		: own          ? supersede(m, &mine, old, ch)
+					   : store(m, &mine, trusted, old, ch);
 	if (e == ERR_OK)
 		*what = CRDT_NEWS;
 	return e;
+}
+
+enum err crdt_map_merge(struct crdt_map *m, const struct crdt_item *it, enum crdt_merge *what, struct crdt_changes *ch)
+{
+	return take(m, it, OUTSIDE, what, ch);
+}
+
+enum err crdt_map_restore(struct crdt_map *m, const struct crdt_item *it, enum crdt_merge *what, struct crdt_changes *ch)
+{
+	return take(m, it, OURS, what, ch);
 }
 
 enum err crdt_map_write(struct crdt_map *m, const struct crdt_item *it, struct crdt_changes *ch)
 {
 	enum crdt_merge what = CRDT_NEWS;
 	assert(!m->owned);
-	enum err e = crdt_map_merge(m, it, &what, ch);
+	enum err e = take(m, it, OURS, &what, ch);
 	assert(e != ERR_OK || what != CRDT_STALE);
+	return e;
+}
+
+enum err crdt_map_prove(struct crdt_map *m, struct slice *after, uint8_t mem[CRDT_KEY_MAX], size_t look, size_t ask,
+	size_t *asked, struct crdt_changes *ch)
+{
+	struct crdt_node *n = crdt_tree_first(m->root, *after, after->n > 0);
+	enum err e = ERR_OK;
+	*asked = 0;
+	while (n != NULL && m->trusted > 0 && look-- > 0 && *asked < ask && e == ERR_OK) {
+		struct slice key = crdt_node_key(n);
+		memcpy(mem, key.p, key.n);
+		*after = slice_of(mem, key.n);
+		if (n->trusted) {
+			struct crdt_item it = crdt_node_item(n);
+			enum crdt_verdict v = m->prover == NULL ? CRDT_PROOF_OK : m->prover->judge(m->prover_ctx, &it);
+			++*asked;
+			if (v == CRDT_PROOF_OK) {
+				n->trusted = false;
+				m->trusted--;
+			} else if (v == CRDT_PROOF_BAD) {
+				e = change(ch, key);
+				if (e == ERR_OK)
+					drop_node(m, n);
+			}
+		}
+		n = crdt_tree_first(m->root, *after, true);
+	}
+	if (n == NULL || m->trusted == 0)
+		*after = slice_of(NULL, 0);
 	return e;
 }
 
@@ -470,7 +610,10 @@ enum err crdt_map_write_all(struct crdt_map *m, const struct crdt_item *items, s
 		assert(crdt_map_fits(m, &items[i]));
 		if (!wins(m, &items[i]))
 			continue;
-		nodes[made] = make_node(m, &items[i]);
+		struct crdt_item mine = items[i];
+		struct proof mem;
+		sign(m, &mine, &mem);
+		nodes[made] = make_node(m, &mine);
 		e = nodes[made] == NULL ? ERR_NOMEM : change(ch, items[i].key);
 		made++;
 	}
@@ -560,7 +703,7 @@ bool crdt_map_nth(const struct crdt_map *m, struct slice lo, size_t k, struct cr
 
 void crdt_map_check(const struct crdt_map *m)
 {
-	size_t live = 0, bytes = 0, own_live = 0, own_dead = 0;
+	size_t live = 0, bytes = 0, trusted = 0, own_live = 0, own_dead = 0;
 	crdt_tree_check(m->root);
 	for (struct crdt_node *n = crdt_tree_first(m->root, slice_of(NULL, 0), false); n != NULL;
 		 n = crdt_tree_first(m->root, crdt_node_key(n), true)) {
@@ -568,6 +711,7 @@ void crdt_map_check(const struct crdt_map *m)
 		struct stamp f;
 		assert(crdt_map_fits(m, &it));
 		live += it.live;
+		trusted += n->trusted;
 		bytes += it.key.n + it.value.n;
 		if (!m->owned)
 			continue;
@@ -581,6 +725,6 @@ void crdt_map_check(const struct crdt_map *m)
 			own_dead += !it.live;
 		}
 	}
-	assert(live == m->live && bytes == m->bytes);
+	assert(live == m->live && bytes == m->bytes && trusted == m->trusted);
 	assert(own_live == m->own_live && own_dead == m->own_dead);
 }

@@ -13,7 +13,12 @@
  * does not know supersedes it: re-stamps its value, or writes a tombstone, above what it heard. If that is higher than its own
  * incarnation, it first moves its incarnation above it.
  *
- * Unowned maps (the ring) have no floors and take any writer; who may write what is their user's rule. */
+ * Unowned maps (the ring) have no floors and take any writer; who may write what is their user's rule (crdt_map_set_rule).
+ *
+ * PROOFS. A map with a prover keeps with each item the proof of who wrote it: the owner's signature (CRDT_SIGNATURE bytes), or, for unowned
+ * maps and for floors by others, the writer's name and then its signature (CRDT_PROOF_MAX bytes). The proof travels and is stored with the item, but is
+ * no part of what is compared or of the fingerprint. What the map's own user writes is signed on the way in; what comes from outside is judged
+ * when, and only when, it would be taken. Maps without a prover pass proofs on as they came. */
 #ifndef WEFT_CRDT_MAP_H
 #define WEFT_CRDT_MAP_H
 
@@ -29,6 +34,8 @@
 #define CRDT_KEY_MAX   96      /* bytes, the owner's 6 included */
 #define CRDT_VALUE_MAX 8192    /* bytes */
 #define CRDT_ITEMS_MAX 1048576 /* items in one map */
+#define CRDT_SIGNATURE 64      /* bytes */
+#define CRDT_PROOF_MAX 70      /* bytes: the writer's name, where it is not the owner of the key, and its signature */
 
 struct stamp {
 	uint64_t inc, ctr;
@@ -41,14 +48,18 @@ struct crdt_item {
 	struct stamp stamp;
 	bool live;
 	struct slice value;
+	struct slice proof; /* empty: none */
 };
 uint64_t crdt_owner(struct slice key);          /* first 6 bytes; PEER_NONE when shorter */
 struct slice crdt_subkey(struct slice key);     /* what follows them */
 bool crdt_is_floor(const struct crdt_item *it); /* owned maps: key is 6 bytes long */
-/* > 0: a wins over b. The order is total over (stamp, live, value bytes); 0 only for the same item. */
+uint64_t crdt_proof_writer(
+	struct slice proof); /* whom the proof names as the writer; PEER_NONE: nobody, so the key's owner, if any */
+struct slice crdt_proof_signature(struct slice proof); /* empty: the proof is neither of the two forms */
+/* > 0: a wins over b. The order is total over (stamp, live, value bytes); 0 only for the same item, whatever the proofs. */
 int crdt_item_cmp(const struct crdt_item *a, const struct crdt_item *b);
 
-/* Wire form of one item: lv key, varint inc, varint ctr, u8 flags (1 = live; others refused), lv value when live. */
+/* Wire form of one item: lv key, varint inc, varint ctr, u8 flags (1 = live, 2 = proof; others refused), lv value when live, lv proof. */
 void crdt_item_encode(struct wbuf *w, const struct crdt_item *it);
 /* Fills *it with slices of r's memory. On malformed input r is failed. */
 void crdt_item_decode(struct rbuf *r, struct crdt_item *it);
@@ -78,6 +89,33 @@ void crdt_map_set_writer(struct crdt_map *m, uint64_t owner, uint64_t incarnatio
 /* Asked about every item or floor from outside under the writer's own prefix before it is merged; true: it is passed over (CRDT_STALE).
  * For a host that shares its name with another by mistake: the two would supersede each other for ever. The guard must not touch the map. */
 void crdt_map_set_guard(struct crdt_map *m, bool (*guard)(void *ctx, const struct crdt_item *it), void *ctx);
+
+enum crdt_verdict {
+	CRDT_PROOF_OK,
+	CRDT_PROOF_TRUSTED, /* taken on the word of whom it came from; not looked at yet: crdt_map_prove does */
+	CRDT_PROOF_BAD,     /* not taken */
+	CRDT_PROOF_LATER, /* not taken: cannot be told now, or may not be now. Whoever says so sees to it that the item comes again */
+};
+struct crdt_prover {
+	/* Our proof for an item that we write (its own proof is not looked at); the length: CRDT_SIGNATURE for what is under our own name in an owned
+	 * map, else CRDT_PROOF_MAX. */
+	size_t (*sign)(void *ctx, const struct crdt_item *it, uint8_t out[CRDT_PROOF_MAX]);
+	/* Asked once about an item from outside that would be taken. Neither function may touch the map. */
+	enum crdt_verdict (*judge)(void *ctx, const struct crdt_item *it);
+};
+/* Call it while the map is empty; p stays the caller's. NULL: none, as at first. */
+void crdt_map_set_prover(struct crdt_map *m, const struct crdt_prover *p, void *ctx);
+/* Who may write what: asked after the prover has said OK, about what would be taken from outside (with a map that has no prover, too; the writer is
+ * then whom the proof names, if there is one). It must not touch the map, but may keep a copy of what it wants to have merged again later. */
+void crdt_map_set_rule(
+	struct crdt_map *m, enum crdt_verdict (*rule)(void *ctx, const struct crdt_item *it, uint64_t writer), void *ctx);
+/* Judges what was taken as TRUSTED: looks at up to `look` items behind *after (empty: from the start) and asks about at most `ask` of them, and sets
+ * *after to where it stopped (a key in mem; empty: at the end). What is bad is removed, its key added to ch. Later: stays as it is.
+ * Gives the number that was asked about. ERR_NOMEM: ch could not be added to; go on later. */
+enum err crdt_map_prove(struct crdt_map *m, struct slice *after, uint8_t mem[CRDT_KEY_MAX], size_t look, size_t ask,
+	size_t *asked, struct crdt_changes *ch) MUST_CHECK;
+size_t crdt_map_trusted(const struct crdt_map *m); /* how many items crdt_map_prove would ask about */
+
 struct stamp crdt_map_writer_stamp(const struct crdt_map *m); /* last stamp given */
 
 /* Local writes under the writer's prefix; subkey is 1 … CRDT_KEY_MAX-6 bytes. A put of the value that is there changes nothing.
@@ -94,15 +132,20 @@ enum err crdt_map_compact(struct crdt_map *m, size_t min_tombstones, struct crdt
 enum err crdt_map_forget(struct crdt_map *m, uint64_t owner, struct crdt_changes *ch) MUST_CHECK;
 
 enum crdt_merge {
-	CRDT_STALE, /* ours is newer, or it is below a floor: nothing changed */
-	CRDT_SAME,  /* ours is equal */
-	CRDT_NEWS,  /* taken (or superseded by our own): keys are in ch */
+	CRDT_STALE,   /* ours is newer, or it is below a floor: nothing changed */
+	CRDT_SAME,    /* ours is equal */
+	CRDT_NEWS,    /* taken (or superseded by our own): keys are in ch */
+	CRDT_REFUSED, /* by prover or rule: nothing changed */
+	CRDT_HELD,    /* the same, for now */
 };
 /* One item from outside. Items dropped by a new floor are not reported in ch, the floor's key is. ERR_NOMEM, ERR_LIMIT (map full),
  * ERR_MALFORMED (key or value breaks the map's form); on error nothing changed. */
 enum err crdt_map_merge(
 	struct crdt_map *m, const struct crdt_item *it, enum crdt_merge *what, struct crdt_changes *ch) MUST_CHECK;
-/* Unowned maps: a local write with the stamp the caller chose; same as merge, asserting that it wins or is the same. */
+/* The same for what we had stored ourselves: neither prover nor rule is asked; what has no proof is signed as if we wrote it. */
+enum err crdt_map_restore(
+	struct crdt_map *m, const struct crdt_item *it, enum crdt_merge *what, struct crdt_changes *ch) MUST_CHECK;
+/* Unowned maps: a local write with the stamp the caller chose, signed by us; asserts that it wins or is the same. */
 enum err crdt_map_write(struct crdt_map *m, const struct crdt_item *it, struct crdt_changes *ch) MUST_CHECK;
 
 /* Reading. false: not there. Tombstones and floors are there, with live = false. */

@@ -23,6 +23,7 @@ struct crdt_item crdt_node_item(const struct crdt_node *n)
 		.stamp = n->stamp,
 		.live = n->live,
 		.value = slice_of(n->bytes + n->key_len, n->value_len),
+		.proof = slice_of(n->bytes + n->key_len + n->value_len, n->proof_len),
 	};
 }
 
@@ -32,15 +33,17 @@ static void add128(uint64_t *a, uint64_t *b, uint64_t more_a, uint64_t more_b)
 	*a += more_a + (*b < more_b);
 }
 
-/* BLAKE2b-128 over the wire form. */
+/* BLAKE2b-128 over the wire form without the proof: two proofs of one item are as good as one another. */
 static void item_hash(const struct crdt_item *it, uint64_t *a, uint64_t *b)
 {
 	uint8_t mem[CRDT_ITEM_MAX], hash[HASH_SIZE];
 	struct wbuf w;
 	struct rbuf r;
 
+	struct crdt_item bare = *it;
+	bare.proof = slice_of(NULL, 0);
 	wbuf_fixed(&w, mem, sizeof mem);
-	crdt_item_encode(&w, it);
+	crdt_item_encode(&w, &bare);
 	assert(!w.failed);
 	int rc = crypto_generichash(hash, sizeof hash, w.data, w.len, NULL, 0);
 	assert(rc == 0);
@@ -71,10 +74,12 @@ static void node_sum(struct crdt_node *n)
 	}
 }
 
-struct crdt_node *crdt_node_new(const struct crdt_item *it, uint32_t priority)
+struct crdt_node *crdt_node_new(const struct crdt_item *it, uint8_t proof_room, uint32_t priority)
 {
-	assert(it->key.n <= CRDT_KEY_MAX && it->value.n <= CRDT_VALUE_MAX);
-	struct crdt_node *n = mem_alloc(sizeof *n + it->key.n + it->value.n);
+	assert(it->key.n <= CRDT_KEY_MAX && it->value.n <= CRDT_VALUE_MAX && it->proof.n <= CRDT_PROOF_MAX);
+	if (proof_room < it->proof.n)
+		proof_room = (uint8_t)it->proof.n;
+	struct crdt_node *n = mem_alloc(sizeof *n + it->key.n + it->value.n + proof_room);
 	if (n == NULL)
 		return NULL;
 	*n = (struct crdt_node){
@@ -82,15 +87,25 @@ struct crdt_node *crdt_node_new(const struct crdt_item *it, uint32_t priority)
 		.priority = priority,
 		.key_len = (uint16_t)it->key.n,
 		.value_len = (uint16_t)it->value.n,
+		.proof_room = proof_room,
 		.live = it->live,
 	};
 	if (it->key.n > 0)
 		memcpy(n->bytes, it->key.p, it->key.n);
 	if (it->value.n > 0)
 		memcpy(n->bytes + it->key.n, it->value.p, it->value.n);
+	crdt_node_prove(n, it->proof);
 	node_hash(n);
 	node_sum(n);
 	return n;
+}
+
+void crdt_node_prove(struct crdt_node *n, struct slice proof)
+{
+	assert(proof.n <= n->proof_room);
+	if (proof.n > 0)
+		memcpy(n->bytes + n->key_len + n->value_len, proof.p, proof.n);
+	n->proof_len = (uint8_t)proof.n;
 }
 
 struct crdt_node *crdt_tree_get(struct crdt_node *root, struct slice key)

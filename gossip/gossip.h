@@ -57,6 +57,15 @@ enum gossip_channel_id { /* on the wire; never re-used */
 	CHANNEL_NETWORKS = 7,
 };
 
+/* How signatures are made and checked. Pure functions, without state. */
+struct gossip_prover {
+	const char *name;
+	/* The pair that belongs to a host's static secret. */
+	void (*pair)(const uint8_t static_secret[32], uint8_t public_key[32], uint8_t secret_key[64]);
+	void (*sign)(const uint8_t secret_key[64], struct slice text, uint8_t out[CRDT_SIGNATURE]);
+	bool (*verify)(const uint8_t public_key[32], struct slice text, const uint8_t signature[CRDT_SIGNATURE]);
+};
+
 struct gossip_cfg {
 	uint64_t self;
 	const char *nickname;
@@ -70,10 +79,11 @@ struct gossip_cfg {
 	struct hostport addresses[GOSSIP_ADDRESSES_MAX]; /* ours, as others may reach us; may be empty */
 	size_t n_addresses;
 	bool discovery;
-	size_t conn_limit;      /* links; 0 = no limit */
-	uint32_t deadline_ms;   /* 0 = GOSSIP_DEADLINE_MS */
-	struct crdt_map *peers; /* the CHANNEL_PEERS map, owned by the caller; writer already set */
-	uint64_t seed;          /* for choices (jitter, random neighbour); not for keys */
+	size_t conn_limit;                  /* links; 0 = no limit */
+	uint32_t deadline_ms;               /* 0 = GOSSIP_DEADLINE_MS */
+	struct crdt_map *peers;             /* the CHANNEL_PEERS map, owned by the caller; writer already set */
+	uint64_t seed;                      /* for choices (jitter, random neighbour); not for keys */
+	const struct gossip_prover *prover; /* NULL: Ed25519. Another one is for simulations, and the same for all hosts */
 };
 
 enum gossip_event_kind {

@@ -137,7 +137,7 @@ static enum err load_token(struct ipam *i, struct slice value)
 	v = ring_item_universe(&it);
 	if (v.first != u.first || v.len != u.len)
 		return ERR_RANGE;
-	return crdt_map_merge(i->cfg.ring, &it, &what, NULL);
+	return crdt_map_restore(i->cfg.ring, &it, &what, NULL);
 }
 
 static enum err load(struct ipam *i, struct slice tag, struct rbuf *rest, struct slice value)

@@ -23,7 +23,7 @@
 #include "crdt/map.h"
 #include "crdt/ring.h"
 
-#define IPAM_ITEMS_MAX   1024 /* ring items in a message */
+#define IPAM_ITEMS_MAX   480  /* ring items in a message: with their proofs and IPAM_HELD_MAX addresses it fits into a payload */
 #define IPAM_HELD_MAX    2048 /* addresses in a message */
 #define IPAM_TEXT_MAX    192
 #define IPAM_PAYLOAD_MAX 65536

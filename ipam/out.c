@@ -147,7 +147,7 @@ struct slice record_key(const struct ipam *i, const char *tag, const void *rest,
 
 static enum err persist_item(struct ipam *i, const struct crdt_item *it)
 {
-	uint8_t key[RECORD_KEY_MAX], value[64];
+	uint8_t key[RECORD_KEY_MAX], value[64 + CRDT_PROOF_MAX];
 	struct wbuf w;
 	wbuf_fixed(&w, value, sizeof value);
 	crdt_item_encode(&w, it);
