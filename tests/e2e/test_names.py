@@ -73,6 +73,28 @@ def test_N2_a_host_cut_off_is_left_out_and_comes_back_by_itself(net, h1, h2, h3,
     wait_names((h1, h2, h3), "web.weft.local", a, 40, "both again")
 
 
+@topology(timeout=120)
+def test_N2_names_do_not_flap_while_a_daemon_is_started_again(h1, h2, h3, c1):
+    """kill -9, and back within the grace: no question that others are asked meanwhile is answered otherwise."""
+    three(h1, h2, h3)
+    a = bare(h1.attach(c1)[0])
+    h1.weft_ok("dns-add", c1, "-h", "db.weft.local")
+    wait_names((h2, h3), "db.weft.local", [a], 5, "known")
+    watches = [Watch(h, "db.weft.local") for h in (h2, h3)]
+    for _ in range(3):
+        h1.kill()
+        time.sleep(0.5)  # it is down for that long
+        h1.start_daemon("--resume")
+        wait_linked(h1, h2, h3, timeout=20)
+    seen = [w.stop() for w in watches]
+    for s in seen:
+        assert set(s) == {(a,)}, f"wrong answers while the daemon was started again: {s}"
+    # and one that does not come back is left out in the end
+    h1.kill()
+    for h in (h2, h3):
+        wait_until(lambda h=h: lookup(h, "db.weft.local") == [], 12, f"{h.name} leaves out the daemon that stays away")
+
+
 # N3
 
 
