@@ -9,7 +9,6 @@
 #include "gossip/internal.h"
 
 #define KEEP_BYTES 16384 /* larger buffers are given back after a step */
-#define ASLEEP_MS  2000  /* no step for so long: it was us who did not listen */
 
 static void copy_text(char *dst, size_t size, const char *src)
 {
@@ -280,14 +279,16 @@ static void finish(struct gossip *g)
 
 static void start(struct gossip *g, uint64_t now_ms, struct gossip_actions *out)
 {
-	uint64_t slept = now_ms > g->now ? now_ms - g->now : 0;
+	uint64_t due = gossip_deadline_ms(g);
 	g->out = out;
 	g->nomem = false;
-	g->now += slept;
-	/* A process that was stopped finds the others' bytes waiting: it must not take its own silence for theirs. */
-	for (size_t i = 0; slept > ASLEEP_MS && i < g->n_links; i++)
-		if (g->links[i]->stage == STAGE_ESTABLISHED)
-			g->links[i]->last_in_ms += slept - GOSSIP_HEARTBEAT_MS;
+	if (now_ms > g->now)
+		g->now = now_ms;
+	if (due < g->now && g->now - due >= LATE_MS) {
+		g->counters.late_steps++;
+		gossip_doubt_more(g, 1 + (g->now - due) / 1000);
+		g->reading_ms = g->now + GOSSIP_HEARTBEAT_MS;
+	}
 	gossip_peers_repair(g);
 }
 

@@ -39,10 +39,11 @@
 #define GOSSIP_CHANNELS_MAX   16
 #define GOSSIP_HOPS_MAX       32
 #define GOSSIP_RECON_MS       30000
-#define GOSSIP_HEARTBEAT_MS   1000
+#define GOSSIP_HEARTBEAT_MS   600  /* a process that is stopped for two seconds is not taken for dead */
 #define GOSSIP_DEADLINE_MS    3000 /* default of the adaptive failure detection */
 #define GOSSIP_BACKOFF_MIN_MS 250
 #define GOSSIP_BACKOFF_MAX_MS 30000
+#define GOSSIP_DOUBT_MAX      8
 #define GOSSIP_GRACE_MS       5000 /* the names of a peer whose host has closed its links stay so long without it */
 #define GOSSIP_HANDSHAKE_MS   5000 /* from connection to HELLO, else cut off */
 #define GOSSIP_HALF_OPEN_MAX  256  /* accepted connections without HELLO; a new one beyond it pushes out the oldest */
@@ -228,6 +229,8 @@ bool gossip_reachable(const struct gossip *g, uint64_t name);                   
 /* Reachable, or out of reach for less than GOSSIP_GRACE_MS because its host closed the links of a daemon that had not said that it stops: one that
  * was killed and is started anew. For what its containers are called, not for what is sent to it. GOSSIP_TOPOLOGY tells when this ends, too. */
 bool gossip_present(const struct gossip *g, uint64_t name);
+/* How far we doubt ourselves: 0 (not at all) … GOSSIP_DOUBT_MAX. Silence has to last 1 + that many times as long before a peer is taken for dead. */
+unsigned gossip_doubt(const struct gossip *g);
 uint64_t gossip_next_hop(const struct gossip *g, uint64_t name); /* PEER_NONE: unreachable; == name: direct */
 /* Known peers in name order, self included; *it starts at 0. */
 bool gossip_next_peer(const struct gossip *g, uint64_t *it, uint64_t *name);
@@ -262,6 +265,7 @@ struct gossip_counters {
 	uint64_t channel_in[GOSSIP_CHANNELS_MAX], channel_out[GOSSIP_CHANNELS_MAX]; /* delta and recon messages by channel id */
 	uint64_t bytes_in, bytes_out;
 	uint64_t handshakes_ok, handshakes_auth, handshakes_version, handshakes_garbage, handshakes_timeout, handshakes_duplicate;
+	uint64_t late_steps, false_alarms; /* we came late; a peer we took for dead was not, or one took us for dead */
 	uint64_t terminations, malformed, unknown_types, reconciliations, unroutable;
 };
 const struct gossip_counters *gossip_counters(const struct gossip *g);

@@ -24,6 +24,10 @@
 #define LINK_FULL_BYTES        (4u << 20)  /* unsent bytes above which unicasts are dropped */
 #define LINK_DEADLINE_FACTOR   5           /* the adaptive deadline is at most so many times the configured one */
 #define LINK_RTT_EVERY_MS      10000
+#define LATE_MS                500  /* a step so long after its deadline: something keeps us from running */
+#define DOUBT_EASE_MS          5000 /* a step down of self-doubt */
+#define DOUBT_HINTS_MAX        2
+#define DOUBT_BACK_MS          3000   /* one given up for silence that is back so soon had not been dead */
 #define LINK_LINGER_MS         2000   /* a replaced link waits so long for the other end to close it */
 #define LINK_STEADY_MS         10000  /* a link that lived so long ends its target's back-off */
 #define CONNECT_ADDRESS_MS     2000   /* per address, when a peer has several */
@@ -121,6 +125,7 @@ struct peer {
 	bool has_info, has_links, wanted;
 	bool was_reachable;
 	enum ending ending; /* of our last link to it */
+	bool given_up;      /* by us, for its silence */
 	uint16_t port, n_addresses;
 	uint64_t uid;
 	uint8_t key[32];
@@ -151,6 +156,7 @@ struct link {
 	bool outbound, hello_sent, hello_seen, known_address;
 	bool bye_seen;  /* the other end has said goodbye */
 	bool stopping;  /* because it stops */
+	bool gave_up;   /* we said goodbye, for its silence */
 	bool no_action; /* the shell knows that it is closed */
 	enum stage stage;
 	struct hostport remote, local;
@@ -216,6 +222,9 @@ struct gossip {
 	size_t n_extra;
 	struct rng rng;
 	uint64_t now, seq;
+	unsigned doubt;
+	uint64_t doubt_ms;   /* when it last changed */
+	uint64_t reading_ms; /* after a late step, until then nobody is taken for dead: what has come meanwhile is still unread */
 
 	struct channel channels[GOSSIP_CHANNELS_MAX]; /* by id */
 	struct link **links;                          /* in the order they were opened */
@@ -301,6 +310,8 @@ void gossip_link_data(struct gossip *g, struct link *l, struct slice bytes);
 void gossip_link_drained(struct gossip *g, struct link *l, size_t queued);
 void gossip_link_lost(struct gossip *g, struct link *l, const char *why); /* the shell says so */
 void gossip_link_timer(struct gossip *g, struct link *l);
+void gossip_doubt_more(struct gossip *g, uint64_t by);
+void gossip_doubt_hint(struct gossip *g); /* what others do is evidence, too, but they do not take us far */
 bool gossip_link_send(struct gossip *g, struct link *l, const struct message *m);
 bool gossip_link_send_bytes(struct gossip *g, struct link *l, struct slice message);
 /* Says goodbye when there is a session, and closes. */

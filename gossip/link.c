@@ -7,7 +7,13 @@
  * what comes is still read, nothing is said, and the other end will close it. A closed link is freed when the step ends, so that nobody
  * holds a dangling pointer within a step.
  *
- * Any byte heard is life. The deadline adapts: mean + 4 deviations of the gaps between arrivals, not below the configured one. */
+ * Any byte heard is life; where nothing else is said, a PONG that nobody asked for is. The deadline adapts: mean + 4 deviations of the gaps between
+ * arrivals, not below the configured one.
+ *
+ * A process that does not get to run hears nothing either, and must not take that for the silence of others (as in Lifeguard: local health aware
+ * failure detection). So it doubts itself: more with each step that comes late against the deadline it had asked for, with each peer that was given
+ * up for silence and is back at once as the same process, and when a peer has given us up; less as time goes on. The deadline grows with the doubt, and
+ * after a late step nobody is given up before what came meanwhile can have been read. */
 #include <assert.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -143,6 +149,7 @@ static void link_ended(struct gossip *g, struct link *l, const char *why)
 	p->link = NULL;
 	p->lost_ms = g->now;
 	p->ending = ending_of(l, p);
+	p->given_up = l->gave_up;
 	g->publish_links = true;
 	g->topology_dirty = true;
 	g->routes->stale = true;
@@ -325,9 +332,29 @@ void gossip_link_open(struct gossip *g, struct link *l, const struct gossip_even
 static uint32_t deadline_of(const struct gossip *g, const struct link *l)
 {
 	uint32_t adapted = l->gap_mean / 8 + 4 * (l->gap_dev / 4), max = g->deadline_ms * LINK_DEADLINE_FACTOR;
-	if (adapted < g->deadline_ms)
-		return g->deadline_ms;
-	return adapted > max ? max : adapted;
+	if (adapted > max)
+		adapted = max;
+	return (adapted < g->deadline_ms ? g->deadline_ms : adapted) * (1 + gossip_doubt(g));
+}
+
+unsigned gossip_doubt(const struct gossip *g)
+{
+	uint64_t eased = (g->now - g->doubt_ms) / DOUBT_EASE_MS;
+	return eased >= g->doubt ? 0 : g->doubt - (unsigned)eased;
+}
+
+void gossip_doubt_more(struct gossip *g, uint64_t by)
+{
+	uint64_t sum = gossip_doubt(g) + by;
+	g->doubt = sum > GOSSIP_DOUBT_MAX ? GOSSIP_DOUBT_MAX : (unsigned)sum;
+	g->doubt_ms = g->now;
+}
+
+void gossip_doubt_hint(struct gossip *g)
+{
+	g->counters.false_alarms++;
+	if (gossip_doubt(g) < DOUBT_HINTS_MAX)
+		gossip_doubt_more(g, 1);
 }
 
 /* Mean and deviation in fixed point, as TCP keeps its round trip (RFC 6298). */
@@ -354,6 +381,19 @@ static void ping(struct gossip *g, struct link *l)
 	l->last_out_ms = g->now; /* out of memory: not before the next one is due */
 }
 
+/* A sign of life that asks for no answer; for the round trip one that does. */
+static void keep_alive(struct gossip *g, struct link *l)
+{
+	if (l->pinged_ms == 0 || g->now >= l->pinged_ms + LINK_RTT_EVERY_MS) {
+		ping(g, l);
+		return;
+	}
+	struct message m = { .type = MESSAGE_PONG };
+	m.u.ping.time_ms = g->now;
+	(void)gossip_link_send(g, l, &m);
+	l->last_out_ms = g->now;
+}
+
 void gossip_link_timer(struct gossip *g, struct link *l)
 {
 	if (l->stage == STAGE_CONNECTING || l->stage == STAGE_HANDSHAKE) {
@@ -367,15 +407,18 @@ void gossip_link_timer(struct gossip *g, struct link *l)
 		return;
 	}
 	uint64_t dies = l->last_in_ms + deadline_of(g, l);
-	if (g->now >= dies) {
+	if (g->now >= dies && g->now < g->reading_ms) {
+		dies = g->reading_ms;
+	} else if (g->now >= dies) {
 		char why[80];
 		(void)snprintf(why, sizeof why, "nothing heard for %" PRIu64 " ms", g->now - l->last_in_ms);
+		l->gave_up = true;
 		gossip_link_bye(g, l, BYE_TIMEOUT, (struct hostport){ 0 }, why);
 		return;
 	}
 	bool due = g->now >= l->last_out_ms + GOSSIP_HEARTBEAT_MS || l->pinged_ms == 0 || g->now >= l->pinged_ms + LINK_RTT_EVERY_MS;
 	if (due && l->queued + l->out.len < LINK_BUSY_BYTES)
-		ping(g, l);
+		keep_alive(g, l);
 	uint64_t next = l->last_out_ms + GOSSIP_HEARTBEAT_MS;
 	if (next <= g->now)
 		next = g->now + GOSSIP_HEARTBEAT_MS; /* busy: what is queued will be heard */
@@ -384,7 +427,7 @@ void gossip_link_timer(struct gossip *g, struct link *l)
 
 static void pong_received(struct gossip *g, struct link *l, const struct message_ping *p)
 {
-	if (p->id != l->ping_id || p->time_ms > g->now || g->now - p->time_ms > UINT16_MAX)
+	if (p->id == 0 || p->id != l->ping_id || p->time_ms > g->now || g->now - p->time_ms > UINT16_MAX)
 		return;
 	/* Steps know milliseconds; a shorter one is told as half of one. */
 	uint32_t us = g->now == p->time_ms ? 500 : (uint32_t)(g->now - p->time_ms) * 1000;

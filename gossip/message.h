@@ -53,7 +53,7 @@ struct message_hello {
 	uint16_t port, protocol;
 	struct slice nickname, version;
 };
-struct message_ping { /* PONG gives both back */
+struct message_ping { /* PONG gives both back. One with id 0 answers nothing: a sign of life */
 	uint64_t id, time_ms;
 };
 struct message_state { /* DELTA, RECON */

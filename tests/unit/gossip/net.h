@@ -58,6 +58,7 @@ struct node {
 	bool nomem_seen;
 	struct hostport publishes[2]; /* as its addresses */
 	size_t n_publishes;
+	uint64_t stopped_until; /* it does not run before; its kernel does. Then its timers go first, as in most event loops */
 };
 struct net {
 	struct node n[NET_NODES];
@@ -397,6 +398,12 @@ static inline void net_announce(struct net *t, struct stream *s)
 	}
 }
 
+static inline uint64_t net_reads_at(const struct net *t, const struct stream *s, int e)
+{
+	uint64_t until = s->node[1 - e] >= 0 ? t->n[s->node[1 - e]].stopped_until : 0;
+	return s->d[e].at_ms <= until ? until + 1 : s->d[e].at_ms;
+}
+
 static inline bool net_due(const struct direction *d)
 {
 	return !d->stalled && (d->len > 0 || (d->fin && !d->told));
@@ -454,14 +461,16 @@ static inline uint64_t net_next(const struct net *t, int *node, struct stream **
 			*end = -1;
 		}
 		for (int e = 0; s->announced && e < 2; e++)
-			if (net_due(&s->d[e]) && s->d[e].at_ms < best) {
-				best = s->d[e].at_ms;
+			if (net_due(&s->d[e]) && net_reads_at(t, s, e) < best) {
+				best = net_reads_at(t, s, e);
 				*stream = s;
 				*end = e;
 			}
 	}
 	for (int i = 0; i < t->nodes && !t->pause_ticks; i++) {
 		uint64_t at = t->n[i].g ? gossip_deadline_ms(t->n[i].g) : UINT64_MAX;
+		if (at < t->n[i].stopped_until)
+			at = t->n[i].stopped_until;
 		if (at < best) {
 			best = at;
 			*stream = NULL;
