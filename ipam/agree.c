@@ -6,27 +6,37 @@
  * Paxos is only as good as its quorums: any two of them must share a host. How many hosts are expected comes from outside; it is small
  * for a moment after every start, since targets are told after it, and for good when a daemon is started with fewer of them than before.
  * A vote that lost would then pass for a quorum, and the range would be divided a second time. So who has voted keeps the quorum it voted
- * under beside its vote, and goes by no smaller one after a restart, unless its operator names one (consensus=N). */
+ * under beside its vote, and goes by no smaller one after a restart, unless its operator names one (consensus=N).
+ *
+ * Nor does everybody expect the same number. So nobody goes by less than a majority of the hosts it knows to vote, and every vote shows the
+ * quorum of who cast it (paxos.h): votes of hosts that expect more cannot be used by one that expects less. What is left is a group of
+ * hosts that all expect few and have never heard of the others; that is a ring formed apart, and reported when they meet.
+ *
+ * When the ring is there and everybody has had time to see what was chosen, acceptors show their states without the value, all but the one
+ * that proposed it, so that what stays in every host's memory for ever is one value and a few bytes an acceptor. */
 #include <assert.h>
 
 #include "ipam/internal.h"
 
 #define STATE_RECORD_MAX (64 + PAXOS_VALUE_MAX * PAXOS_MEMBER)
 
+#define ABRIDGE_MS \
+	20000 /* after the ring has been whole for so long, and up to twice that: by chance, so that not all publish at once */
+
 size_t agree_quorum(const struct ipam *i)
 {
-	if (i->cfg.consensus > 0)
-		return i->cfg.consensus / 2 + 1;
-	size_t now = i->expected / 2 + 1;
-	return now > i->quorum_before ? now : i->quorum_before;
+	size_t told = (i->cfg.consensus > 0 ? i->cfg.consensus : i->expected) / 2 + 1;
+	size_t least = i->known / 2 + 1;
+	if (i->cfg.consensus == 0 && i->quorum_before > told)
+		told = i->quorum_before;
+	return told > least ? told : least;
 }
 
 /* A vote that others may count on, or that counts on theirs. Who has proposed and never seen anybody is as if it had just been installed. */
 static bool voted(const struct ipam *i)
 {
 	const struct paxos *p = &i->paxos;
-	return p->promised.round > 0 &&
-		(p->promised.proposer != p->self || p->accepted.round > 0 || paxos_known(p, i->cfg.paxos) > 1);
+	return p->promised.round > 0 && (p->promised.proposer != p->self || p->accepted.round > 0 || i->known > 1);
 }
 
 static enum err store_quorum(struct ipam *i)
@@ -90,6 +100,8 @@ static enum err publish(struct ipam *i)
 	struct wbuf w;
 	struct paxos_state s = paxos_state(&i->paxos);
 	uint8_t key[PAXOS_SUBKEY];
+	if (i->abridged)
+		s.members = slice_of(NULL, 0);
 	wbuf_grow(&w, STATE_RECORD_MAX);
 	paxos_state_encode(&w, &s);
 	enum err e = wbuf_end(&w);
@@ -99,6 +111,22 @@ static enum err publish(struct ipam *i)
 	if (e == ERR_OK)
 		i->paxos_published = true;
 	return e;
+}
+
+/* Is it time to show our state without the value? Sets the time when it is known. */
+static bool abridge_now(struct ipam *i)
+{
+	const struct paxos *p = &i->paxos;
+	if (i->abridged || p->n_members == 0 || p->accepted.proposer == p->self || !ring_exists(i) || !i->ring_whole ||
+		i->recovering) {
+		i->abridge_ms = 0;
+		return false;
+	}
+	if (i->paxos_stored && !i->paxos_published)
+		return true; /* decided in a former run */
+	if (i->abridge_ms == 0)
+		i->abridge_ms = i->now + rng_between(&i->rng, ABRIDGE_MS, 2 * ABRIDGE_MS);
+	return i->now >= i->abridge_ms;
 }
 
 /* The names, ascending, get their shares. */
@@ -177,21 +205,33 @@ static enum err consensus(struct ipam *i)
 {
 	struct paxos *p = &i->paxos;
 	struct ballot before = p->promised;
-	bool changed = false;
+	bool changed = false, wanted = agree_wanted(i), abridge = abridge_now(i);
 	struct fingerprint said = crdt_map_fingerprint(i->cfg.paxos, slice_of(NULL, 0), slice_of(NULL, 0));
-	enum err e = fingerprint_eq(said, i->paxos_heard) ? ERR_OK : paxos_listen(p, i->cfg.paxos, &changed);
-	if (e == ERR_OK)
-		i->paxos_heard = said;
+	bool due = wanted && (!i->paxos_wanted || (!proposes(i) && i->now >= i->propose_ms));
+	if (fingerprint_eq(said, i->paxos_heard) && !i->paxos_dirty && !due && !abridge)
+		return ERR_OK;
+	i->known = paxos_known(p, i->cfg.paxos);
+	size_t quorum = agree_quorum(i);
+	bool other_quorum = quorum != p->quorum;
+	p->quorum = quorum < UINT32_MAX ? (uint32_t)quorum : UINT32_MAX;
+	enum err e = paxos_listen(p, i->cfg.paxos, &changed);
 	if (ballot_cmp(before, p->promised) != 0 && p->promised.proposer != i->cfg.self)
 		wait_for_other(i);
-	if (e == ERR_OK && agree_wanted(i)) {
+	if (e == ERR_OK && wanted) {
 		if (!proposes(i) && i->now >= i->propose_ms)
 			e = paxos_propose(p, i->cfg.paxos, &changed);
 		if (e == ERR_OK)
-			e = paxos_lead(p, i->cfg.paxos, agree_quorum(i), &changed);
+			e = paxos_lead(p, i->cfg.paxos, quorum, &changed);
+	}
+	if (changed) {
+		i->abridged = false;
+		i->abridge_ms = 0;
+	} else if (abridge) {
+		i->abridged = true;
 	}
 	/* Also without a promise, so that whoever leads knows that we are there, and by what memory. */
-	bool show = changed || (!i->paxos_published && (p->promised.round > 0 || !ring_exists(i)));
+	bool news = changed || abridge || (other_quorum && !ring_exists(i));
+	bool show = news || (!i->paxos_published && (p->promised.round > 0 || !ring_exists(i)));
 	if (e == ERR_OK)
 		e = store_quorum(i); /* before the vote can be seen; and when it has become another */
 	if (e == ERR_OK && (changed || (show && !i->paxos_stored))) {
@@ -200,9 +240,14 @@ static enum err consensus(struct ipam *i)
 	}
 	if (e == ERR_OK && show)
 		e = publish(i);
-	if (e != ERR_OK && changed)
+	if (e != ERR_OK && news)
 		i->rewrite = true;
-	return e == ERR_OK ? learn(i) : e;
+	if (e == ERR_OK)
+		e = learn(i);
+	i->paxos_dirty = e != ERR_OK;
+	i->paxos_heard = said;
+	i->paxos_wanted = wanted;
+	return e;
 }
 
 /* Observers: those who vote are asked to; all who can be reached when none is known yet. */
@@ -248,8 +293,10 @@ enum err agree(struct ipam *i)
 
 uint64_t agree_deadline_ms(const struct ipam *i)
 {
-	if (!agree_wanted(i) || i->cfg.init == IPAM_SEED)
+	if (i->cfg.init == IPAM_SEED || (i->cfg.init == IPAM_OBSERVER && !agree_wanted(i)))
 		return UINT64_MAX;
+	if (!agree_wanted(i))
+		return i->abridge_ms > 0 && !i->abridged ? i->abridge_ms : UINT64_MAX;
 	if (i->cfg.init == IPAM_OBSERVER)
 		return i->elect_ms;
 	return proposes(i) ? UINT64_MAX : i->propose_ms;

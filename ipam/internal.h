@@ -103,7 +103,12 @@ struct ipam {
 
 	struct paxos paxos;
 	bool paxos_stored, paxos_published, elected;
-	struct fingerprint paxos_heard; /* of the map when we last listened */
+	bool paxos_wanted;                   /* then */
+	struct fingerprint paxos_heard;      /* of the map when we last listened */
+	bool paxos_dirty;                    /* what makes of the states what they mean has changed */
+	bool abridged;                       /* our state is shown without the value */
+	uint64_t abridge_ms;                 /* when it will be; 0: not known yet */
+	size_t known;                        /* acceptors, ourselves included */
 	size_t quorum_before, quorum_stored; /* under which we voted before this run; as on disk. 0: none */
 	uint64_t propose_ms, elect_ms;
 	unsigned duels;

@@ -80,7 +80,8 @@ enum err ipam_new(struct ipam **out, const struct ipam_cfg *cfg, struct err_note
 	if (!i)
 		return err_note(note, ERR_NOMEM, "out of memory");
 	i->cfg = *cfg;
-	i->expected = 1;
+	i->expected = i->known = 1;
+	i->paxos_dirty = true;
 	i->ring_whole = true;
 	rng_seed(&i->rng, cfg->seed);
 	i->run = rng_u64(&i->rng);
@@ -120,6 +121,7 @@ void ipam_free(struct ipam *i)
 void ipam_set_expected(struct ipam *i, size_t n)
 {
 	i->expected = n > 0 ? n : 1;
+	i->paxos_dirty = true;
 }
 
 /* --- storing and restoring --- */
@@ -211,6 +213,7 @@ static enum err rewrite(struct ipam *i)
 		e = usage_scan(i);
 	if (e == ERR_OK) {
 		i->paxos_published = false;
+		i->paxos_dirty = true;
 		i->rewrite = false;
 	}
 	return e;
@@ -322,7 +325,7 @@ static enum err news(struct ipam *i, const struct ipam_event *ev)
 	case IPAM_MAP_PAXOS:
 		/* agree() looks at all of it. The first ring may be in its map already and be reported only after this: what it gives us has to
 		 * be known before it counts as a ring in which others are asked for space. */
-		i->ring_dirty = true;
+		i->ring_dirty = i->paxos_dirty = true;
 		break;
 	case IPAM_MAP_USAGE:
 		i->ring_dirty = i->ring_dirty || i->owned.n == 0;

@@ -173,6 +173,7 @@ enum err own_sync(struct ipam *i)
 		ranges_clear(&i->given);
 		ranges_clear(&i->trusted);
 		i->taking = i->ring_dirty = false;
+		i->paxos_dirty = true; /* what was chosen may be of use now, or no more */
 		i->ring_seen = ring_exists(i);
 		bool whole = ring_check(i->cfg.ring, i->cfg.universe, NULL) == ERR_OK;
 		if (i->ring_whole && !whole)

@@ -17,6 +17,7 @@ int ballot_cmp(struct ballot a, struct ballot b)
 void paxos_state_encode(struct wbuf *w, const struct paxos_state *s)
 {
 	wbuf_u32(w, s->memory);
+	wbuf_varint(w, s->quorum);
 	wbuf_varint(w, s->promised.round);
 	wbuf_u48(w, s->promised.proposer);
 	wbuf_varint(w, s->accepted.round);
@@ -62,19 +63,21 @@ static enum err state_decode(struct slice in, struct slice valid, struct paxos_s
 	rbuf_init(&r, in.p, in.n);
 	*out = (struct paxos_state){ 0 };
 	out->memory = rbuf_u32(&r);
+	uint64_t quorum = rbuf_varint(&r);
 	out->promised.round = rbuf_varint(&r);
 	out->promised.proposer = rbuf_u48(&r);
 	out->accepted.round = rbuf_varint(&r);
 	out->accepted.proposer = rbuf_u48(&r);
 	uint64_t n = rbuf_varint(&r);
-	if (n > PAXOS_VALUE_MAX)
+	if (n > PAXOS_VALUE_MAX || quorum > UINT32_MAX)
 		return ERR_LIMIT;
+	out->quorum = (uint32_t)quorum;
 	out->members = rbuf_bytes(&r, (size_t)n * PAXOS_MEMBER);
 	enum err e = rbuf_end(&r);
 	if (e != ERR_OK)
 		return e;
 	if (!ballot_valid(out->promised) || !ballot_valid(out->accepted) || ballot_cmp(out->accepted, out->promised) > 0 ||
-		(out->accepted.round == 0) != (n == 0) || !(slice_eq(out->members, valid) || members_valid(out->members)))
+		(out->accepted.round == 0 && n > 0) || !(slice_eq(out->members, valid) || members_valid(out->members)))
 		return ERR_MALFORMED;
 	return ERR_OK;
 }
@@ -109,6 +112,7 @@ void paxos_free(struct paxos *p)
 struct paxos_state paxos_state(const struct paxos *p)
 {
 	return (struct paxos_state){ .memory = p->memory,
+		.quorum = p->quorum,
 		.promised = p->promised,
 		.accepted = p->accepted,
 		.members = { p->members, p->n_members * PAXOS_MEMBER } };
@@ -116,8 +120,8 @@ struct paxos_state paxos_state(const struct paxos *p)
 
 static enum err set_accepted(struct paxos *p, struct ballot b, struct slice members)
 {
-	uint8_t *copy = mem_dup(members.p, members.n);
-	if (!copy)
+	uint8_t *copy = members.n > 0 ? mem_dup(members.p, members.n) : NULL;
+	if (!copy && members.n > 0)
 		return ERR_NOMEM;
 	mem_free(p->members);
 	p->members = copy;
@@ -178,6 +182,35 @@ bool paxos_is_acceptor(const struct crdt_map *m, struct universe u, uint64_t pee
 
 /* --- the rules --- */
 
+/* Is a the better witness of what was accepted last? Of two that say the same ballot the one that shows the value. */
+static bool accepted_later(const struct paxos_state *a, const struct paxos_state *b)
+{
+	int c = ballot_cmp(a->accepted, b->accepted);
+	return c > 0 || (c == 0 && a->members.n > b->members.n);
+}
+
+/* Do those who promised (or accepted) the ballot make a quorum? Some k of them, k >= least, each of whom takes k for enough. */
+static bool enough(const struct paxos *p, const struct crdt_map *m, struct ballot b, bool accepted, size_t least)
+{
+	struct paxos_state own = paxos_state(p), s;
+	for (size_t k = least, larger; k < SIZE_MAX; k = larger) {
+		struct slice at = { NULL, 0 };
+		uint64_t peer;
+		size_t n = ballot_cmp(accepted ? own.accepted : own.promised, b) == 0 && own.quorum <= k;
+		larger = SIZE_MAX;
+		while (others_next(p, m, &at, &peer, &s)) {
+			if (ballot_cmp(accepted ? s.accepted : s.promised, b) != 0)
+				continue;
+			n += s.quorum <= k;
+			if (s.quorum > k && s.quorum < larger)
+				larger = s.quorum;
+		}
+		if (n >= k)
+			return true;
+	}
+	return false;
+}
+
 enum err paxos_propose(struct paxos *p, const struct crdt_map *m, bool *changed)
 {
 	uint64_t round = p->promised.round;
@@ -203,11 +236,11 @@ enum err paxos_listen(struct paxos *p, const struct crdt_map *m, bool *changed)
 	while (others_next(p, m, &at, &peer, &s)) {
 		if (ballot_cmp(s.promised, promised) > 0)
 			promised = s.promised;
-		if (ballot_cmp(s.accepted, best.accepted) > 0)
+		if (accepted_later(&s, &best))
 			best = s;
 	}
 	/* Accepting first: a promise above it does not undo what was accepted, but would forbid it. */
-	if (best.accepted.round > 0 && ballot_cmp(best.accepted, p->promised) >= 0 && ballot_cmp(best.accepted, p->accepted) > 0) {
+	if (best.members.n > 0 && ballot_cmp(best.accepted, p->promised) >= 0 && ballot_cmp(best.accepted, p->accepted) > 0) {
 		enum err e = set_accepted(p, best.accepted, best.members);
 		if (e != ERR_OK)
 			return e;
@@ -227,13 +260,14 @@ static void add_member(struct wbuf *w, uint64_t name, uint32_t memory)
 	wbuf_u32(w, memory);
 }
 
-/* All acceptors known, ascending; keys are in the owners' order. */
+/* Acceptors known, ascending, and ourselves always; keys are in the owners' order. */
 static enum err all_members(const struct paxos *p, const struct crdt_map *m, struct wbuf *w)
 {
 	struct slice at = { NULL, 0 };
 	uint64_t peer;
 	struct paxos_state s;
 	bool self_done = false;
+	/* The first of very many: enough to ask for space. */
 	while (w->len < (PAXOS_VALUE_MAX - 1) * PAXOS_MEMBER && others_next(p, m, &at, &peer, &s)) {
 		if (!self_done && peer > p->self) {
 			add_member(w, p->self, p->memory);
@@ -250,19 +284,16 @@ enum err paxos_lead(struct paxos *p, const struct crdt_map *m, size_t quorum, bo
 {
 	if (p->promised.round == 0 || p->promised.proposer != p->self || ballot_cmp(p->accepted, p->promised) == 0)
 		return ERR_OK;
-	size_t n = 1;
+	if (!enough(p, m, p->promised, false, quorum))
+		return ERR_OK;
 	struct paxos_state best = paxos_state(p), s;
 	struct slice at = { NULL, 0 };
 	uint64_t peer;
-	while (others_next(p, m, &at, &peer, &s)) {
-		if (ballot_cmp(s.promised, p->promised) != 0)
-			continue;
-		n++;
-		if (ballot_cmp(s.accepted, best.accepted) > 0)
+	while (others_next(p, m, &at, &peer, &s))
+		if (ballot_cmp(s.promised, p->promised) == 0 && accepted_later(&s, &best))
 			best = s;
-	}
-	if (n < quorum)
-		return ERR_OK;
+	if (best.accepted.round > 0 && best.members.n == 0)
+		return ERR_OK; /* long decided: the ring is on its way */
 	enum err e;
 	if (best.accepted.round > 0) {
 		e = set_accepted(p, p->promised, best.members);
@@ -286,13 +317,8 @@ bool paxos_chosen(const struct paxos *p, const struct crdt_map *m, size_t quorum
 	struct slice at = { NULL, 0 };
 	uint64_t peer;
 	while (others_next(p, m, &at, &peer, &s))
-		if (ballot_cmp(s.accepted, best.accepted) > 0)
+		if (accepted_later(&s, &best))
 			best = s;
-	if (best.accepted.round == 0)
-		return false;
-	size_t n = ballot_cmp(p->accepted, best.accepted) == 0;
-	for (at = (struct slice){ NULL, 0 }; others_next(p, m, &at, &peer, &s);)
-		n += ballot_cmp(s.accepted, best.accepted) == 0;
 	*members = best.members;
-	return n >= quorum;
+	return best.members.n > 0 && enough(p, m, best.accepted, true, quorum);
 }

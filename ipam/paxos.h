@@ -12,6 +12,12 @@
  *
  * Whoever changes its state must have it on disk before anybody else can see it. Observers have no acceptor.
  *
+ * How many make a quorum every host is told by its own operator, and operators err. So each state shows the quorum its host goes by, and
+ * a number of hosts decides only if it is a quorum by the word of each of them, and by that of the host that counts (agree.c).
+ *
+ * A value chosen long ago is of no use to anybody: the ring that was made of it is. So a state may be shown abridged, without the value
+ * of its accepted ballot; since a ballot has one value only, the ballot says enough. Whoever would need the value waits for the ring.
+ *
  * An acceptor names itself by its host's name and by a random number that lives as long as its disk, its *memory*. A host that finds
  * itself in the value with its present memory knows that it has forgotten nothing since the first division; one that finds only its
  * name has lost its disk since, or was never asked. */
@@ -27,19 +33,21 @@
 #include "crdt/map.h"
 #include "crdt/ring.h"
 
-#define PAXOS_VALUE_MAX 768 /* members in a value */
-#define PAXOS_MEMBER    10  /* bytes: u48 name, u32 memory */
-#define PAXOS_SUBKEY    6   /* "a", universe (5) */
+#define PAXOS_VALUE_MAX 64 /* members in a value: who gets a share of the first division; the others get space by asking */
+#define PAXOS_MEMBER    10 /* bytes: u48 name, u32 memory */
+#define PAXOS_SUBKEY    6  /* "a", universe (5) */
 
 struct ballot {
 	uint64_t round, proposer; /* round 0: none */
 };
 int ballot_cmp(struct ballot a, struct ballot b);
 
-/* Wire and disk: u32 memory, varint round, u48 proposer (twice: promised, accepted), varint n, n x (u48 name, u32 memory), names
- * ascending. The value is there exactly when something was accepted; the accepted ballot is not above the promised one. */
+/* Wire and disk: u32 memory, varint quorum, varint round, u48 proposer (twice: promised, accepted), varint n, n x (u48 name, u32 memory),
+ * names ascending. No value without an accepted ballot; an accepted ballot without a value: abridged. The accepted ballot is not above
+ * the promised one. */
 struct paxos_state {
 	uint32_t memory;
+	uint32_t quorum; /* that its host goes by; 0: not told */
 	struct ballot promised, accepted;
 	struct slice members; /* PAXOS_MEMBER bytes each */
 };
@@ -51,8 +59,9 @@ struct paxos {
 	uint64_t self;
 	struct universe u;
 	uint32_t memory;
+	uint32_t quorum; /* to be shown; the caller sets it before it publishes */
 	struct ballot promised, accepted;
-	uint8_t *members;
+	uint8_t *members; /* none although something was accepted: only an abridged state was stored */
 	size_t n_members;
 };
 void paxos_init(struct paxos *p, uint64_t self, struct universe u, uint32_t memory);
@@ -65,8 +74,9 @@ enum err paxos_load(struct paxos *p, const struct paxos_state *s) MUST_CHECK;
  * of ourselves is not looked at. ERR_NOMEM: nothing has changed. */
 enum err paxos_propose(struct paxos *p, const struct crdt_map *m, bool *changed) MUST_CHECK;
 enum err paxos_listen(struct paxos *p, const struct crdt_map *m, bool *changed) MUST_CHECK;
+/* quorum: the least number of hosts that may decide. */
 enum err paxos_lead(struct paxos *p, const struct crdt_map *m, size_t quorum, bool *changed) MUST_CHECK;
-/* The members chosen; they point into p or m. */
+/* The members chosen; they point into p or m. false also when nobody shows them any more. */
 bool paxos_chosen(const struct paxos *p, const struct crdt_map *m, size_t quorum, struct slice *members);
 /* The next of the members; *at starts at 0. */
 bool paxos_member(struct slice members, size_t *at, uint64_t *name, uint32_t *memory);

@@ -24,6 +24,7 @@ struct node {
 	struct paxos p;
 	struct crdt_map *m;
 	struct state_bytes history[HISTORY]; /* all states it ever published; the last is on disk */
+	struct state_bytes shown[HISTORY];   /* the same as the others saw them: perhaps abridged */
 	size_t n;
 };
 
@@ -49,7 +50,24 @@ static void encode(const struct node *x, struct state_bytes *out)
 static void publish(struct node *x)
 {
 	assert_true(x->n < HISTORY);
-	encode(x, &x->history[x->n++]);
+	encode(x, &x->history[x->n]);
+	x->shown[x->n] = x->history[x->n];
+	x->n++;
+}
+
+/* The last state once more, without the value. What is on disk keeps it. */
+static void publish_abridged(struct node *x)
+{
+	struct wbuf w;
+	struct paxos_state s = paxos_state(&x->p);
+	if (x->n == 0 || x->n >= HISTORY - 1)
+		return;
+	encode(x, &x->history[x->n]);
+	s.members = slice_of(NULL, 0);
+	wbuf_fixed(&w, x->shown[x->n].b, sizeof x->shown[x->n].b);
+	paxos_state_encode(&w, &s);
+	assert_int_equal(wbuf_end(&w), ERR_OK);
+	x->shown[x->n++].n = w.len;
 }
 
 static void node_up(struct node *x, uint64_t name)
@@ -82,7 +100,7 @@ static void deliver(struct node *to, const struct node *from, size_t which)
 	struct crdt_item it = { .key = wbuf_slice(&k),
 		.stamp = { 1, which + 1 },
 		.live = true,
-		.value = slice_of(from->history[which].b, from->history[which].n) };
+		.value = slice_of(from->shown[which].b, from->shown[which].n) };
 	assert_int_equal(crdt_map_merge(to->m, &it, &what, NULL), ERR_OK);
 }
 
@@ -138,9 +156,14 @@ static void act(struct world *w)
 	size_t at = rng_below(w->rng, w->n), other = rng_below(w->rng, w->n);
 	struct node *x = &w->node[at];
 	bool changed = false;
+	struct slice members;
 	switch (rng_below(w->rng, 10)) {
-	case 0: assert_int_equal(paxos_propose(&x->p, x->m, &changed), ERR_OK); break;
 	case 1:
+		if (paxos_chosen(&x->p, x->m, w->quorum, &members))
+			publish_abridged(x);
+		return;
+	case 0: assert_int_equal(paxos_propose(&x->p, x->m, &changed), ERR_OK); break;
+	case 2:
 		/* Crash: what was not published is not stored either. */
 		node_down(x);
 		node_up(x, x->name);
@@ -236,6 +259,92 @@ static void one_round(void **state)
 		node_down(&w.node[n]);
 }
 
+/* Hosts that expect different numbers: a vote is of no use to one that expects less than its caster does. */
+static void quorums_differ(void **state)
+{
+	(void)state;
+	struct rng rng;
+	rng_seed(&rng, 1);
+	struct world w = { .rng = &rng, .n = 5, .quorum = 2 };
+	bool changed = false;
+	struct slice members;
+	for (size_t n = 0; n < 5; n++) {
+		node_up(&w.node[n], n + 1);
+		w.node[n].p.quorum = n < 2 ? 2 : 3;
+		publish(&w.node[n]);
+	}
+	struct node *a = &w.node[0], *b = &w.node[1], *c = &w.node[2], *d = &w.node[3];
+	assert_int_equal(paxos_propose(&a->p, a->m, &changed), ERR_OK);
+	publish(a);
+	deliver(c, a, 1);
+	assert_int_equal(paxos_listen(&c->p, c->m, &changed), ERR_OK);
+	publish(c);
+	deliver(a, c, 1);
+	changed = false;
+	assert_int_equal(paxos_lead(&a->p, a->m, 2, &changed), ERR_OK);
+	assert_false(changed); /* two promises, but one is of a host that goes by three */
+	deliver(d, a, 1);
+	assert_int_equal(paxos_listen(&d->p, d->m, &changed), ERR_OK);
+	publish(d);
+	deliver(a, d, 1);
+	changed = false;
+	assert_int_equal(paxos_lead(&a->p, a->m, 4, &changed), ERR_OK);
+	assert_false(changed); /* by its own word it is not enough */
+	assert_int_equal(paxos_lead(&a->p, a->m, 2, &changed), ERR_OK);
+	assert_true(changed); /* three, and three is enough for all of them */
+	publish(a);
+	deliver(c, a, 2);
+	assert_int_equal(paxos_listen(&c->p, c->m, &changed), ERR_OK);
+	publish(c);
+	deliver(a, c, 2);
+	assert_false(paxos_chosen(&a->p, a->m, 2, &members));
+	deliver(b, a, 2);
+	assert_int_equal(paxos_listen(&b->p, b->m, &changed), ERR_OK);
+	publish(b);
+	deliver(a, b, 1);
+	assert_true(paxos_chosen(&a->p, a->m, 2, &members));
+	for (size_t n = 0; n < 5; n++)
+		node_down(&w.node[n]);
+}
+
+/* Many take part: the value holds no more than it may, the proposer among them. */
+static void very_many(void **state)
+{
+	(void)state;
+	struct paxos p;
+	struct crdt_map *m;
+	enum { MANY = 300 };
+	bool changed = false;
+	paxos_init(&p, MANY + 1, u, 7);
+	assert_int_equal(crdt_map_new(&m, true, 1), ERR_OK);
+	p.quorum = 1;
+	assert_int_equal(paxos_propose(&p, m, &changed), ERR_OK);
+	for (uint64_t n = 1; n <= MANY; n++) {
+		uint8_t key[6 + PAXOS_SUBKEY], mem[PAXOS_SUBKEY], value[64];
+		struct wbuf k, v;
+		enum crdt_merge what;
+		struct paxos_state s = { .memory = (uint32_t)n, .quorum = MANY / 2, .promised = p.promised };
+		wbuf_fixed(&k, key, sizeof key);
+		wbuf_u48(&k, n);
+		wbuf_bytes(&k, paxos_subkey(u, mem).p, PAXOS_SUBKEY);
+		wbuf_fixed(&v, value, sizeof value);
+		paxos_state_encode(&v, &s);
+		struct crdt_item it = { .key = wbuf_slice(&k), .stamp = { 1, 1 }, .live = true, .value = wbuf_slice(&v) };
+		assert_int_equal(crdt_map_merge(m, &it, &what, NULL), ERR_OK);
+	}
+	assert_int_equal(paxos_known(&p, m), MANY + 1);
+	assert_int_equal(paxos_lead(&p, m, MANY / 2 + 1, &changed), ERR_OK);
+	assert_int_equal(p.n_members, PAXOS_VALUE_MAX);
+	size_t at = 0;
+	uint64_t name = 0;
+	uint32_t memory;
+	while (paxos_member(slice_of(p.members, p.n_members * PAXOS_MEMBER), &at, &name, &memory))
+		continue;
+	assert_int_equal(name, MANY + 1);
+	paxos_free(&p);
+	crdt_map_free(m);
+}
+
 static void decode(const char *hex, enum err expected)
 {
 	uint8_t b[64];
@@ -259,62 +368,68 @@ static void decode(const char *hex, enum err expected)
 static void states_from_outside(void **state)
 {
 	(void)state;
-	decode("00000007"
+	decode("0000000703"
 		   "00000000000000"
 		   "00000000000000"
 		   "00"
 		   "00",
 		ERR_MALFORMED); /* a byte too many */
-	decode("00000007"
+	decode("0000000703"
 		   "00000000000000"
 		   "00000000000000"
 		   "00",
 		ERR_OK);
-	decode("00000007"
+	decode("0000000703"
 		   "05000000000001"
 		   "00000000000000"
 		   "00",
 		ERR_OK);
-	decode("00000007"
+	decode("0000000703"
 		   "05000000000001"
 		   "04000000000002"
 		   "01"
 		   "00000000000100000007",
 		ERR_OK);
-	decode("00000007"
+	decode("0000000703"
 		   "05000000000001"
 		   "06000000000002"
 		   "01"
 		   "00000000000100000007",
 		ERR_MALFORMED); /* accepted above promised */
-	decode("00000007"
+	decode("0000000703"
 		   "05000000000001"
 		   "04000000000002"
 		   "00",
-		ERR_MALFORMED); /* accepted nothing */
-	decode("00000007"
+		ERR_OK); /* abridged */
+	decode("0000000703"
 		   "05000000000001"
 		   "00000000000000"
 		   "01"
 		   "00000000000100000007",
 		ERR_MALFORMED); /* a value for no ballot */
-	decode("00000007"
+	decode("0000000703"
 		   "05000000000000"
 		   "00000000000000"
 		   "00",
 		ERR_MALFORMED); /* a ballot of nobody */
-	decode("00000007"
+	decode("0000000703"
 		   "05000000000001"
 		   "04000000000002"
 		   "02"
 		   "0000000000020000000700000000000100000007",
 		ERR_MALFORMED); /* not ascending */
-	decode("00000007"
+	decode("0000000703"
 		   "05000000000001"
 		   "04000000000002"
-		   "8106",
-		ERR_LIMIT);
+		   "41",
+		ERR_LIMIT); /* 65 members */
 	decode("00000007"
+		   "8080808010"
+		   "00000000000000"
+		   "00000000000000"
+		   "00",
+		ERR_LIMIT); /* a quorum of more than there can be */
+	decode("0000000703"
 		   "0500000000",
 		ERR_TRUNCATED);
 }
@@ -323,6 +438,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(one_round),
+		cmocka_unit_test(quorums_differ),
+		cmocka_unit_test(very_many),
 		cmocka_unit_test(states_from_outside),
 		cmocka_unit_test(schedules),
 	};

@@ -1,0 +1,136 @@
+/* Named histories of many hosts and of odd ones: agreement at scale, dead hosts, donation, what the range was before. */
+#include "ipam/paxos.h"
+#include "scenario.h"
+
+/* --- the first agreement --- */
+
+/* Five hosts; one of them was told of nobody, one of one other. Connected, neither decides with fewer than a majority of all. */
+static void counts_differ(void **state)
+{
+	(void)state;
+	struct model m;
+	model_init(&m, 7, 5, 24);
+	m.consensus = 0;
+	m.in_doubt = true;
+	model_start(&m);
+	ipam_set_expected(m.h[0].ipam, 1);
+	ipam_set_expected(m.h[1].ipam, 2);
+	for (size_t k = 2; k < 5; k++)
+		m.h[k].side = 1;
+	model_topology(&m);
+	/* a meets all but cannot talk to three of them any more: it knows that there are five. */
+	m.h[2].side = m.h[3].side = m.h[4].side = 0;
+	new_links(&m);
+	model_run(&m, m.now + 50);
+	m.h[2].side = m.h[3].side = m.h[4].side = 1;
+	model_topology(&m);
+	user_allocate(&m, 0, 0, (struct prefix){ 0 });
+	user_allocate(&m, 1, 0, (struct prefix){ 0 });
+	user_allocate(&m, 2, 0, (struct prefix){ 0 });
+	model_run(&m, m.now + 3000);
+	assert_int_equal(m.h[0].c[0].want, WANTS);
+	assert_int_equal(m.h[1].c[0].want, WANTS);
+	assert_int_equal(m.h[2].c[0].want, HAS);
+	expect_text(status(&m, 0), "awaiting consensus (quorum: 3, known: 5)");
+	heal_all(&m);
+	model_run(&m, m.now + 2000);
+	for (size_t k = 0; k < 3; k++)
+		assert_int_equal(m.h[k].c[0].want, HAS);
+	check_owners(&m);
+	assert_string_equal(conflict(&m, 0), "");
+	model_end(&m);
+}
+
+/* A vote of a host that expects five is of no use to one that expects two, although the two of them are all that it knows. */
+static void vote_of_one_who_expects_more(void **state)
+{
+	(void)state;
+	struct model m;
+	model_init(&m, 7, 5, 24);
+	m.consensus = 0;
+	model_start(&m);
+	ipam_set_expected(m.h[0].ipam, 2);
+	for (size_t k = 2; k < 5; k++)
+		m.h[k].side = 1;
+	model_topology(&m);
+	new_links(&m);
+	model_run(&m, m.now + 50);
+	user_allocate(&m, 0, 0, (struct prefix){ 0 });
+	model_run(&m, m.now + 3000);
+	assert_int_equal(m.h[0].c[0].want, WANTS);
+	user_allocate(&m, 2, 0, (struct prefix){ 0 });
+	model_run(&m, m.now + 3000);
+	assert_int_equal(m.h[2].c[0].want, HAS);
+	heal_all(&m);
+	model_run(&m, m.now + 2000);
+	assert_int_equal(m.h[0].c[0].want, HAS);
+	check_owners(&m);
+	model_end(&m);
+}
+
+/* How many states that show their value host `at` knows. */
+static size_t values_shown(struct model *m, size_t at, size_t *bytes)
+{
+	struct crdt_item it;
+	struct paxos_state s;
+	size_t n = 0;
+	*bytes = 0;
+	for (bool there = crdt_map_next(m->h[at].maps[IPAM_MAP_PAXOS], slice_of(NULL, 0), &it); there;
+		 there = crdt_map_next(m->h[at].maps[IPAM_MAP_PAXOS], it.key, &it)) {
+		assert_int_equal(paxos_state_decode(it.value, &s), ERR_OK);
+		n += s.members.n > 0;
+		*bytes += it.value.n;
+	}
+	return n;
+}
+
+/* After a while only the proposer shows what was chosen; who comes later, or again, does not mind. */
+static void decided_long_ago(void **state)
+{
+	(void)state;
+	struct model m;
+	size_t bytes, before;
+	model_init(&m, 7, 8, 24);
+	m.consensus = 5;
+	m.h[7].side = 1; /* meets the others late */
+	model_start(&m);
+	new_links(&m);
+	model_run(&m, m.now + 50);
+	user_allocate(&m, 3, 0, (struct prefix){ 0 });
+	model_run(&m, m.now + 2000);
+	assert_int_equal(values_shown(&m, 0, &before), 7);
+	uint64_t steps = m.steps;
+	model_run(&m, m.now + 60000);
+	for (size_t k = 0; k < 7; k++)
+		assert_int_equal(values_shown(&m, k, &bytes), 1);
+	assert_true(bytes < before / 2);
+	assert_true(m.steps - steps < 8 * 7 * 4); /* and then there is quiet */
+	/* The proposer is away; a newcomer has to do with abridged states, and with the ring. */
+	host_down(&m, 3);
+	user_allocate(&m, 7, 0, (struct prefix){ 0 });
+	side(&m, 7, 0);
+	model_run(&m, m.now + 3000);
+	assert_int_equal(m.h[7].c[0].want, HAS);
+	for (size_t k = 0; k < 3; k++) {
+		host_down(&m, k);
+		host_up(&m, k);
+	}
+	model_topology(&m);
+	new_links(&m);
+	model_run(&m, m.now + 1000);
+	assert_true(values_shown(&m, 6, &bytes) <= 1 + 1); /* the newcomer may have proposed as well */
+	for (size_t k = 0; k < 3; k++)
+		assert_string_equal(status(&m, k), "ready");
+	check_owners(&m);
+	model_end(&m);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(counts_differ),
+		cmocka_unit_test(vote_of_one_who_expects_more),
+		cmocka_unit_test(decided_long_ago),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
