@@ -172,6 +172,8 @@ struct ipam_pending_view {
 bool ipam_next_pending(const struct ipam *i, size_t *it, struct ipam_pending_view *out);
 /* Leases in order of ident; *it starts at 0. */
 bool ipam_next_lease(const struct ipam *i, size_t *it, const char **ident, struct prefix *addr);
+/* Has ident a lease in that subnet (family 0: the default one)? */
+bool ipam_has_lease(const struct ipam *i, const char *ident, struct prefix subnet);
 /* The ident that holds an address here; NULL: none. */
 const char *ipam_holder(const struct ipam *i, uint32_t addr);
 size_t ipam_active(const struct ipam *i);

@@ -445,10 +445,22 @@ enum err request_retry(struct ipam *i)
 
 /* --- looking up and freeing --- */
 
+static const struct lease *look_up(const struct ipam *i, const char *ident, struct prefix subnet)
+{
+	struct prefix in = subnet.addr.family == 0 ? i->cfg.default_subnet : subnet;
+
+	return ident_valid(ident) && in.addr.family == 4 ? lease_in(i, ident, in) : NULL;
+}
+
+bool ipam_has_lease(const struct ipam *i, const char *ident, struct prefix subnet)
+{
+	return look_up(i, ident, subnet) != NULL;
+}
+
 enum err request_lookup(struct ipam *i, const struct ipam_event *ev)
 {
 	struct prefix subnet = ev->subnet.addr.family == 0 ? i->cfg.default_subnet : ev->subnet;
-	const struct lease *l = ident_valid(ev->ident) && subnet.addr.family == 4 ? lease_in(i, ev->ident, subnet) : NULL;
+	const struct lease *l = look_up(i, ev->ident, subnet);
 	char text[256], a[PREFIX_TEXT];
 	if (l)
 		return out_reply(i, ev->request, ERR_OK, lease_prefix(l), 0, NULL);

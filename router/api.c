@@ -307,8 +307,11 @@ static void route(struct api_request *q, const char *method)
 	q->json = header_has(q->conn, MHD_HTTP_HEADER_ACCEPT, "application/json") || (format != NULL && strcmp(format, "json") == 0);
 	if (q->api->stopping)
 		api_answer_error(q, MHD_HTTP_SERVICE_UNAVAILABLE, "the daemon is stopping");
-	else
+	else {
+		if (strcmp(method, "GET") == 0 || strcmp(method, "HEAD") == 0)
+			router_settle(q->router); /* what is shown is durable */
 		api_route(q, method, q->listener->status_only);
+	}
 }
 
 static enum MHD_Result send_answer(struct api_request *q)

@@ -33,8 +33,11 @@ struct attach {
 	struct netns_target target;
 	int nsfd;
 	struct wanted want[CORE_ADDRS_MAX];
-	size_t n_want, n_got;             /* want[0 … n_got) hold addresses by now */
-	bool asking, answered, cancelled; /* asking: inside advance(), which frees what was cancelled meanwhile */
+	size_t n_want, n_got; /* want[0 … n_got) hold addresses by now */
+	bool asking;          /* inside advance() or publish(), which see to what is answered or cancelled meanwhile */
+	bool publishing;      /* it is plumbed, and `unstored` answers are waited for that come when all is durable */
+	bool answered, cancelled;
+	size_t unstored;
 	enum err err;
 	char why[256];
 	bool multicast_route, with_dns;
@@ -61,13 +64,6 @@ static void ignore(void *ctx, const struct router_result *res)
 static void submit_quietly(struct router *r, struct core_event *ev)
 {
 	(void)router_submit(r, ev, ignore, NULL);
-}
-
-static void keep_result(void *ctx, const struct router_result *res)
-{
-	struct router_result *out = ctx;
-
-	out->err = res->err;
 }
 
 static bool attached_with(const struct router *r, const char *ident, struct ip addr)
@@ -113,6 +109,8 @@ static void finish(struct attach *a, enum err err, const char *text)
 
 /* --- names ------------------------------------------------------------------------------------------------------------------------ */
 
+static void on_stored(void *ctx, const struct router_result *res);
+
 static void put_own_name(struct attach *a)
 {
 	char fqdn[256];
@@ -125,7 +123,8 @@ static void put_own_name(struct attach *a)
 		return; /* a host name of another domain is not ours to answer */
 	for (size_t i = 0; i < a->n_want; i++) {
 		struct core_event ev = { .kind = CORE_NAME_PUT, .ident = a->target.ident, .fqdn = fqdn, .addr = a->want[i].prefix.addr };
-		submit_quietly(a->r, &ev);
+		a->unstored++;
+		(void)router_submit(a->r, &ev, on_stored, a);
 	}
 }
 
@@ -166,6 +165,56 @@ static struct prefix default_subnet_of(const struct core *core, const char *netw
 	return core_network(core, network, &n) && n.subnet.addr.family != 0 ? n.subnet : core_cfg(core)->default_subnet;
 }
 
+/* --- making it known ------------------------------------------------------------------------------------------------------------------ */
+
+static void published(struct attach *a)
+{
+	struct container_record rec;
+	struct err_note note = { "" };
+
+	if (a->err == ERR_OK) {
+		finish(a, ERR_OK, NULL);
+		return;
+	}
+	if (core_local(a->r->core, a->target.ident) == NULL && /* a new one: nobody would know of its interface */
+		container_detach(plane_kernel(a->r->plane), a->target.ident, -1, NULL, 0, &rec, &note) != ERR_OK)
+		log_write(a->r->log, LOG_LEVEL_WARNING, "%s", note.text);
+	finish(a, a->err, "the container cannot be made known; try again");
+}
+
+static void on_stored(void *ctx, const struct router_result *res)
+{
+	struct attach *a = ctx;
+
+	(void)res; /* without its name it is attached all the same */
+	if (--a->unstored == 0 && !a->asking)
+		published(a);
+}
+
+static void on_known(void *ctx, const struct router_result *res)
+{
+	struct attach *a = ctx;
+
+	a->err = res->err;
+	on_stored(ctx, res);
+}
+
+/* The endpoint and the container's own name share one commit. */
+static void publish(struct attach *a, const struct core_endpoint *e)
+{
+	struct core_event ev = { .kind = CORE_ATTACHED, .endpoint = e };
+	enum err err = ERR_OK;
+
+	a->publishing = a->asking = true;
+	a->unstored = 1;
+	uint64_t number = router_submit(a->r, &ev, on_known, a);
+	if (number != 0 ? router_decided(a->r, number, &err) && err == ERR_OK : a->err == ERR_OK)
+		put_own_name(a);
+	a->asking = false;
+	if (a->unstored == 0)
+		published(a);
+}
+
 static void plumb(struct attach *a)
 {
 	struct router *r = a->r;
@@ -203,18 +252,7 @@ static void plumb(struct attach *a)
 		return;
 	}
 	endpoint_of(r, &rec, a->network, &e);
-	struct core_event ev = { .kind = CORE_ATTACHED, .endpoint = &e };
-	struct router_result told = { .err = ERR_CLOSED };
-	(void)router_submit(r, &ev, keep_result, &told);
-	if (told.err != ERR_OK) {
-		if (core_local(r->core, rec.ident) == NULL && /* a new one: nobody would know of its interface */
-			container_detach(k, rec.ident, -1, NULL, 0, &rec, &note) != ERR_OK)
-			log_write(r->log, LOG_LEVEL_WARNING, "%s", note.text);
-		finish(a, told.err, "the container cannot be made known; try again");
-		return;
-	}
-	put_own_name(a);
-	finish(a, ERR_OK, NULL);
+	publish(a, &e);
 }
 
 /* --- the addresses -------------------------------------------------------------------------------------------------------------------- */
@@ -226,17 +264,6 @@ static bool held_by(const struct router *r, const char *ident, struct ip addr)
 	const char *holder = core_ipam(r->core) != NULL && addr.family == 4 ? ipam_holder(core_ipam(r->core), ip_to_v4(addr)) : NULL;
 
 	return holder != NULL && strcmp(holder, ident) == 0;
-}
-
-/* An allocation may give what the ident has already: then it has a lease in that subnet now. */
-static bool has_lease_in(struct router *r, const char *ident, struct prefix subnet)
-{
-	struct ipam_event ask = { .kind = IPAM_LOOKUP, .ident = ident, .subnet = subnet };
-	struct core_event ev = { .kind = CORE_IPAM, .ipam = &ask };
-	struct router_result found = { .err = ERR_NOT_FOUND };
-
-	(void)router_submit(r, &ev, keep_result, &found);
-	return found.err == ERR_OK;
 }
 
 static void on_address(void *ctx, const struct router_result *res)
@@ -263,7 +290,9 @@ static bool ask(struct attach *a)
 	};
 	struct core_event ev = { .kind = CORE_IPAM, .ipam = &want };
 
-	w->had = w->claim ? held_by(a->r, a->target.ident, w->prefix.addr) : has_lease_in(a->r, a->target.ident, w->prefix);
+	/* an allocation may give what the ident has already: then it has a lease in that subnet now */
+	w->had = w->claim ? held_by(a->r, a->target.ident, w->prefix.addr)
+					  : ipam_has_lease(core_ipam(a->r->core), a->target.ident, w->prefix);
 	a->answered = false;
 	uint64_t inner = router_submit(a->r, &ev, on_address, a);
 	if (!a->answered)
@@ -276,6 +305,7 @@ static bool ask(struct attach *a)
 static void advance(struct attach *a)
 {
 	bool waiting = false;
+	enum err err;
 
 	a->asking = true;
 	while (!waiting && !a->cancelled && a->err == ERR_OK && a->n_got < a->n_want) {
@@ -285,7 +315,10 @@ static void advance(struct attach *a)
 			waiting = !ask(a);
 	}
 	a->asking = false;
+	if (a->cancelled && router_decided(a->r, a->inner, &err))
+		return; /* that address comes first, to be given back as well */
 	if (a->cancelled) {
+		(void)map_del64(a->r->attaches, a->number);
 		router_cancel(a->r, a->inner);
 		give_back(a);
 		free_one(a);
@@ -405,14 +438,20 @@ uint64_t router_attach(struct router *r, const struct attach_request *req, route
 
 bool attach_cancel(struct router *r, uint64_t request)
 {
-	struct attach *a = map_del64(r->attaches, request);
+	struct attach *a = map_get64(r->attaches, request);
+	enum err err;
 
 	if (a == NULL)
 		return false;
-	if (a->asking) {
+	a->done = ignore;
+	if (a->publishing) /* too late: it is attached */
+		return true;
+	/* An address that it has got already, though it has not been told, is given back when it is told. */
+	if (a->asking || router_decided(r, a->inner, &err)) {
 		a->cancelled = true;
 		return true;
 	}
+	(void)map_del64(r->attaches, request);
 	router_cancel(r, a->inner);
 	give_back(a);
 	free_one(a);
@@ -424,10 +463,13 @@ void attach_end_all(struct router *r, enum err err, const char *text)
 	struct slice key;
 	void *value;
 
-	for (size_t at = 0; map_next(r->attaches, &at, &key, &value); at = 0) {
+	for (size_t at = 0; map_next(r->attaches, &at, &key, &value);) {
 		struct attach *a = value;
+		if (a->publishing) /* ends with the requests that it waits for */
+			continue;
 		router_cancel(r, a->inner);
 		finish(a, err, text);
+		at = 0;
 	}
 }
 
@@ -487,31 +529,54 @@ static enum err unplumb(struct router *r, const struct netns_target *t, const st
 	return err;
 }
 
+struct detach {
+	router_done done;
+	void *ctx;
+	size_t unstored;
+	struct container_record removed;
+};
+
+static void on_forgotten(void *ctx, const struct router_result *res)
+{
+	struct detach *d = ctx;
+	struct router_result out = { .err = ERR_OK, .addrs = d->removed.addrs, .n_addrs = d->removed.n_addrs };
+
+	if (res->err == ERR_CLOSED) /* the daemon ends: what was removed from the kernel stays so, and the next run finds that out */
+		out = *res;
+	if (--d->unstored > 0)
+		return;
+	d->done(d->ctx, &out);
+	mem_free(d);
+}
+
 uint64_t router_detach(struct router *r, const struct attach_request *req, router_done done, void *ctx)
 {
-	struct err_note note = { "" };
+	struct err_note note = { "out of memory" };
 	struct netns_target target;
-	struct container_record removed = { .n_addrs = 0 };
 	struct ip addrs[CORE_ADDRS_MAX];
 	size_t n = 0;
-	enum err err = netns_parse(req->container, &target, &note);
+	struct detach *d = mem_zalloc(1, sizeof(*d));
+	enum err err = d == NULL ? ERR_NOMEM : netns_parse(req->container, &target, &note);
 
 	if (err == ERR_OK)
 		err = meant(r, req, target.ident, addrs, &n, &note);
 	if (err == ERR_OK)
-		err = unplumb(r, &target, addrs, n, &removed, &note);
-	if (err != ERR_OK)
+		err = unplumb(r, &target, addrs, n, &d->removed, &note);
+	if (err != ERR_OK) {
+		mem_free(d);
 		return refuse(done, ctx, err, note.text);
-	struct core_event ev = { .kind = CORE_DETACHED, .ident = target.ident };
-	if (n == 0)
-		submit_quietly(r, &ev);
-	for (size_t i = 0; n > 0 && i < removed.n_addrs; i++) {
-		ev.addr = removed.addrs[i].addr;
-		submit_quietly(r, &ev);
 	}
-	struct router_result res = { .err = ERR_OK, .addrs = removed.addrs, .n_addrs = removed.n_addrs };
-	done(ctx, &res);
-	return 0;
+	d->done = done;
+	d->ctx = ctx;
+	size_t events = n == 0 ? 1 : d->removed.n_addrs;
+	d->unstored = events; /* d is gone when the last one has been answered, which may be before its call returns */
+	for (size_t i = 0; i < events; i++) {
+		struct core_event ev = { .kind = CORE_DETACHED, .ident = target.ident };
+		if (n > 0)
+			ev.addr = d->removed.addrs[i].addr;
+		(void)router_submit(r, &ev, on_forgotten, d);
+	}
+	return 0; /* not to be taken back: the kernel's part is done */
 }
 
 /* --- what the kernel has ------------------------------------------------------------------------------------------------------------------- */

@@ -85,6 +85,8 @@ struct dns_server {
 	uv_loop_t *loop;
 	struct dns_answer_cfg answer;
 	const struct dns_table *table;
+	void (*settle)(void *ctx);
+	void *settle_ctx;
 	struct rng rng;
 	struct dns_stats stats;
 	struct dns_server_stats own;
@@ -352,6 +354,8 @@ static void on_udp(uv_udp_t *handle, ssize_t n, const uv_buf_t *buf, const struc
 	uint64_t since = uv_hrtime();
 	struct slice query = slice_of(buf->base, (size_t)n);
 	wbuf_fixed(&w, s->out, sizeof(s->out));
+	if (s->settle)
+		s->settle(s->settle_ctx);
 	struct dns_result r = dns_answer(&s->answer, s->table, &s->rng, query, false, &w, &s->stats);
 	if (r.verdict == DNS_VERDICT_ANSWER) {
 		send_udp(l, peer, wbuf_slice(&w));
@@ -370,6 +374,8 @@ static void client_query(struct client *c, struct slice query)
 	uint64_t since = uv_hrtime();
 
 	wbuf_fixed(&w, s->out, sizeof(s->out));
+	if (s->settle)
+		s->settle(s->settle_ctx);
 	struct dns_result r = dns_answer(&s->answer, s->table, &s->rng, query, true, &w, &s->stats);
 	if (r.verdict == DNS_VERDICT_ANSWER) {
 		send_tcp(c, wbuf_slice(&w));
@@ -811,6 +817,8 @@ static enum err prepare(struct dns_server *s, const struct dns_server_cfg *cfg, 
 		return e;
 	assert(cfg->n_listen <= DNS_LISTEN_MAX && cfg->n_ours <= DNS_OURS_MAX && cfg->table);
 	s->table = cfg->table;
+	s->settle = cfg->settle;
+	s->settle_ctx = cfg->ctx;
 	s->answer.n_ours = cfg->n_ours;
 	memcpy(s->answer.ours, cfg->ours, sizeof(s->answer.ours));
 	s->resolver = cfg->resolver;

@@ -37,7 +37,9 @@ struct dns_server_cfg {
 	struct prefix ours[DNS_OURS_MAX]; /* see struct dns_answer_cfg */
 	size_t n_ours;
 	const struct dns_table *table; /* must live until dns_server_stop; changes only in the loop's thread */
-	uint64_t seed;                 /* for the order of addresses */
+	void (*settle)(void *ctx);     /* called before the table is looked at; NULL: needs nothing */
+	void *ctx;
+	uint64_t seed; /* for the order of addresses */
 };
 
 /* Listens and reads resolv.conf. ERR_BUSY, ERR_PERMISSION, ERR_NOT_FOUND (no such address here), ERR_MALFORMED (domain), ERR_RANGE, ERR_SYSTEM

@@ -4,14 +4,13 @@
 #define WEFT_ROUTER_INTERNAL_H
 
 #include "base/map.h"
+#include "router/batch.h"
 #include "router/conns.h"
 #include "router/identity.h"
 #include "router/log.h"
 #include "router/plane.h"
 #include "router/router.h"
 #include "router/store.h"
-
-#define ROUTER_DEPTH_MAX 8 /* a reply's callback may submit, whose reply may submit, … */
 
 struct api;
 struct dns_server;
@@ -20,7 +19,9 @@ struct request { /* one that waits for the core's answer */
 	uint64_t number;
 	router_done done;
 	void *ctx;
-	bool ipam; /* to be cancelled there as well */
+	bool ipam;     /* to be cancelled there as well */
+	bool answered; /* the answer waits in the batch, with this error: */
+	enum err err;
 };
 
 struct undelivered { /* to be told to the core when the step that sent it is over */
@@ -46,8 +47,10 @@ struct router {
 	struct dns_server *dns;
 	bool dns_broken; /* what was to be listened on for networks was not */
 	struct api *api;
-	struct arena *arenas[ROUTER_DEPTH_MAX];
-	int depth;
+	struct batch *batch;
+	uv_prepare_t before_poll;
+	uv_check_t after_poll;
+	bool stepped;         /* since the timer was set */
 	struct map *requests; /* number -> struct request */
 	struct map *attaches; /* number -> struct attach: its outer request */
 	uint64_t next_request;
@@ -69,6 +72,8 @@ struct router {
 
 /* router.c. One step of the core and what follows from it. ERR_CLOSED: none is made any more. */
 enum err router_run(struct router *r, const struct core_event *ev);
+/* Has the core answered, so that what it did stands, though the asker is told only when it is durable? Gives the answer's error. */
+bool router_decided(const struct router *r, uint64_t request, enum err *err);
 
 /* router_plane.c */
 #define ROUTER_LATE_MAX 4096              /* undelivered datagrams that wait to be told */
@@ -77,8 +82,8 @@ enum err router_open_plane(struct router *r, struct err_note *note) MUST_CHECK;
 /* From now on the core hears of datagrams and traffic, and of what the kernel lacks. */
 enum err router_watch_plane(struct router *r, struct err_note *note) MUST_CHECK;
 void router_forwarding(struct router *r); /* is to be applied */
-/* Before those of one step are sent. */
-void router_before_datagrams(struct router *r, const struct core_actions *acts);
+/* Before those of these steps are sent. */
+void router_before_datagrams(struct router *r, const struct core_actions *steps, size_t n);
 void router_send_datagram(struct router *r, const struct core_action *a);
 
 /* router_dns.c */

@@ -1,10 +1,11 @@
 /* The loop around the core.
  *
- * Theory of operation. An event is handed to core_step; its actions are carried out in three rounds: first every CORE_PERSIST in one
- * transaction, then everything but replies in the order given, replies last. A reply's callback may submit again; that step has an arena of
- * its own (r->arenas by depth), and since everything else of the outer step is done by then, bytes on a connection keep their order.
- * Should the transaction fail, nothing else of the step is done and the daemon ends (r->fatal): what it holds in memory is then ahead of
- * the disk, and nobody outside has seen it.
+ * Theory of operation. An event is handed to core_step; its actions go into a batch (batch.h) and take effect at once when nothing is to be
+ * stored, else when the loop's turn is over and all that its steps persist has been committed in one transaction (on_turn: before the loop
+ * looks for what is ready, and after it has dealt with that). Of each step everything but replies is done in the order given, replies last. A
+ * reply's callback may submit again: that step takes effect after all that waited before it.
+ * Should the transaction fail, nothing of its steps is done and the daemon ends (r->fatal): what it holds in memory is then ahead of
+ * the disk, and nobody outside has seen it. Who shows the core's state to somebody outside other than by a step calls router_settle first.
  * What has to do with the data plane is in router_plane.c. */
 #include "router/router.h"
 
@@ -44,33 +45,6 @@ static void die(struct router *r, const char *text)
 	uv_stop(r->loop);
 }
 
-static bool persist(struct router *r, const struct core_actions *acts)
-{
-	struct err_note note = { "" };
-	enum err err = ERR_OK;
-	bool begun = false;
-
-	if (r->erased)
-		return true;
-	for (size_t i = 0; err == ERR_OK && i < acts->n; i++) {
-		if (acts->v[i].kind != CORE_PERSIST)
-			continue;
-		if (!begun)
-			err = store_begin(r->store, &note);
-		begun = true;
-		if (err == ERR_OK)
-			err = store_put(r->store, acts->v[i].u.persist.key, acts->v[i].u.persist.value, &note);
-	}
-	if (begun && err == ERR_OK) {
-		err = store_commit(r->store, &note);
-	} else if (begun) {
-		store_abort(r->store);
-	}
-	if (err != ERR_OK)
-		die(r, note.text);
-	return err == ERR_OK;
-}
-
 static void say(struct router *r, const struct core_action *a)
 {
 	enum log_level level = (enum log_level)a->u.note.level;
@@ -81,8 +55,10 @@ static void say(struct router *r, const struct core_action *a)
 		log_write(r->log, level, "%s", a->u.note.text);
 }
 
-static void act(struct router *r, const struct core_action *a)
+static void act(void *ctx, const struct core_action *a)
 {
+	struct router *r = ctx;
+
 	if (r->conns == NULL && (a->kind == CORE_DIAL || a->kind == CORE_SEND || a->kind == CORE_CLOSE))
 		return; /* stopping */
 	switch (a->kind) {
@@ -102,8 +78,9 @@ static void act(struct router *r, const struct core_action *a)
 	}
 }
 
-static void answer(struct router *r, const struct core_action *a)
+static void answer(void *router, const struct core_action *a)
 {
+	struct router *r = router;
 	struct router_result res = {
 		.err = a->u.reply.err, .text = a->u.reply.text, .addr = a->u.reply.result, .count = a->u.reply.count
 	};
@@ -132,6 +109,7 @@ static void arm(struct router *r)
 {
 	uint64_t now = router_now_ms(r), at = core_deadline_ms(r->core);
 
+	r->stepped = false;
 	if (r->stopping)
 		return;
 	uv_update_time(r->loop);
@@ -141,25 +119,50 @@ static void arm(struct router *r)
 		(void)uv_timer_start(&r->timer, on_timer, at > now ? at - now : 0, 0);
 }
 
-static void carry_out(struct router *r, const struct core_actions *acts)
+static void on_ready(void *ctx, const struct core_actions *steps, size_t n)
 {
-	if (!persist(r, acts))
-		return;
-	router_before_datagrams(r, acts);
-	for (size_t i = 0; i < acts->n; i++)
-		act(r, &acts->v[i]);
-	for (size_t i = 0; i < acts->n && r->fatal[0] == '\0'; i++)
-		if (acts->v[i].kind == CORE_REPLY)
-			answer(r, &acts->v[i]);
+	router_before_datagrams(ctx, steps, n);
 }
 
-/* One step with an arena of its depth. */
-static struct arena *step_arena(struct router *r)
+static void on_commit_failed(void *ctx, const char *why)
 {
-	assert(r->depth < ROUTER_DEPTH_MAX); /* callbacks submit at most a few levels deep */
-	struct arena *a = r->arenas[r->depth++];
-	arena_reset(a);
-	return a;
+	die(ctx, why);
+}
+
+void router_settle(struct router *r)
+{
+	if (r->batch != NULL && r->fatal[0] == '\0')
+		batch_flush(r->batch);
+}
+
+/* Twice a turn of the loop: nothing waits while it sleeps. */
+static void end_turn(struct router *r)
+{
+	router_settle(r);
+	if (r->stepped && r->fatal[0] == '\0')
+		arm(r);
+}
+
+static void on_prepare(uv_prepare_t *handle)
+{
+	end_turn(handle->data);
+}
+
+static void on_check(uv_check_t *handle)
+{
+	end_turn(handle->data);
+}
+
+/* Whose answers are in the batch is not to be cancelled or answered otherwise. */
+static void mark_answered(struct router *r, const struct core_actions *acts)
+{
+	for (size_t i = 0; i < acts->n; i++) {
+		struct request *q = acts->v[i].kind == CORE_REPLY ? map_get64(r->requests, acts->v[i].u.reply.request) : NULL;
+		if (q == NULL)
+			continue;
+		q->answered = true;
+		q->err = acts->v[i].u.reply.err;
+	}
 }
 
 /* The step's error; ERR_CLOSED: none is made any more. */
@@ -170,19 +173,22 @@ enum err router_run(struct router *r, const struct core_event *ev)
 
 	if (r->fatal[0] != '\0')
 		return ERR_CLOSED;
-	core_actions_init(&acts, step_arena(r));
+	if (batch_begin(r->batch, &acts) != ERR_OK) {
+		die(r, "out of memory for what waits to be stored: stopping");
+		return ERR_CLOSED;
+	}
 	now.now_ms = router_now_ms(r);
 	enum err err = core_step(r->core, &now, &acts);
 	r->steps++;
-	if (err == ERR_STATE)
+	r->stepped = true;
+	if (err == ERR_STATE) {
 		die(r, "out of memory for a record that has to be stored: stopping before anything follows from it");
-	else if (err != ERR_OK)
+		return err;
+	}
+	if (err != ERR_OK)
 		log_write(r->log, LOG_LEVEL_ERROR, "a step of the core failed: %s", err_text(err));
-	if (err != ERR_STATE)
-		carry_out(r, &acts);
-	r->depth--;
-	if (r->depth == 0 && r->fatal[0] == '\0')
-		arm(r);
+	mark_answered(r, &acts);
+	batch_add(r->batch, &acts);
 	return err;
 }
 
@@ -278,11 +284,21 @@ uint64_t router_submit(struct router *r, struct core_event *ev, router_done done
 	enum err err = router_run(r, ev);
 	if (ev->kind == CORE_IPAM)
 		ev->ipam = NULL;
-	/* Only addresses are waited for. Everything else has been answered, unless there was no memory for the answer. */
-	if (ev->kind != CORE_IPAM || err == ERR_NOMEM)
-		if (r->fatal[0] == '\0')
-			answer_request(r, number, err, NULL);
+	/* Only addresses are waited for. Everything else has its answer, or will have it when that is durable, unless there was no memory for it. */
+	q = map_get64(r->requests, number);
+	if (q != NULL && !q->answered && (ev->kind != CORE_IPAM || err == ERR_NOMEM) && r->fatal[0] == '\0')
+		answer_request(r, number, err, NULL);
 	return map_get64(r->requests, number) != NULL ? number : 0;
+}
+
+bool router_decided(const struct router *r, uint64_t request, enum err *err)
+{
+	const struct request *q = map_get64(r->requests, request);
+
+	if (q == NULL || !q->answered)
+		return false;
+	*err = q->err;
+	return true;
 }
 
 void router_cancel(struct router *r, uint64_t request)
@@ -294,7 +310,7 @@ void router_cancel(struct router *r, uint64_t request)
 	q = map_del64(r->requests, request);
 	if (q == NULL)
 		return;
-	bool ipam = q->ipam;
+	bool ipam = q->ipam && !q->answered;
 	mem_free(q);
 	if (ipam && !r->stopping) {
 		struct ipam_event cancel = { .kind = IPAM_CANCEL, .request = request };
@@ -308,9 +324,14 @@ void router_cancel(struct router *r, uint64_t request)
 static enum err open_store(struct router *r, struct err_note *note)
 {
 	enum err err = store_open(&r->store, r->opt->state_dir, note);
+	struct batch_cfg cfg = {
+		.store = r->store, .ctx = r, .ready = on_ready, .effect = act, .reply = answer, .failed = on_commit_failed
+	};
 
+	if (err == ERR_OK)
+		err = batch_new(&r->batch, &cfg);
 	if (err != ERR_OK)
-		return err;
+		return err == ERR_NOMEM ? err_note(note, err, "out of memory") : err;
 	err = identity_load(r->opt->state_dir, r->store, &r->id, note);
 	if (err != ERR_OK)
 		return err;
@@ -502,11 +523,11 @@ static enum err start_core(struct router *r, struct err_note *note)
 	struct core_actions acts;
 	struct core_event connect = { .kind = CORE_CONNECT };
 
-	core_actions_init(&acts, step_arena(r));
-	enum err err = core_start(r->core, router_now_ms(r), r->opt->resume, &acts);
+	enum err err = batch_begin(r->batch, &acts);
 	if (err == ERR_OK)
-		carry_out(r, &acts);
-	r->depth--;
+		err = core_start(r->core, router_now_ms(r), r->opt->resume, &acts);
+	if (err == ERR_OK)
+		batch_add(r->batch, &acts);
 	if (err != ERR_OK)
 		return err_note(note, err, "the node does not start: %s", err_text(err));
 	/* Without --resume the command line wins, and is then what is remembered. */
@@ -514,16 +535,12 @@ static enum err start_core(struct router *r, struct err_note *note)
 	connect.n_targets = r->opt->n_peers;
 	connect.replace = !r->opt->resume;
 	router_run(r, &connect);
+	router_settle(r);
 	return r->fatal[0] == '\0' ? ERR_OK : err_note(note, ERR_IO, "%.250s", r->fatal);
 }
 
 static enum err make_parts(struct router *r, struct err_note *note)
 {
-	for (int i = 0; i < ROUTER_DEPTH_MAX; i++) {
-		r->arenas[i] = arena_new();
-		if (r->arenas[i] == NULL)
-			return err_note(note, ERR_NOMEM, "out of memory");
-	}
 	uint64_t seed;
 	randombytes_buf(&seed, sizeof(seed));
 	r->requests = map_new(seed);
@@ -537,7 +554,12 @@ static enum err make_parts(struct router *r, struct err_note *note)
 	(void)uv_timer_init(r->loop, &r->check);
 	(void)uv_timer_init(r->loop, &r->tick);
 	(void)uv_timer_init(r->loop, &r->late);
+	(void)uv_prepare_init(r->loop, &r->before_poll);
+	(void)uv_check_init(r->loop, &r->after_poll);
 	r->timer.data = r->forwarding.data = r->check.data = r->tick.data = r->late.data = r;
+	r->before_poll.data = r->after_poll.data = r;
+	(void)uv_prepare_start(&r->before_poll, on_prepare);
+	(void)uv_check_start(&r->after_poll, on_check);
 	r->timer_open = true;
 	return ERR_OK;
 }
@@ -600,6 +622,7 @@ enum err router_start(struct router **out, uv_loop_t *loop, const struct options
 		err = api_start(&r->api, r, note);
 	if (err != ERR_OK)
 		return err;
+	router_settle(r);
 	say_what_is_not_plain(r);
 	attach_watch(r);
 	router_forwarding(r);
@@ -652,9 +675,11 @@ void router_stop(struct router *r, void (*done)(void *ctx), void *ctx)
 
 	r->stopped = done;
 	r->stopped_ctx = ctx;
+	router_settle(r);
 	end_requests(r);
 	if (r->core != NULL && r->api != NULL)
 		router_run(r, &bye);
+	router_settle(r);
 	r->stopping = true;
 	end_requests(r); /* those that answers of the first round have made */
 	r->closing = 1;
@@ -664,6 +689,8 @@ void router_stop(struct router *r, void (*done)(void *ctx), void *ctx)
 		close_part(r, (uv_handle_t *)&r->check);
 		close_part(r, (uv_handle_t *)&r->tick);
 		close_part(r, (uv_handle_t *)&r->late);
+		close_part(r, (uv_handle_t *)&r->before_poll);
+		close_part(r, (uv_handle_t *)&r->after_poll);
 	}
 	if (r->plane_open)
 		close_part(r, (uv_handle_t *)&r->plane_poll);
@@ -704,10 +731,9 @@ void router_free(struct router *r)
 	plane_close(r->plane);
 	mem_free(r->late_v);
 	core_free(r->core);
+	batch_free(r->batch);
 	store_close(r->store);
 	sodium_munlock(r->id.secret, sizeof(r->id.secret));
-	for (int i = 0; i < ROUTER_DEPTH_MAX; i++)
-		arena_free(r->arenas[i]);
 	log_free(r->log);
 	mem_free(r);
 }

@@ -47,7 +47,7 @@ struct router_result {
 };
 typedef void (*router_done)(void *ctx, const struct router_result *res);
 
-/* Hands an event to the core; `done` is called exactly once, perhaps before this returns, unless cancelled. Returns the request's
+/* Hands an event to the core; `done` is called exactly once, when what follows from the event is durable, perhaps before this returns, unless cancelled. Returns the request's
  * number for router_cancel, 0 when it is done already. For CORE_IPAM events request numbers are filled in here. */
 uint64_t router_submit(struct router *r, struct core_event *ev, router_done done, void *ctx);
 /* The asker has gone: `done` is not called any more. */
@@ -70,6 +70,10 @@ uint64_t router_detach(struct router *r, const struct attach_request *req, route
 /* `weft reset`: hands the address space over; then, in answer, everything of ours is out of the kernel and the store is emptied. The
  * daemon is to be stopped after it. */
 uint64_t router_reset(struct router *r, router_done done, void *ctx);
+
+/* What has been submitted is durable and has taken effect when this returns (unless the daemon has to stop), but for what waits for other hosts, and
+ * for what a callback of router_submit submits. For who shows the core's state to somebody outside: it may be ahead of the disk. */
+void router_settle(struct router *r);
 
 /* For metrics and status. */
 struct router_stats {

@@ -6,11 +6,19 @@
 #include "router/internal.h"
 #include "tunnel/fwd.h"
 
+/* Names are not answered before they are durable. */
+static void settle(void *ctx)
+{
+	router_settle(ctx);
+}
+
 enum err router_open_dns(struct router *r, struct err_note *note)
 {
 	const struct options *o = r->opt;
 	struct dns_server_cfg cfg = {
 		.table = core_names(r->core),
+		.settle = settle,
+		.ctx = r,
 		.resolv_conf = o->resolv_conf,
 		.resolver = ip_v4(WEFT_DNS_V4),
 		.domain = o->dns_domain,

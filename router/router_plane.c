@@ -59,6 +59,7 @@ static void on_forwarding(uv_timer_t *timer)
 	struct router *r = timer->data;
 	uint64_t start = router_now_ms(r);
 
+	router_settle(r); /* the kernel is shown nothing that is not durable */
 	r->plane_dirty = false;
 	plane_apply(r->plane, r->core, start);
 	router_dns_networks(r);
@@ -107,15 +108,17 @@ static void keep_undelivered(struct router *r, const struct core_action *a, enum
 
 /* What answers a handshake has to find our data threads with the new keys, and a probe of the fast path our filter open: its receiver may answer at
  * once. */
-void router_before_datagrams(struct router *r, const struct core_actions *acts)
+void router_before_datagrams(struct router *r, const struct core_actions *steps, size_t n)
 {
 	bool changed = false, udp = false, vxlan = false;
 
-	for (size_t i = 0; i < acts->n; i++) {
-		const struct core_action *a = &acts->v[i];
-		changed = changed || a->kind == CORE_FORWARDING;
-		udp = udp || (a->kind == CORE_DATAGRAM_SEND && a->u.datagram.via == CORE_VIA_UDP);
-		vxlan = vxlan || (a->kind == CORE_DATAGRAM_SEND && a->u.datagram.via == CORE_VIA_VXLAN);
+	for (size_t s = 0; s < n; s++) {
+		for (size_t i = 0; i < steps[s].n; i++) {
+			const struct core_action *a = &steps[s].v[i];
+			changed = changed || a->kind == CORE_FORWARDING;
+			udp = udp || (a->kind == CORE_DATAGRAM_SEND && a->u.datagram.via == CORE_VIA_UDP);
+			vxlan = vxlan || (a->kind == CORE_DATAGRAM_SEND && a->u.datagram.via == CORE_VIA_VXLAN);
+		}
 	}
 	if (!changed || r->plane == NULL || ended(r))
 		return;

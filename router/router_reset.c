@@ -26,7 +26,9 @@ static void on_handed_over(void *ctx, const struct router_result *res)
 	err = r->plane != NULL ? plane_reset(r->plane, &note) : ERR_OK;
 	if (err == ERR_OK)
 		err = store_erase(r->store, &note);
-	r->erased = err == ERR_OK; /* what other hosts say until the end must not be written into the empty store */
+	r->erased = err == ERR_OK;
+	if (r->erased)
+		batch_store_no_more(r->batch); /* what other hosts say until the end must not be written into the empty store */
 	if (err != ERR_OK) {
 		out.err = err;
 		out.text = note.text;
