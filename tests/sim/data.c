@@ -100,7 +100,7 @@ static void transmit(struct node *n, enum core_via via, struct hostport to, uint
 	struct world *w = n->w;
 	struct packet p = { .via = via, .from = { address(n->index), PORT }, .peer = peer, .id = id };
 	size_t size = bytes.n + (via == CORE_VIA_UDP ? (size_t)WIRE_IP4_UDP : (size_t)VXLAN_AROUND), far;
-	uint64_t delay = 50 + rng_below(&w->rng, w->delay_max_us);
+	uint64_t delay = world_delay_us(w);
 
 	if (!node_of(w, to.ip, &far) || far == n->index)
 		return;
@@ -119,7 +119,7 @@ static void transmit(struct node *n, enum core_via via, struct hostport to, uint
 	}
 	post(w, far, w->nodes[far].life, delay, &p, bytes);
 	if (rng_chance(&w->rng, w->dup_pm))
-		post(w, far, w->nodes[far].life, 50 + rng_below(&w->rng, w->delay_max_us), &p, bytes);
+		post(w, far, w->nodes[far].life, world_delay_us(w), &p, bytes);
 }
 
 void data_send(struct node *n, const struct core_action *a)
@@ -437,6 +437,8 @@ void data_configure(const struct node *n, struct core_cfg *cfg)
 	const struct habits *h = &n->habits;
 
 	cfg->gossip.discovery = !n->w->line;
+	if (n->w->cfg.measure != MEASURE_NONE) /* no data plane is offered, and so none looked after */
+		return;
 	cfg->offer = (struct path_offer){ .vxlan_port = h->vxlan ? PORT + 1 : 0,
 		.userspace_port = PORT,
 		.password = h->password,
@@ -463,6 +465,8 @@ void data_make(struct world *w)
 	bool password = rng_chance(&w->rng, 400000), mixed = rng_chance(&w->rng, 300000);
 
 	w->data = d;
+	if (w->cfg.measure != MEASURE_NONE)
+		return;
 	d->wires = sim_must(mem_zalloc(n * n, sizeof(*d->wires)));
 	d->pairs = sim_must(mem_zalloc(n * n, sizeof(*d->pairs)));
 	w->line = n > 2 && n <= 8 && rng_chance(&w->rng, 150000);

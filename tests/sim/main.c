@@ -1,4 +1,5 @@
 /* weft-sim [--seeds A-B] [--nodes N] [--busy MS] [--quiet MS] [--no-faults] [--trace] [--commit TEXT]
+ * weft-sim --measure boot|change|death|heal|idle [--nodes N] [--rtt-ms MS] [--loss PERCENT%] [--containers K] [--seeds A-B]
  *
  * Runs each seed twice and compares the traces. Prints one line for each failure with what replays it; ends with "N passed, N failed". */
 #include <errno.h>
@@ -38,6 +39,26 @@ static bool seeds(const char *text, struct args *a)
 	return number(first, &a->first) && number(dash + 1, &a->last) && a->first <= a->last;
 }
 
+static bool measure(const char *text, enum measure *out)
+{
+	static const char *const names[] = { "", "boot", "change", "death", "heal", "idle" };
+
+	for (size_t i = 1; i < sizeof(names) / sizeof(names[0]); i++)
+		if (strcmp(text, names[i]) == 0)
+			*out = (enum measure)i;
+	return *out != MEASURE_NONE;
+}
+
+/* "1%", "0.5%" */
+static bool percent(const char *text, uint32_t *pm)
+{
+	char *end;
+	double v = strtod(text, &end);
+
+	*pm = (uint32_t)(v * 10000 + 0.5);
+	return end != text && strcmp(end, "%") == 0 && v >= 0 && v <= 100;
+}
+
 static bool parse(int argc, char **argv, struct args *a)
 {
 	for (int i = 1; i < argc; i++) {
@@ -62,6 +83,14 @@ static bool parse(int argc, char **argv, struct args *a)
 			continue;
 		else if (strcmp(argv[i - 1], "--quiet") == 0 && number(value, &a->cfg.quiet_ms))
 			continue;
+		else if (strcmp(argv[i - 1], "--measure") == 0 && measure(value, &a->cfg.measure))
+			continue;
+		else if (strcmp(argv[i - 1], "--rtt-ms") == 0 && number(value, &a->cfg.rtt_ms) && a->cfg.rtt_ms <= 10000)
+			continue;
+		else if (strcmp(argv[i - 1], "--loss") == 0 && percent(value, &a->cfg.loss_pm))
+			continue;
+		else if (strcmp(argv[i - 1], "--containers") == 0 && number(value, &n) && n <= 1000)
+			a->cfg.containers = (size_t)n;
 		else {
 			(void)fprintf(stderr, "weft-sim: '%s %s' is not understood; see the top of tests/sim/main.c\n", argv[i - 1], value);
 			return false;
@@ -94,6 +123,22 @@ static bool one_seed(const struct args *a, uint64_t seed, uint64_t *events)
 	return ok;
 }
 
+static int measure_all(const struct args *a)
+{
+	int rc = 0;
+
+	for (uint64_t seed = a->first; seed <= a->last; seed++) {
+		struct sim_cfg cfg = a->cfg;
+		char failure[512];
+		cfg.seed = seed;
+		if (measure_run(&cfg, stdout, failure, sizeof(failure)))
+			continue;
+		(void)fprintf(stderr, "seed %" PRIu64 ": %s\n", seed, failure);
+		rc = 1;
+	}
+	return rc;
+}
+
 int main(int argc, char **argv)
 {
 	struct args a = {
@@ -104,6 +149,8 @@ int main(int argc, char **argv)
 	if (!parse(argc, argv, &a))
 		return 2;
 	(void)setvbuf(stdout, NULL, _IOLBF, 0);
+	if (a.cfg.measure != MEASURE_NONE)
+		return measure_all(&a);
 	for (uint64_t seed = a.first; seed <= a.last; seed++) {
 		uint64_t n = 0;
 		if (one_seed(&a, seed, &n))

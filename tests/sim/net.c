@@ -58,11 +58,6 @@ static void segment_drop(struct segment *s)
 		mem_free(s);
 }
 
-static uint64_t delay(struct world *w)
-{
-	return 50 + rng_below(&w->rng, w->delay_max_us);
-}
-
 static bool is_cut(const struct world *w, size_t from, size_t to)
 {
 	return w->cut[from * w->cfg.nodes + to] != 0;
@@ -96,14 +91,14 @@ static void transmit(struct world *w, struct link *l, struct segment *s)
 		ev = sim_schedule(w, rto < RTO_MAX_US ? rto : RTO_MAX_US, SIM_RETRANSMIT, from);
 		ev->life = l->end[!s->to].life;
 	} else {
-		ev = sim_schedule(w, delay(w), SIM_SEGMENT, to);
+		ev = sim_schedule(w, world_delay_us(w), SIM_SEGMENT, to);
 		ev->life = l->end[s->to].life;
 	}
 	ev->link = l;
 	ev->segment = s;
 	s->refs++;
 	if (!lost && rng_chance(&w->rng, w->dup_pm)) {
-		struct sim_event *twice = sim_schedule(w, delay(w), SIM_SEGMENT, to);
+		struct sim_event *twice = sim_schedule(w, world_delay_us(w), SIM_SEGMENT, to);
 		twice->life = l->end[s->to].life;
 		twice->link = l;
 		twice->segment = s;
@@ -186,13 +181,13 @@ void net_dial(struct node *n, uint64_t conn, const char *host, uint16_t port)
 	w->links = l;
 	add_half(n, l, 0, conn);
 	if (!there || w->nodes[to].core == NULL) {
-		ev = sim_schedule(w, delay(w), SIM_CLOSED, n->index);
+		ev = sim_schedule(w, world_delay_us(w), SIM_CLOSED, n->index);
 		ev->why = "connection refused";
 	} else if (is_cut(w, n->index, to) || is_cut(w, to, n->index)) {
 		ev = sim_schedule(w, CONNECT_TIMEOUT_US, SIM_CLOSED, n->index);
 		ev->why = "connecting timed out";
 	} else {
-		ev = sim_schedule(w, delay(w), SIM_CONNECTED, n->index);
+		ev = sim_schedule(w, world_delay_us(w), SIM_CONNECTED, n->index);
 		l->end[1].node = to;
 	}
 	ev->life = n->life;
@@ -263,7 +258,7 @@ static void deliver(struct world *w, struct link *l, struct segment *s)
 	l->end[s->to].received += s->n + (s->fin ? 1 : 0);
 	if (!s->fin && !l->end[!s->to].told && !is_cut(w, l->end[s->to].node, l->end[!s->to].node)) {
 		struct sim_event *ack =
-			sim_schedule(w, delay(w) + (w->cfg.nodes > DRAIN_FULL ? DRAIN_US : 0), SIM_DRAINED, l->end[!s->to].node);
+			sim_schedule(w, world_delay_us(w) + (w->cfg.nodes > DRAIN_FULL ? DRAIN_US : 0), SIM_DRAINED, l->end[!s->to].node);
 		l->end[!s->to].told = true;
 		ack->life = l->end[!s->to].life;
 		ack->link = l;
@@ -326,7 +321,7 @@ void net_node_died(struct node *n, bool silently)
 		l->end[h->side].open = false;
 		/* A process that dies has its connections reset by its kernel; a host without power says nothing. */
 		if (!silently && l->end[!h->side].open && !is_cut(w, n->index, other)) {
-			struct sim_event *ev = sim_schedule(w, delay(w), SIM_CLOSED, other);
+			struct sim_event *ev = sim_schedule(w, world_delay_us(w), SIM_CLOSED, other);
 			ev->life = l->end[!h->side].life;
 			ev->link = l;
 			ev->side = !h->side;
@@ -357,6 +352,7 @@ void net_event(struct world *w, struct sim_event *ev)
 	case SIM_REVIVE:
 	case SIM_HEAL:
 	case SIM_DATAGRAM:
+	case SIM_START_CONTAINER:
 	case SIM_TRAFFIC: break;
 	}
 	if (s != NULL)

@@ -135,7 +135,7 @@ static void fill_cfg(struct node *n, struct core_cfg *cfg)
 	cfg->underlay_mtu = data_device_mtu;
 	if (cfg->init == IPAM_SEED) {
 		cfg->seeds = w->seeds;
-		cfg->n_seeds = w->cfg.nodes;
+		cfg->n_seeds = w->cfg.nodes < IPAM_SEEDS_MAX ? w->cfg.nodes : IPAM_SEEDS_MAX;
 	}
 }
 
@@ -210,8 +210,12 @@ void node_start(struct node *n)
 	if (core_start(n->core, node_now_ms(n), true, &acts) != ERR_OK)
 		sim_fail(w, "node %zu does not start", n->index);
 	carry_out(n, &acts);
+	/* Measured runs: each host was told of one that was there before it. */
 	for (size_t i = 0; i < w->cfg.nodes; i++) {
-		if (i == n->index || (w->cfg.nodes > 32 && i != (n->index + 1) % w->cfg.nodes && i != 0))
+		if (w->cfg.measure != MEASURE_NONE && i != (n->index == 0 ? 1 : (n->index - 1) / 2))
+			continue;
+		if (i == n->index ||
+			(w->cfg.nodes > 32 && w->cfg.measure == MEASURE_NONE && i != (n->index + 1) % w->cfg.nodes && i != 0))
 			continue;
 		if (w->line && i + 1 != n->index && i != n->index + 1)
 			continue;
@@ -450,14 +454,14 @@ static void ask(struct node *n, struct container *c, bool claim)
 	node_step(n, &ev);
 }
 
-static void start_container(struct node *n)
+void node_start_container(struct node *n, bool claim)
 {
 	if (n->n_containers == n->cap_containers &&
 		!mem_grow((void **)&n->containers, &n->cap_containers, n->n_containers + 1, sizeof(*n->containers)))
 		sim_must(NULL);
 	struct container *c = &n->containers[n->n_containers++];
 	*c = (struct container){ .number = ++n->w->next_container };
-	ask(n, c, rng_chance(&n->w->rng, 150000));
+	ask(n, c, claim);
 }
 
 static void stop_container(struct node *n, size_t i)
@@ -517,7 +521,7 @@ void node_client(struct node *n)
 	if (rng_chance(r, 100000))
 		change_network(n);
 	else if (n->n_containers < 8 && rng_chance(r, 600000))
-		start_container(n);
+		node_start_container(n, rng_chance(r, 150000));
 	else if (n->n_containers > 0)
 		stop_container(n, (size_t)rng_below(r, n->n_containers));
 }

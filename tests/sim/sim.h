@@ -5,6 +5,7 @@
  *   data.c    datagrams of the data plane, and frames of containers by what the cores decided about them
  *   node.c    one host: core, disk, containers; carries out the core's actions, may die between any two of them
  *   check.c   the invariants of DESIGN section 8
+ *   measure.c how long a large mesh takes for this and that, and at what cost
  *   main.c    seeds, replay, trace
  *
  * Nothing here reads a clock or a random source: the same seed gives the same run, and each seed is run twice to prove it. */
@@ -24,11 +25,17 @@
 #define SIM_CONTAINERS_MAX 65536
 #define SIM_NETWORKS       3
 
+enum measure { MEASURE_NONE, MEASURE_BOOT, MEASURE_CHANGE, MEASURE_DEATH, MEASURE_HEAL, MEASURE_IDLE };
+
 struct sim_cfg {
 	uint64_t seed;
 	size_t nodes;
 	uint64_t busy_ms, quiet_ms; /* time with requests and faults; longest time given to come to rest after it */
 	bool faults;
+	enum measure measure; /* nothing goes wrong then but what is measured, no users act, and there is no data plane */
+	uint64_t rtt_ms;      /* 0: a few milliseconds, and sometimes much more */
+	uint32_t loss_pm;     /* segments lost for ever, per million */
+	size_t containers;    /* measured runs: per node */
 	FILE *trace; /* NULL: none */
 };
 
@@ -47,7 +54,8 @@ enum sim_kind {
 	SIM_REVIVE,
 	SIM_HEAL,
 	SIM_DATAGRAM,
-	SIM_TRAFFIC
+	SIM_TRAFFIC,
+	SIM_START_CONTAINER
 };
 struct sim_event {
 	struct heap_node at; /* key = µs */
@@ -85,7 +93,7 @@ struct node {
 	struct map *disk;  /* key -> struct blob */
 	uint64_t name, incarnation, next_conn, next_request, timer_generation;
 	uint8_t secret[32];
-	bool observer, lost_disk;
+	bool observer, lost_disk, gone; /* gone: never comes back */
 	struct map *halves; /* conn -> struct half */
 	struct container *containers;
 	size_t n_containers, cap_containers;
@@ -107,6 +115,8 @@ struct world {
 	bool line;    /* each host knows its neighbours only, and nobody looks for others */
 	uint8_t *cut; /* [from * nodes + to]: segments that way are lost */
 	struct link *links;
+	void (*after_step)(struct node *n); /* measure.c; NULL: none */
+	void *watch;
 	uint32_t loss_pm, dup_pm; /* per million */
 	uint64_t delay_max_us;
 	uint64_t next_container;
@@ -122,6 +132,10 @@ struct world {
 
 /* world.c */
 bool sim_run(const struct sim_cfg *cfg, uint64_t *trace_hash, char *failure, size_t size, uint64_t *events);
+void world_make(struct world *w, const struct sim_cfg *cfg);
+void world_run_until(struct world *w, uint64_t until_us); /* or until an invariant is broken */
+void world_free(struct world *w);
+uint64_t world_delay_us(struct world *w); /* of one segment or datagram, one way */
 void sim_fail(struct world *w, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 void sim_trace(struct world *w, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 struct sim_event *sim_schedule(struct world *w, uint64_t delay_us, enum sim_kind kind, size_t node);
@@ -134,6 +148,9 @@ void net_close(struct node *n, uint64_t conn);
 void net_node_died(struct node *n, bool silently);
 void net_event(struct world *w, struct sim_event *ev);
 void net_free(struct world *w);
+
+/* measure.c */
+bool measure_run(const struct sim_cfg *cfg, FILE *out, char *failure, size_t size);
 
 /* data.c */
 void data_make(struct world *w);
@@ -155,6 +172,7 @@ void node_lose_disk(struct node *n);
 void node_step(struct node *n, const struct core_event *ev);
 void node_timer(struct node *n, uint64_t generation);
 void node_client(struct node *n);
+void node_start_container(struct node *n, bool claim);
 void node_free(struct node *n);
 uint64_t node_now_ms(const struct node *n);
 
@@ -164,6 +182,7 @@ void check_address_gone(struct node *n, struct container *c);
 void check_after_step(struct node *n);
 void check_after_death(struct node *n);
 void check_after_start(struct node *n);
+bool check_digests_equal(const struct world *w); /* of all living nodes */
 bool check_at_rest(struct world *w, bool final); /* true: converged. final: say what is not */
 
 #endif

@@ -5,7 +5,7 @@
 #include "base/mem.h"
 #include "tests/sim/sim.h"
 
-enum { CLIENT_EVERY_US = 700000, FAULT_EVERY_US = 2500000, REST_POLL_MS = 500, CLIENTS_FULL = 16 };
+enum { CLIENT_EVERY_US = 700000, FAULT_EVERY_US = 2500000, REST_POLL_MS = 500, CLIENTS_FULL = 16, STARTED_WITHIN_US = 100000 };
 
 void *sim_must(void *p)
 {
@@ -51,6 +51,13 @@ struct sim_event *sim_schedule(struct world *w, uint64_t delay_us, enum sim_kind
 	if (heap_push(&w->queue, &ev->at, w->now_us + delay_us) != ERR_OK)
 		sim_must(NULL);
 	return ev;
+}
+
+uint64_t world_delay_us(struct world *w)
+{
+	if (w->cfg.rtt_ms > 0)
+		return w->cfg.rtt_ms * 500 + rng_below(&w->rng, w->cfg.rtt_ms * 50 + 1);
+	return 50 + rng_below(&w->rng, w->delay_max_us);
 }
 
 /* --- faults ------------------------------------------------------------------------------------------------------------------------------ */
@@ -179,8 +186,12 @@ static void dispatch(struct world *w, struct sim_event *ev)
 			(void)sim_schedule(w, rng_between(&w->rng, FAULT_EVERY_US / 4, FAULT_EVERY_US * 2), SIM_FAULT, 0);
 		}
 		break;
+	case SIM_START_CONTAINER:
+		if (n->core != NULL)
+			node_start_container(n, false);
+		break;
 	case SIM_REVIVE:
-		if (n->core == NULL)
+		if (n->core == NULL && !n->gone)
 			node_start(n);
 		break;
 	case SIM_SEGMENT:
@@ -194,7 +205,7 @@ static void dispatch(struct world *w, struct sim_event *ev)
 	}
 }
 
-static void run_until(struct world *w, uint64_t until_us)
+void world_run_until(struct world *w, uint64_t until_us)
 {
 	struct heap_node *top;
 
@@ -212,7 +223,7 @@ static void run_until(struct world *w, uint64_t until_us)
 		w->now_us = until_us;
 }
 
-static void make(struct world *w, const struct sim_cfg *cfg)
+void world_make(struct world *w, const struct sim_cfg *cfg)
 {
 	memset(w, 0, sizeof(*w));
 	w->cfg = *cfg;
@@ -224,15 +235,16 @@ static void make(struct world *w, const struct sim_cfg *cfg)
 	w->addresses = sim_must(map_new(cfg->seed));
 	w->seeds = sim_must(mem_zalloc(cfg->nodes, sizeof(*w->seeds)));
 	w->delay_max_us = 5000;
+	w->loss_pm = cfg->loss_pm;
 	w->busy = true;
 	/* small ranges, so that hosts run out and ask each other */
 	uint8_t bits = 6;
-	while (((size_t)1 << bits) < cfg->nodes * 12)
+	while (((size_t)1 << bits) < cfg->nodes * (cfg->measure == MEASURE_NONE ? 12 : 4 * cfg->containers + 12))
 		bits++;
 	bits = (uint8_t)(bits + rng_below(&w->rng, 3));
 	w->universe = (struct universe){ .first = UINT32_C(0x0a200000), .len = (uint8_t)(32 - bits) };
 	w->claimed = sim_must(mem_zalloc((size_t)1 << bits, sizeof(*w->claimed)));
-	w->init = rng_chance(&w->rng, 250000) ? IPAM_SEED : IPAM_CONSENSUS;
+	w->init = rng_chance(&w->rng, 250000) || cfg->measure != MEASURE_NONE ? IPAM_SEED : IPAM_CONSENSUS;
 	w->by_targets = cfg->nodes <= 32 && rng_chance(&w->rng, 500000);
 	for (size_t i = 0; i < cfg->nodes; i++) {
 		struct node *n = &w->nodes[i];
@@ -246,16 +258,20 @@ static void make(struct world *w, const struct sim_cfg *cfg)
 		n->lost_disk = false;
 		w->seeds[i] = n->name;
 		n->observer = w->init == IPAM_CONSENSUS && cfg->nodes > 3 && i == cfg->nodes - 1 && rng_chance(&w->rng, 200000);
+		if (cfg->measure != MEASURE_NONE) {
+			(void)sim_schedule(w, rng_below(&w->rng, STARTED_WITHIN_US), SIM_REVIVE, i);
+			continue;
+		}
 		(void)sim_schedule(w, rng_below(&w->rng, 2000000), SIM_REVIVE, i);
 		(void)sim_schedule(w, rng_between(&w->rng, 100000, 3000000), SIM_CLIENT, i);
 	}
 	data_make(w);
 	w->by_targets = w->by_targets && !w->line;
-	if (cfg->faults)
+	if (cfg->faults && cfg->measure == MEASURE_NONE)
 		(void)sim_schedule(w, 1500000, SIM_FAULT, 0);
 }
 
-static void unmake(struct world *w)
+void world_free(struct world *w)
 {
 	struct heap_node *top;
 
@@ -285,13 +301,13 @@ bool sim_run(const struct sim_cfg *cfg, uint64_t *trace_hash, char *failure, siz
 	struct world w;
 	long before = mem_live();
 
-	make(&w, cfg);
-	run_until(&w, cfg->busy_ms * 1000);
+	world_make(&w, cfg);
+	world_run_until(&w, cfg->busy_ms * 1000);
 	calm(&w);
 	uint64_t end = w.now_us + cfg->quiet_ms * 1000;
 	bool rest = false;
 	while (w.failure[0] == '\0' && !rest && w.now_us < end) {
-		run_until(&w, w.now_us + REST_POLL_MS * 1000);
+		world_run_until(&w, w.now_us + REST_POLL_MS * 1000);
 		rest = check_at_rest(&w, false);
 	}
 	if (w.failure[0] == '\0' && !rest)
@@ -299,7 +315,7 @@ bool sim_run(const struct sim_cfg *cfg, uint64_t *trace_hash, char *failure, siz
 	*trace_hash = w.trace_hash;
 	*events = w.events;
 	(void)snprintf(failure, size, "%s", w.failure);
-	unmake(&w);
+	world_free(&w);
 	if (failure[0] == '\0' && mem_live() != before)
 		(void)snprintf(failure, size, "%ld blocks of memory were not freed", mem_live() - before);
 	return failure[0] == '\0';
