@@ -65,6 +65,7 @@ static void init_timers(struct gossip *g)
 	gossip_timer_init(&g->recon_soon_timer, TIMER_RECON_SOON);
 	gossip_timer_init(&g->contest_timer, TIMER_CONTEST);
 	gossip_timer_init(&g->grace_timer, TIMER_GRACE);
+	gossip_timer_init(&g->topology_timer, TIMER_TOPOLOGY);
 	gossip_timer_set(g, &g->recon_timer, g->now + rng_between(&g->rng, GOSSIP_RECON_MS / 2, GOSSIP_RECON_MS));
 }
 
@@ -162,6 +163,7 @@ static void fire(struct gossip *g, struct timer *t)
 	case TIMER_RECON_SOON: gossip_spread_random(g); break;
 	case TIMER_CONTEST: gossip_contest_timer(g); break;
 	case TIMER_GRACE: g->topology_dirty = true; break;
+	case TIMER_TOPOLOGY: break; /* finish() looks at the time */
 	case TIMER_KINDS: assert(false);
 	}
 }
@@ -179,11 +181,18 @@ static void run_timers(struct gossip *g)
 
 /* The end of a step */
 
+static uint64_t pause_ms(const struct gossip *g)
+{
+	uint64_t half = g->n_peers / 2;
+	return g->n_peers <= PEERS_PAUSE_MIN ? 0 : half < PEERS_PAUSE_MAX_MS ? half : PEERS_PAUSE_MAX_MS;
+}
+
 static void publish(struct gossip *g)
 {
+	uint64_t pause = pause_ms(g);
 	if (!g->publish_info && !g->publish_links)
 		return;
-	uint64_t at = g->published_ms + PUBLISH_COALESCE_MS;
+	uint64_t at = g->published_ms + (pause > PUBLISH_COALESCE_MS ? pause : PUBLISH_COALESCE_MS);
 	if (g->published_ms != 0 && g->now < at) {
 		gossip_timer_set(g, &g->publish_timer, at);
 		return;
@@ -245,15 +254,21 @@ static void finish_links(struct gossip *g)
 
 static void say_topology(struct gossip *g)
 {
-	uint64_t over = UINT64_MAX;
+	uint64_t over = UINT64_MAX, at = g->topology_ms + pause_ms(g);
+	if (g->topology_ms != 0 && g->now < at) {
+		gossip_timer_set(g, &g->topology_timer, at);
+		return;
+	}
 	gossip_peers_routes(g); /* now, so that the grace is counted from when a peer was lost */
 	for (size_t i = 0; i < g->n_peers; i++)
 		if (gossip_peers_held(g, g->peers[i]) && g->peers[i]->gone_ms + GOSSIP_GRACE_MS < over)
 			over = g->peers[i]->gone_ms + GOSSIP_GRACE_MS;
 	if (over != UINT64_MAX)
 		gossip_timer_set(g, &g->grace_timer, over);
-	if (gossip_act(g, GOSSIP_TOPOLOGY))
-		g->topology_dirty = false;
+	if (!gossip_act(g, GOSSIP_TOPOLOGY))
+		return;
+	g->topology_ms = g->now;
+	g->topology_dirty = false;
 }
 
 static void finish(struct gossip *g)

@@ -39,6 +39,10 @@
 #define CONNECT_SELF_MAX       32 /* addresses found to be ourselves */
 #define CHOOSE_FULL_MESH_MAX   32 /* peers, ourselves included */
 #define PUBLISH_COALESCE_MS    20
+/* What costs each peer as much as there are peers, is not done for each of the many changes that a large mesh sees when it starts: our own
+ * links are published, and routes looked for, at most once in so many milliseconds (one for each two peers). The first one after a pause waits for nothing. */
+#define PEERS_PAUSE_MIN        32
+#define PEERS_PAUSE_MAX_MS     500
 #define PEERS_MAX              16384
 #define CONTEST_HOLD_MS        60000
 #define CONTEST_SEEN           16 /* floods remembered */
@@ -66,6 +70,7 @@ enum timer_kind {
 	TIMER_RECON_SOON,
 	TIMER_CONTEST,
 	TIMER_GRACE,
+	TIMER_TOPOLOGY,
 	TIMER_KINDS
 };
 /* First member of what it belongs to. at_ms stays when the heap had no memory for it: gossip_timers_repair(). */
@@ -241,9 +246,10 @@ struct gossip {
 
 	struct heap timers;
 	bool timers_lost;
-	struct timer publish_timer, recon_timer, recon_soon_timer, contest_timer, grace_timer;
+	struct timer publish_timer, recon_timer, recon_soon_timer, contest_timer, grace_timer, topology_timer;
 	bool publish_links, publish_info;
 	uint64_t published_ms;
+	uint64_t topology_ms; /* when it was last said */
 	bool topology_dirty, choose_dirty, peers_stale;
 	struct bucket accept, accept_first, floods;
 	uint64_t orphans[8]; /* connections we had no memory for, to be closed */

@@ -5,8 +5,6 @@
  * parts cannot loop: gossip answers a change with sends only, ipam answers news with changes that are new by definition.
  * Of gossip's actions the bytes go first (take_gossip_actions): they are sealed in order and must leave in order.
  * After every step that touched links, peers or endpoints the paths are looked at again and CORE_FORWARDING is given once.
- * That costs as much as there are peers, and each of them tells of its links: in a large mesh news of that kind are gathered for as many
- * milliseconds as it has peers (TOPOLOGY_MAX_MS at most), so that a start of all of them costs N log N and not N^2 on each.
  *
  * Memory may run out at any point. gossip and ipam see to themselves. What is decoded here (names, endpoints, paths) is brought in line with
  * the channels as a whole at the next step (c->repair). Only a record that ipam wanted durable cannot be made good later, since what
@@ -19,7 +17,7 @@
 
 #include "router/core/internal.h"
 
-enum { REPAIR_MS = 100, TOPOLOGY_AT_ONCE = 32, TOPOLOGY_MAX_MS = 1000 };
+enum { REPAIR_MS = 100 };
 
 /* --- between the parts --------------------------------------------------------------------------------------------------------- */
 
@@ -156,9 +154,6 @@ static enum err take_topology(struct core *c, struct core_actions *out)
 {
 	bool moved = false;
 	struct ipam_event ev = { .kind = IPAM_TOPOLOGY };
-
-	c->topology_ms = c->now_ms;
-	c->topology_due_ms = 0;
 	enum err err = paths_refresh(c, out, &moved);
 
 	if (err == ERR_OK && moved)
@@ -171,18 +166,6 @@ static enum err take_topology(struct core *c, struct core_actions *out)
 		err = core_run_ipam(c, &ev, out);
 	}
 	return err;
-}
-
-/* The mesh has changed: now, or when as much as is fitting has come together. */
-static enum err hear_topology(struct core *c, struct core_actions *out)
-{
-	size_t peers = map_count(c->peers);
-	uint64_t pause = peers < TOPOLOGY_AT_ONCE ? 0 : peers < TOPOLOGY_MAX_MS ? peers : TOPOLOGY_MAX_MS;
-
-	if (c->now_ms >= c->topology_ms + pause)
-		return take_topology(c, out);
-	c->topology_due_ms = c->topology_ms + pause;
-	return ERR_OK;
 }
 
 static enum err take_contested(struct core *c, const struct gossip_action *a, struct core_actions *out)
@@ -240,7 +223,7 @@ static enum err pass_up(struct core *c, const struct gossip_action *a, struct co
 		ev.peer = a->u.unicast.from;
 		ev.payload = a->u.unicast.payload;
 		return core_run_ipam(c, &ev, out);
-	case GOSSIP_TOPOLOGY: return hear_topology(c, out);
+	case GOSSIP_TOPOLOGY: return take_topology(c, out);
 	case GOSSIP_CONTESTED: return take_contested(c, a, out);
 	case GOSSIP_DIAL:
 	case GOSSIP_SEND:
@@ -744,8 +727,6 @@ static enum err do_tick(struct core *c, struct core_actions *out)
 
 	if (gossip_deadline_ms(c->gossip) <= c->now_ms)
 		err = run_gossip(c, &tick, out);
-	if (err == ERR_OK && c->topology_due_ms != 0 && c->topology_due_ms <= c->now_ms)
-		err = take_topology(c, out);
 	if (err == ERR_OK && c->ipam != NULL && ipam_deadline_ms(c->ipam) <= c->now_ms)
 		err = core_run_ipam(c, &beat, out);
 	return err != ERR_OK ? err : paths_tick(c, out);
@@ -850,8 +831,6 @@ uint64_t core_deadline_ms(const struct core *c)
 	uint64_t paths = paths_deadline_ms(c);
 	if (paths < a)
 		a = paths;
-	if (c->topology_due_ms != 0 && c->topology_due_ms < a)
-		a = c->topology_due_ms;
 	return c->repair && c->now_ms + REPAIR_MS < a ? c->now_ms + REPAIR_MS : a;
 }
 

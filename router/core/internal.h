@@ -165,7 +165,6 @@ struct core {
 	uint64_t drops[FWD_DROPS]; /* datagrams that came to us and were not looked at, by reason */
 	struct path_change path_changes[PATH_CHANGES_MAX];
 	size_t n_path_changes;
-	uint64_t topology_ms, topology_due_ms; /* when it was last looked at; when it will be, 0: nothing has changed */
 	bool repair; /* memory ran out: what is decoded is to be brought in line with the channels once more */
 	bool lost;   /* a record that had to be durable found no room: the node has to stop */
 };

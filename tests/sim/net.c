@@ -41,7 +41,7 @@ struct link {
 		bool open; /* the node still knows it */
 		bool told; /* soon, that its queue has shrunk */
 		uint64_t sent, received;
-		struct segment *early;
+		struct segment *early, *last; /* in order of seq */
 	} end[2];
 };
 
@@ -288,12 +288,16 @@ static void arrive(struct world *w, struct link *l, struct segment *s)
 	if (s->seq < l->end[s->to].received)
 		return; /* twice */
 	if (s->seq > l->end[s->to].received) {
+		if (*at != NULL && l->end[s->to].last->seq < s->seq)
+			at = &l->end[s->to].last->next; /* mostly */
 		while (*at != NULL && (*at)->seq < s->seq)
 			at = &(*at)->next;
 		if (*at == s || (*at != NULL && (*at)->seq == s->seq))
 			return;
 		s->next = *at;
 		*at = s;
+		if (s->next == NULL)
+			l->end[s->to].last = s;
 		s->refs++;
 		return;
 	}
