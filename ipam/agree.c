@@ -140,7 +140,8 @@ static enum err divide(struct ipam *i, const uint64_t *names, size_t n)
 	if (e == ERR_OK)
 		e = out_ring(i, &ch, true);
 	if (e == ERR_OK) {
-		i->elected = false;
+		i->elected = i->guard.newcomer = false;
+		e = founding_divided(i, names, n);
 	}
 	if (e == ERR_OK && ch.n > 0) {
 		out_note(i, 1, "the range is divided among %zu hosts", n);

@@ -9,6 +9,8 @@
  *   ask.c       whom to ask for space, and what became of it
  *   donate.c    answering those who ask; handover
  *   usage.c     the usage map: free space and holds, ours and theirs
+ *   guard.c     who may write which tokens: claims against an owner are held until it is known to consent
+ *   founding.c  rings that were formed apart: which of them is to hold
  *   space.c, ranges.c, paxos.c, message.c   plain parts that know nothing of struct ipam */
 #ifndef WEFT_IPAM_INTERNAL_H
 #define WEFT_IPAM_INTERNAL_H
@@ -72,6 +74,51 @@ struct usage_span {
 	uint64_t start, end, free;
 };
 
+#define GUARD_HELD_MAX   256
+#define GUARD_FORMER_MAX 256
+#define GUARD_VOTERS_MAX 8
+
+struct voter {
+	uint64_t peer;
+	bool answered, has;
+};
+struct held { /* a token that somebody else's word stands against; by writer and key */
+	uint8_t key[9], value[11], proof[CRDT_PROOF_MAX], proof_n;
+	struct stamp stamp;
+	uint64_t writer, owner, from; /* from: who has it in our view */
+	struct range4 taken;
+	uint64_t since_ms; /* 0: since the step that comes */
+	bool forged;       /* its owner was there all the time and did not consent */
+	bool told, yield;  /* reported; taken though it is ours */
+	bool ruled;        /* ours: the others do not have it */
+	unsigned rounds;   /* of asking the others about it */
+	uint64_t asked_ms, serial;
+	struct voter voters[GUARD_VOTERS_MAX];
+	size_t n_voters;
+};
+struct former { /* had these addresses until they were taken in its absence */
+	uint64_t peer;
+	struct range4 r;
+};
+struct guard {
+	struct held *held;
+	size_t n_held, cap_held;
+	struct former former[GUARD_FORMER_MAX];
+	size_t n_former, splits;
+	bool dirty, former_dirty;
+	bool newcomer, alone;
+	uint64_t due_ms, learnt_ms, met_ms; /* met: when we were last alone, and then no more */
+	uint64_t tokens, refill_ms;         /* a bucket */
+	uint64_t epoch;                     /* no token is of a later one than the members have agreed upon */
+	uint64_t refused;
+};
+
+#define FOUNDING_ID 8
+struct founding { /* of the ring that we took part in dividing, or came to have space in */
+	uint8_t id[FOUNDING_ID];
+	uint64_t members; /* how many there were at first; 0: no founding */
+};
+
 struct ipam {
 	struct ipam_cfg cfg;
 	uint64_t *seeds;
@@ -132,6 +179,11 @@ struct ipam {
 	uint64_t usage_ms;
 	struct universe foreign[FOREIGN_MAX];
 	size_t n_foreign;
+
+	struct guard guard;
+	struct founding founding, yielding; /* yielding: to this one, which becomes ours when all of it has come */
+	uint64_t yielding_ms;
+	bool founding_published, founding_looked; /* looked: nothing new to adopt since */
 };
 
 /* --- out.c --- */
@@ -229,6 +281,10 @@ enum err usage_publish(struct ipam *i) MUST_CHECK;
 uint64_t usage_deadline_ms(const struct ipam *i);
 /* Free addresses of a peer in its spans that meet r; false: not known. */
 bool usage_of(const struct ipam *i, uint64_t peer, struct range4 r, uint64_t *free);
+/* Has the peer said that it has none of these addresses? */
+bool usage_excludes(const struct ipam *i, uint64_t peer, struct range4 r);
+bool usage_founding(const struct ipam *i, uint64_t peer, struct founding *out);
+enum err usage_put_founding(struct ipam *i, const struct founding *f) MUST_CHECK;
 enum err usage_news(struct ipam *i, const struct crdt_changes *ch) MUST_CHECK;
 enum err usage_scan(struct ipam *i) MUST_CHECK;                  /* everybody's holds, once at the start */
 enum err usage_hold(struct ipam *i, struct lease *l) MUST_CHECK; /* publishes or withdraws the hold as it should be */
@@ -236,5 +292,27 @@ enum err usage_unhold(struct ipam *i, struct lease *l) MUST_CHECK;
 enum err usage_gone(struct ipam *i) MUST_CHECK; /* says that we have left */
 enum err usage_back(struct ipam *i) MUST_CHECK;
 bool usage_is_gone(const struct ipam *i, uint64_t peer);
+
+/* --- guard.c --- */
+enum err guard_settle(struct ipam *i) MUST_CHECK;
+void guard_news(struct ipam *i, bool topology);                                /* what is held may be decided now */
+void guard_heard(struct ipam *i, uint64_t from, const struct ipam_message *m); /* what another host has in its ring */
+/* These addresses of an absent peer were taken: it may take them back. */
+enum err guard_remember(struct ipam *i, uint64_t peer, struct range4 r) MUST_CHECK;
+enum err guard_load_former(struct ipam *i, struct slice value) MUST_CHECK;
+uint64_t guard_deadline_ms(const struct ipam *i);
+bool guard_conflict(const struct ipam *i, char *out, size_t size);
+void guard_free(struct ipam *i);
+
+/* --- founding.c --- */
+enum founding_order { FOUNDING_SAME, FOUNDING_OURS, FOUNDING_THEIRS, FOUNDING_UNDECIDED };
+/* Of ours and the one the peer belongs to, the one that holds; SAME also when either is not known. */
+enum founding_order founding_compare(const struct ipam *i, uint64_t peer);
+void founding_yielded(struct ipam *i, uint64_t peer); /* to that peer's */
+/* The range was divided: members as in paxos.h, or n names. */
+enum err founding_divided(struct ipam *i, const uint64_t *names, size_t n) MUST_CHECK;
+enum err founding_settle(struct ipam *i) MUST_CHECK;
+enum err founding_load(struct ipam *i, struct slice value) MUST_CHECK;
+bool founding_conflict(const struct ipam *i, char *out, size_t size);
 
 #endif

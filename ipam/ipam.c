@@ -105,6 +105,7 @@ void ipam_free(struct ipam *i)
 	ask_free_all(i);
 	space_free(&i->space);
 	paxos_free(&i->paxos);
+	guard_free(i);
 	ranges_free(&i->owned);
 	ranges_free(&i->doubt);
 	ranges_free(&i->lost);
@@ -156,6 +157,10 @@ static enum err load(struct ipam *i, struct slice tag, struct rbuf *rest, struct
 		return agree_load(i, value);
 	if (slice_eq(tag, slice_str("quorum/")))
 		return agree_load_quorum(i, value);
+	if (slice_eq(tag, slice_str("former/")))
+		return guard_load_former(i, value);
+	if (slice_eq(tag, slice_str("founding/")))
+		return founding_load(i, value);
 	if (slice_eq(tag, slice_str("doubt/")))
 		return own_load_doubt(i, value);
 	return ERR_MALFORMED;
@@ -229,6 +234,8 @@ static enum err begin(struct ipam *i)
 	if (i->cfg.fresh_store)
 		e = own_store_doubt(i);
 	i->started = i->recovering;
+	i->guard.newcomer = !ring_exists(i);
+	i->guard.alone = true;
 	i->ring_dirty = true;
 	if (e == ERR_OK)
 		e = own_sync(i);
@@ -255,6 +262,8 @@ static enum err settle(struct ipam *i)
 {
 	enum err e = own_sync(i);
 	if (e == ERR_OK)
+		e = guard_settle(i);
+	if (e == ERR_OK)
 		e = agree(i);
 	if (e == ERR_OK)
 		e = recover(i);
@@ -270,6 +279,8 @@ static enum err settle(struct ipam *i)
 	}
 	if (e == ERR_OK && i->holds_dirty)
 		e = publish_holds(i);
+	if (e == ERR_OK)
+		e = founding_settle(i);
 	return e == ERR_OK ? usage_publish(i) : e;
 }
 
@@ -320,6 +331,7 @@ static enum err ring_news(struct ipam *i, const struct crdt_changes *ch)
 static enum err news(struct ipam *i, const struct ipam_event *ev)
 {
 	enum err e = ERR_OK;
+	guard_news(i, false);
 	switch (ev->map) {
 	case IPAM_MAP_RING: e = ring_news(i, ev->changes); break;
 	case IPAM_MAP_PAXOS:
@@ -341,6 +353,7 @@ static enum err news(struct ipam *i, const struct ipam_event *ev)
 static void topology(struct ipam *i)
 {
 	recover_topology(i);
+	guard_news(i, true);
 	ask_news(i, true);
 	/* Whoever could not finish its proposal may be with us now, or gone: do not wait long. */
 	i->duels = 0;
@@ -432,7 +445,7 @@ uint64_t ipam_deadline_ms(const struct ipam *i)
 		return 0;
 	uint64_t at = min_u64(agree_deadline_ms(i), recover_deadline_ms(i));
 	at = min_u64(at, min_u64(ask_deadline_ms(i), usage_deadline_ms(i)));
-	at = min_u64(at, donate_deadline_ms(i));
+	at = min_u64(at, min_u64(donate_deadline_ms(i), guard_deadline_ms(i)));
 	if (ring_learning(i) && i->n_pending > 0)
 		at = min_u64(at, i->learning_ms);
 	return i->failed ? i->now + FAILED_MS : at; /* what is due has just failed: not again at once */

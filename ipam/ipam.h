@@ -13,6 +13,8 @@
  *   usage  subkey "u" ‖ universe(5): free addresses per owned span, published when they change by much, at most once a second;
  *          subkey "h" ‖ address(4): an address in use here that lies in a range someone else owns (ring conflict, claim outside): the
  *          others keep their hands off it
+ *          subkey "g" ‖ universe(5): it has left; subkey "f" ‖ universe(5): hash of the founders of the ring it belongs to
+ * The core that makes the maps gives the ring's crdt_map_set_rule(ipam_ring_rule): tokens written over other people's heads are not taken.
  * Changes that a step makes to them are reported by IPAM_CHANGED; news that gossip merged comes back as IPAM_NEWS. */
 #ifndef WEFT_IPAM_IPAM_H
 #define WEFT_IPAM_IPAM_H
@@ -132,6 +134,8 @@ void ipam_free(struct ipam *i);
 /* Before the first step: one stored record (as IPAM_PERSIST gave it). A record that cannot be read: ERR_MALFORMED with a note; the
  * caller sets it aside and goes on. ERR_RANGE: it belongs to another universe; to be set aside as well. */
 enum err ipam_restore(struct ipam *i, struct slice key, struct slice value, struct err_note *note) MUST_CHECK;
+/* The rule of the ring's map (crdt_map_set_rule, ctx: the ipam). ipam/guard.c says what it is. */
+enum crdt_verdict ipam_ring_rule(void *ipam, const struct crdt_item *it, uint64_t writer);
 /* How many hosts are expected to take part in the first agreement when --ipalloc-init does not say: targets that are not us, plus one.
  * Not for a number on the way to another: a quorum of too few may divide the range a second time. After a restart of a host that has
  * voted, fewer than before count as many as before. */

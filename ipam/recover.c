@@ -194,6 +194,7 @@ enum err recover_request(struct ipam *i, uint64_t from, const struct ipam_messag
 enum err recover_state(struct ipam *i, uint64_t from, const struct ipam_message *m)
 {
 	struct census *c = &i->census;
+	guard_heard(i, from, m);
 	enum err e = own_merge(i, m);
 	struct rbuf r;
 	rbuf_init(&r, m->held.p, m->held.n);
@@ -352,10 +353,15 @@ static enum err take(struct ipam *i, uint64_t peer, uint64_t *moved)
 	size_t tokens = 0;
 	uint64_t it = i->cfg.universe.first;
 	struct ring_span s;
-	while (ring_each(i->cfg.ring, i->cfg.universe, &it, &s))
-		if (s.owner == peer)
-			tokens += s.tokens;
-	enum err e = out_reserve(i, tokens + 8, (tokens + 4) * RECORD_BYTES);
+	enum err e = ERR_OK;
+	while (e == ERR_OK && ring_each(i->cfg.ring, i->cfg.universe, &it, &s)) {
+		if (s.owner != peer)
+			continue;
+		tokens += s.tokens;
+		e = guard_remember(i, peer, (struct range4){ s.start, s.end });
+	}
+	if (e == ERR_OK)
+		e = out_reserve(i, tokens + 8, (tokens + 4) * RECORD_BYTES);
 	if (e == ERR_OK)
 		e = ring_takeover(i->cfg.ring, i->cfg.universe, peer, i->cfg.self, moved, &ch);
 	if (e == ERR_OK)

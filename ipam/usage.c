@@ -1,5 +1,5 @@
-/* The usage map: what every host says about its free space ("u"), the addresses it uses in ranges of others ("h"), and whether it has
- * handed everything over and left ("g"). */
+/* The usage map: what every host says about its free space ("u"), the addresses it uses in ranges of others ("h"), whether it has
+ * handed everything over and left ("g"), and which ring it belongs to ("f"). */
 #include <assert.h>
 #include <string.h>
 
@@ -58,6 +58,23 @@ bool usage_of(const struct ipam *i, uint64_t peer, struct range4 r, uint64_t *fr
 			sum += f;
 	}
 	*free = sum;
+	return rbuf_end(&b) == ERR_OK;
+}
+
+bool usage_excludes(const struct ipam *i, uint64_t peer, struct range4 r)
+{
+	struct crdt_item it;
+	struct rbuf b;
+	if (!get_of(i, peer, 'u', &it))
+		return false;
+	rbuf_init(&b, it.value.p, it.value.n);
+	uint64_t n = rbuf_varint(&b);
+	for (uint64_t k = 0; k < n && rbuf_ok(&b); k++) {
+		uint64_t first = rbuf_u32(&b), last = rbuf_u32(&b);
+		(void)rbuf_varint(&b);
+		if (first < r.end && last >= r.start)
+			return false;
+	}
 	return rbuf_end(&b) == ERR_OK;
 }
 
@@ -138,6 +155,24 @@ enum err usage_publish(struct ipam *i)
 uint64_t usage_deadline_ms(const struct ipam *i)
 {
 	return i->usage_dirty ? i->usage_ms : UINT64_MAX;
+}
+
+/* --- which ring it is of --- */
+
+enum err usage_put_founding(struct ipam *i, const struct founding *f)
+{
+	uint8_t sub[SUBKEY];
+	return out_put(i, IPAM_MAP_USAGE, universe_subkey(i, 'f', sub), slice_of(f->id, FOUNDING_ID));
+}
+
+bool usage_founding(const struct ipam *i, uint64_t peer, struct founding *out)
+{
+	struct crdt_item it;
+	if (!get_of(i, peer, 'f', &it) || it.value.n != FOUNDING_ID)
+		return false;
+	memcpy(out->id, it.value.p, FOUNDING_ID);
+	out->members = 1;
+	return true;
 }
 
 /* --- holds --- */

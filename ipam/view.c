@@ -88,8 +88,11 @@ static void conflict(const struct ipam *i, struct ipam_view *v)
 			first = h->addr;
 		}
 	}
-	if (held == 0)
+	if (held == 0) {
+		if (!founding_conflict(i, v->conflict, sizeof v->conflict))
+			(void)guard_conflict(i, v->conflict, sizeof v->conflict);
 		return;
+	}
 	ip_format(ip_v4(first), r);
 	line_format(v->conflict, sizeof v->conflict,
 		"%s uses %s%s in our range: run `weft reset` there, then launch it again; if it is gone, `weft rmpeer`",

@@ -358,7 +358,10 @@ static enum err make_ipam(struct core *c, struct err_note *note)
 		.fresh_store = c->cfg.fresh_store,
 	};
 
-	return c->cfg.ipam ? ipam_new(&c->ipam, &cfg, note) : ERR_OK;
+	enum err err = c->cfg.ipam ? ipam_new(&c->ipam, &cfg, note) : ERR_OK;
+	if (c->ipam != NULL)
+		crdt_map_set_rule(c->maps[CHANNEL_RING], ipam_ring_rule, c->ipam);
+	return err;
 }
 
 static enum err copy_cfg(struct core *c, const struct core_cfg *cfg)
