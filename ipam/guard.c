@@ -38,6 +38,7 @@
 #define BURST      16                  /* tokens written above forgeries at once */
 #define REFILL_MS  250                 /* one more */
 #define SPLITS_MAX 256                 /* new tokens that forgeries may cost us in a run */
+#define CUTS_MAX   4096                /* cuts by those who do not own what they cut, that are taken in a run */
 
 /* A token as it came, cut where the next one in our view begins, and what it would take from whom. */
 struct claim {
@@ -101,10 +102,16 @@ static struct claim claim_of(const struct ipam *i, const struct crdt_item *it)
 	return c;
 }
 
-/* Nothing changes hands. A new token inside somebody's range does not either, but splits it: that is for its owner to do. */
+/* Nothing changes hands: so it is when what somebody gave away came back to him, and we only hear of that. */
 static bool harmless(const struct claim *c)
 {
-	return c->from == PEER_NONE || (c->from == c->owner && c->same_key && c->end >= c->taken.end);
+	return c->from == PEER_NONE || (c->from == c->owner && c->end >= c->taken.end);
+}
+
+/* ... but it may cut a range in two. A liar could do that until there is room for no more tokens. */
+static bool cuts(const struct claim *c, uint64_t writer)
+{
+	return !c->same_key && c->from != PEER_NONE && c->from != writer;
 }
 
 /* Versions only grow as far as moves of a token account for. */
@@ -152,6 +159,8 @@ static enum judgement judge(const struct ipam *i, const struct claim *c, uint64_
 	if (!plausible(c))
 		return REFUSE;
 	if (c->stamp.inc > i->guard.epoch && c->stamp.inc > c->known.inc)
+		return HOLD;
+	if (cuts(c, writer) && harmless(c) && i->guard.cuts >= CUTS_MAX)
 		return HOLD;
 	if (harmless(c) || writer == c->from || writer == i->cfg.self || was_former(i, writer, c->taken))
 		return TAKE;
@@ -236,7 +245,7 @@ enum crdt_verdict ipam_ring_rule(void *ctx, const struct crdt_item *it, uint64_t
 		return CRDT_PROOF_OK; /* a map without proofs */
 	struct claim c = claim_of(i, it);
 	switch (judge(i, &c, writer, NULL)) {
-	case TAKE: return CRDT_PROOF_OK;
+	case TAKE: i->guard.cuts += cuts(&c, writer) && harmless(&c); return CRDT_PROOF_OK;
 	case REFUSE: i->guard.refused++; return CRDT_PROOF_BAD;
 	case SUFFER:
 	case HOLD: break;

@@ -104,7 +104,7 @@ struct guard {
 	struct held *held;
 	size_t n_held, cap_held;
 	struct former former[GUARD_FORMER_MAX];
-	size_t n_former, splits;
+	size_t n_former, splits, cuts;
 	bool dirty, former_dirty;
 	bool newcomer, alone;
 	uint64_t due_ms, learnt_ms, met_ms; /* met: when we were last alone, and then no more */

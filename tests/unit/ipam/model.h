@@ -370,6 +370,27 @@ static inline void model_topology(struct model *m)
 			model_step(m, k, &(struct ipam_event){ .kind = IPAM_TOPOLOGY });
 }
 
+/* The mesh would see to it that nobody forges a proof; here nobody does. */
+static size_t model_sign(void *ctx, const struct crdt_item *it, uint8_t out[CRDT_PROOF_MAX])
+{
+	const struct host *h = ctx;
+	struct wbuf w;
+	(void)it;
+	memset(out, 0, CRDT_PROOF_MAX);
+	wbuf_fixed(&w, out, CRDT_PROOF_MAX);
+	wbuf_u48(&w, h->name);
+	return CRDT_PROOF_MAX;
+}
+
+static enum crdt_verdict model_judge(void *ctx, const struct crdt_item *it)
+{
+	(void)ctx;
+	(void)it;
+	return CRDT_PROOF_OK;
+}
+
+static const struct crdt_prover model_prover = { .sign = model_sign, .judge = model_judge };
+
 static inline void host_up(struct model *m, size_t at)
 {
 	struct host *h = &m->h[at];
@@ -378,6 +399,7 @@ static inline void host_up(struct model *m, size_t at)
 	assert_int_equal(ring_map_new(&h->maps[IPAM_MAP_RING], rng_u64(&m->rng)), ERR_OK);
 	assert_int_equal(crdt_map_new(&h->maps[IPAM_MAP_PAXOS], true, rng_u64(&m->rng)), ERR_OK);
 	assert_int_equal(crdt_map_new(&h->maps[IPAM_MAP_USAGE], true, rng_u64(&m->rng)), ERR_OK);
+	crdt_map_set_prover(h->maps[IPAM_MAP_RING], &model_prover, h);
 	h->incarnation++;
 	crdt_map_set_writer(h->maps[IPAM_MAP_PAXOS], h->name, h->incarnation);
 	crdt_map_set_writer(h->maps[IPAM_MAP_USAGE], h->name, h->incarnation);
@@ -401,6 +423,7 @@ static inline void host_up(struct model *m, size_t at)
 		.fresh_store = fresh,
 	};
 	assert_int_equal(ipam_new(&h->ipam, &cfg, &note), ERR_OK);
+	crdt_map_set_rule(h->maps[IPAM_MAP_RING], ipam_ring_rule, h->ipam);
 	for (size_t k = 0; k < h->n_disk; k++)
 		assert_int_equal(ipam_restore(h->ipam, slice_of(h->disk[k].key, h->disk[k].key_n),
 							 slice_of(h->disk[k].value, h->disk[k].value_n), &note),
@@ -509,6 +532,8 @@ static inline void model_deliver(struct model *m, struct packet *p)
 							: p->map == 1  ? IPAM_MAP_PAXOS
 										   : IPAM_MAP_USAGE,
 						.changes = &ch });
+			else
+				h->deadline_ms = ipam_deadline_ms(h->ipam); /* it may have been kept for later */
 		}
 	}
 	free(p);
