@@ -175,7 +175,7 @@ struct ipam {
 
 	struct usage_span *usage; /* as last published */
 	size_t n_usage, cap_usage;
-	bool usage_dirty, freed, holds_dirty;
+	bool usage_dirty, usage_said, freed, holds_dirty; /* said: in this run */
 	uint64_t usage_ms;
 	struct universe foreign[FOREIGN_MAX];
 	size_t n_foreign;

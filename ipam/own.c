@@ -175,6 +175,7 @@ enum err own_sync(struct ipam *i)
 		i->taking = i->ring_dirty = false;
 		i->paxos_dirty = true; /* what was chosen may be of use now, or no more */
 		i->ring_seen = ring_exists(i);
+		i->usage_dirty = i->usage_dirty || !i->usage_said;
 		bool whole = ring_check(i->cfg.ring, i->cfg.universe, NULL) == ERR_OK;
 		if (i->ring_whole && !whole)
 			i->learning_ms = i->now + IPAM_ASK_MS;

@@ -127,7 +127,9 @@ enum err usage_publish(struct ipam *i)
 	i->freed = false;
 	if (i->now < i->usage_ms && c != REVIVED)
 		return ERR_OK;
-	if (c == SAME || c == LITTLE) {
+	/* Once in a run also that there is nothing: who claims what others have by mistake has to be told from who has it. */
+	bool first = !i->usage_said && i->ring_seen;
+	if ((c == SAME || c == LITTLE) && !first) {
 		i->usage_dirty = false;
 		return ERR_OK;
 	}
@@ -148,6 +150,7 @@ enum err usage_publish(struct ipam *i)
 		memcpy(i->usage, v, n * sizeof *v);
 	i->n_usage = n;
 	i->usage_dirty = false;
+	i->usage_said = true;
 	i->usage_ms = i->now + USAGE_MS;
 	return ERR_OK;
 }
