@@ -160,7 +160,7 @@ bool ring_empty(const struct crdt_map *m, struct universe u)
 	return !token_seek(m, u, u.first, &t);
 }
 
-bool ring_each(const struct crdt_map *m, struct universe u, uint64_t *it, struct ring_span *out)
+bool ring_each_token(const struct crdt_map *m, struct universe u, uint64_t *it, struct ring_span *out)
 {
 	struct token t;
 	if (!token_next(m, u, *it, &t))
@@ -168,6 +168,15 @@ bool ring_each(const struct crdt_map *m, struct universe u, uint64_t *it, struct
 	*out = (struct ring_span){
 		.start = t.start, .end = t.end, .owner = t.owner, .epoch = t.stamp.inc, .version = t.stamp.ctr, .tokens = 1
 	};
+	*it = t.end;
+	return true;
+}
+
+bool ring_each(const struct crdt_map *m, struct universe u, uint64_t *it, struct ring_span *out)
+{
+	struct token t;
+	if (!ring_each_token(m, u, it, out))
+		return false;
 	while (token_next(m, u, out->end, &t) && t.start == out->end && t.owner == out->owner) {
 		out->end = t.end;
 		out->tokens++;

@@ -48,6 +48,8 @@ struct universe ring_item_universe(const struct crdt_item *it);
 bool ring_empty(const struct crdt_map *m, struct universe u);
 /* Spans in address order; *it starts at u.first; false at the end. Nothing for an empty ring; addresses of nobody are left out. */
 bool ring_each(const struct crdt_map *m, struct universe u, uint64_t *it, struct ring_span *out);
+/* The same token by token: neighbours are not joined. */
+bool ring_each_token(const struct crdt_map *m, struct universe u, uint64_t *it, struct ring_span *out);
 /* The owner of one address; PEER_NONE when the ring is empty, the address outside, or its token not known here. */
 uint64_t ring_owner(const struct crdt_map *m, struct universe u, uint32_t addr);
 uint64_t ring_owned_by(const struct crdt_map *m, struct universe u, uint64_t owner); /* addresses */

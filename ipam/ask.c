@@ -1,6 +1,7 @@
 /* Asking other hosts for space: one search a range, whoever waits for it. In a round every owner of space in the range that can be
- * reached is asked once, one after the other; those that say they have free space come first, the more of it the likelier. After a
- * fruitless round the next one waits for the clock, or for news that somebody has space. */
+ * reached is asked once, one after the other; those that say they have free space come first, the more of it the likelier. Those that say
+ * they have none are asked only now and then: should what they have said be out of date, gossip is about to tell. After a fruitless
+ * round the next one waits for the clock, or for news that somebody has space. */
 #include <assert.h>
 #include <stdio.h>
 #include <string.h>
@@ -76,6 +77,8 @@ static bool tried(const struct ask *a, uint64_t peer)
 	return false;
 }
 
+#define FULL_EVERY 4 /* rounds: then those as well that say they are full */
+
 /* Weight for the draw: free space as published; half of what is owned when nothing was. */
 static uint64_t weight(const struct ipam *i, uint64_t peer, struct range4 r, uint64_t owns)
 {
@@ -145,6 +148,8 @@ static enum err next_donor(struct ipam *i, struct ask *a, uint64_t *donor)
 			continue;
 		/* Free space times a random number: any with space comes before all without. */
 		uint64_t w = is_single(a) ? 1 : weight(i, v[k].peer, a->r, v[k].owns);
+		if (w == 0 && a->rounds % FULL_EVERY != FULL_EVERY - 1)
+			continue;
 		uint64_t score = (w << 24) / 256 * rng_between(&i->rng, 1, 256) + 1;
 		if (*donor == PEER_NONE || score > best_score) {
 			best = k;

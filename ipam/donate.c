@@ -6,6 +6,8 @@
 
 #include "ipam/internal.h"
 
+#define GRAINS 4
+
 static enum err encode_keys(const struct ipam *i, const struct crdt_changes *ch, struct wbuf *w, size_t *n)
 {
 	*n = 0;
@@ -116,16 +118,68 @@ static enum err request_single(struct ipam *i, uint64_t from, const struct ipam_
 	return grant(i, from, m, m->range);
 }
 
+/* Where tokens begin in the range, and where the whole range ends. */
+static enum err collect_cuts(const struct ipam *i, struct range4 r, uint64_t **out, size_t *n)
+{
+	uint64_t it = r.start > i->cfg.universe.first ? r.start : i->cfg.universe.first;
+	struct ring_span s;
+	uint64_t *v = NULL;
+	size_t cap = 0;
+	bool ok = true;
+	*n = 0;
+	while (ok && ring_each_token(i->cfg.ring, i->cfg.universe, &it, &s) && s.start <= r.end) {
+		void *mem = v;
+		ok = mem_grow(&mem, &cap, *n + 2, sizeof *v);
+		v = mem;
+		if (ok)
+			v[(*n)++] = s.start;
+	}
+	uint64_t end = universe_range(i->cfg.universe).end;
+	void *mem = v;
+	ok = ok && mem_grow(&mem, &cap, *n + 1, sizeof *v);
+	v = mem;
+	if (ok && (*n == 0 || v[*n - 1] < end))
+		v[(*n)++] = end;
+	*out = v;
+	return ok ? ERR_OK : ERR_NOMEM;
+}
+
+/* What is divided no further: an eighth of what each host would have if all had the same, or less. */
+static uint64_t grain_of(const struct ipam *i, struct range4 r)
+{
+	uint64_t it = 0, peer, hosts = 0;
+	while (i->cfg.next_peer(i->cfg.ctx, &it, &peer))
+		hosts++;
+	uint64_t grain = range4_size(r) / (GRAINS * (hosts > 8 ? hosts : 8));
+	while ((grain & (grain - 1)) != 0)
+		grain &= grain - 1; /* grids of powers of two fit into each other */
+	return grain > 0 ? grain : 1;
+}
+
+static enum err choose_block(const struct ipam *i, struct range4 r, struct range4 *block, bool *found)
+{
+	uint64_t *cuts;
+	size_t n;
+	enum err e = collect_cuts(i, r, &cuts, &n);
+	*found = e == ERR_OK && space_block(&i->space, r, cuts, n, grain_of(i, r), block);
+	mem_free(cuts);
+	return e;
+}
+
 enum err donate_request(struct ipam *i, uint64_t from, const struct ipam_message *m)
 {
 	struct range4 block;
+	bool found;
 	if (from == i->cfg.self)
 		return ERR_OK;
 	if (i->suspended || i->stopped || !ring_exists(i))
 		return deny(i, from, m, DENY_NOT_NOW, "");
 	if (range4_size(m->range) == 1)
 		return request_single(i, from, m);
-	if (space_block(&i->space, m->range, &block))
+	enum err e = choose_block(i, m->range, &block, &found);
+	if (e != ERR_OK)
+		return e;
+	if (found)
 		return grant(i, from, m, block);
 	uint64_t it = i->cfg.universe.first;
 	struct ring_span s;

@@ -279,7 +279,7 @@ uint64_t donate_deadline_ms(const struct ipam *i);
 /* --- usage.c --- */
 enum err usage_publish(struct ipam *i) MUST_CHECK;
 uint64_t usage_deadline_ms(const struct ipam *i);
-/* Free addresses of a peer in its spans that meet r; false: not known. */
+/* Addresses that a peer could give in r, by what it has published; false: not known. */
 bool usage_of(const struct ipam *i, uint64_t peer, struct range4 r, uint64_t *free);
 /* Has the peer said that it has none of these addresses? */
 bool usage_excludes(const struct ipam *i, uint64_t peer, struct range4 r);

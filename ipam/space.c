@@ -264,12 +264,63 @@ bool space_lowest(const struct space *s, struct range4 r, uint32_t *addr)
 	return false;
 }
 
-/* The biggest CIDR-aligned block in the gap, the last of equals. */
-static struct range4 aligned(struct range4 gap)
+/* --- giving --- */
+
+struct gift {
+	struct range4 r;
+	const uint64_t *cuts;
+	size_t n_cuts;
+	uint64_t half, grain;
+	bool little; /* so little is free that what there is need not be divided */
+	struct range4 best;
+	uint64_t worth;
+};
+
+/* The first cut above the address. */
+static size_t cut_above(const struct gift *g, uint64_t at)
+{
+	size_t lo = 0, hi = g->n_cuts;
+	while (lo < hi) {
+		size_t mid = lo + (hi - lo) / 2;
+		if (g->cuts[mid] > at)
+			hi = mid;
+		else
+			lo = mid + 1;
+	}
+	return lo;
+}
+
+static bool is_cut(const struct gift *g, uint64_t at)
+{
+	size_t k = cut_above(g, at);
+	return k > 0 && g->cuts[k - 1] == at;
+}
+
+/* What a cut there is worth: one that exists, one on the grid, any other. */
+static uint64_t cut_worth(const struct gift *g, uint64_t at)
+{
+	return is_cut(g, at) ? 64 : at % g->grain == 0 ? 16 : 1;
+}
+
+static void consider(struct gift *g, uint64_t start, uint64_t end)
+{
+	if (start >= end)
+		return;
+	uint64_t size = end - start, worth = size * cut_worth(g, start) * cut_worth(g, end);
+	if (range4_size(g->r) > 1 && size <= (uint64_t)(start == g->r.start) + (uint64_t)(end == g->r.end))
+		return;
+	if (worth > g->worth || (worth == g->worth && start > g->best.start)) {
+		g->worth = worth;
+		g->best = (struct range4){ start, end };
+	}
+}
+
+/* The biggest CIDR-aligned block of at most max addresses, the last of equals. */
+static struct range4 aligned(struct range4 gap, uint64_t max)
 {
 	uint64_t size = 1;
 	assert(gap.start < gap.end);
-	while (size * 2 <= range4_size(gap))
+	while (size * 2 <= range4_size(gap) && size * 2 <= max)
 		size *= 2;
 	for (; size > 1; size /= 2) {
 		uint64_t start = gap.end / size * size;
@@ -279,46 +330,71 @@ static struct range4 aligned(struct range4 gap)
 	return (struct range4){ gap.end - 1, gap.end };
 }
 
-static void better_block(struct range4 gap, struct range4 r, struct range4 *best)
+/* Parts of one token, free from start to end. */
+static void consider_parts(struct gift *g, uint64_t start, uint64_t end)
 {
-	if (gap.start >= gap.end)
-		return;
-	struct range4 block = aligned(gap);
-	if (range4_size(block) == 1 && range4_size(r) > 1) {
-		/* One address, and perhaps not one that can be given: then its neighbour in the gap, if any, is. */
-		if (block.start == r.start || block.end == r.end) {
-			if (range4_size(gap) == 1)
-				return;
-			block =
-				block.start == gap.start ? (struct range4){ gap.end - 1, gap.end } : (struct range4){ gap.start, gap.start + 1 };
-			if (block.start == r.start || block.end == r.end)
-				return;
+	uint64_t size = 1, grain = g->grain, low = (start + grain - 1) / grain * grain, high = end / grain * grain;
+	if (end - start <= g->half || (g->little && end - start <= grain))
+		consider(g, start, end);
+	if (low < high) { /* on the grid, or up to one end of the token */
+		uint64_t most = grain;
+		while (most * 2 <= high - low && most * 2 <= g->half)
+			most *= 2;
+		if (most <= g->half) {
+			consider(g, high - most, high);
+			consider(g, low, low + most);
 		}
+		if (end - (high - most) <= g->half)
+			consider(g, high - most, end);
+		if (low + most - start <= g->half)
+			consider(g, start, low + most);
 	}
-	if (range4_size(block) >= range4_size(*best))
-		*best = block;
+	while (size * 2 <= end - start && size * 2 <= g->half)
+		size *= 2;
+	struct range4 block = aligned((struct range4){ start, end }, g->half);
+	consider(g, block.start, block.end);
+	consider(g, end - size, end);
+	if (is_cut(g, start))
+		consider(g, start, start + size);
+	/* One address may be one that nobody can use, and its neighbour not. */
+	if (size == 1 && end - start > 1) {
+		consider(g, start, start + 1);
+		consider(g, end - 2, end - 1);
+	}
 }
 
-bool space_block(const struct space *s, struct range4 r, struct range4 *block)
+static void consider_gap(struct gift *g, struct range4 gap)
 {
-	struct range4 best = { 0, 0 };
+	uint64_t low = gap.start; /* of the whole tokens up to `at` that are half of all at most */
+	for (uint64_t at = gap.start, next; at < gap.end; at = next) {
+		size_t k = cut_above(g, at);
+		next = k < g->n_cuts && g->cuts[k] < gap.end ? g->cuts[k] : gap.end;
+		consider_parts(g, at, next);
+		while (low < at && next - low > g->half)
+			low = g->cuts[cut_above(g, low)];
+		if (low < at)
+			consider(g, low, next);
+		if (low == gap.start && low < at && !is_cut(g, low))
+			consider(g, g->cuts[cut_above(g, low)], next);
+	}
+}
+
+bool space_block(
+	const struct space *s, struct range4 r, const uint64_t *cuts, size_t n_cuts, uint64_t grain, struct range4 *block)
+{
+	uint64_t free = space_free_in(s, r);
+	struct gift g = {
+		.r = r, .cuts = cuts, .n_cuts = n_cuts, .half = (free + 1) / 2, .grain = grain, .little = free <= 2 * grain
+	};
 	for (size_t i = ranges_find(&s->mine, r.start); i < s->mine.n && s->mine.v[i].start < r.end; i++) {
 		struct range4 part = range4_and(s->mine.v[i], r);
 		uint64_t at = part.start;
 		for (size_t k = used_find(s, part.start); k < s->n_used && s->used[k] < part.end; k++) {
-			better_block((struct range4){ at, s->used[k] }, r, &best);
+			consider_gap(&g, (struct range4){ at, s->used[k] });
 			at = (uint64_t)s->used[k] + 1;
 		}
-		better_block((struct range4){ at, part.end }, r, &best);
+		consider_gap(&g, (struct range4){ at, part.end });
 	}
-	uint64_t size = range4_size(best);
-	if (size == 0)
-		return false;
-	if (size > 1 && size * 2 > space_free_in(s, r))
-		best.start += size / 2;
-	/* The upper half of two may be the one that nobody can use. */
-	if (range4_size(best) == 1 && best.end == r.end && range4_size(r) > 1)
-		best = (struct range4){ best.start - 1, best.end - 1 };
-	*block = best;
-	return true;
+	*block = g.best;
+	return g.worth > 0;
 }

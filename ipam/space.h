@@ -54,8 +54,12 @@ uint64_t space_holder(const struct space *s, uint32_t addr);
 uint64_t space_free_in(const struct space *s, struct range4 r);
 /* The lowest free address of ours in r; O(log n) unless holes are many. */
 bool space_lowest(const struct space *s, struct range4 r, uint32_t *addr);
-/* What to give to a host that asks for space in r: the biggest CIDR-aligned free block (the last of equals), whole if it is at most
- * half of the free space in r, else its upper half. A block that is nothing but r's first or last address is of no use to anyone. */
-bool space_block(const struct space *s, struct range4 r, struct range4 *block);
+/* What to give to a host that asks for space in r, so that the ring stays in few pieces: about half of what is free, of whole tokens where
+ * that is to be had. A token more than there were must make the gift four times as large, one that begins off the grid (multiples of grain, a
+ * power of two) 64 times; so in the end tokens are of the grid, and move whole. cuts: ascending, the addresses at which tokens begin, and
+ * the end of the range. Of equals the last, so that the giver keeps the low ones. false: there is nothing that the asker could use; r's
+ * first and last address are of no use to anyone. */
+bool space_block(
+	const struct space *s, struct range4 r, const uint64_t *cuts, size_t n_cuts, uint64_t grain, struct range4 *block);
 
 #endif

@@ -41,6 +41,35 @@ static enum err encode_spans(const struct usage_span *v, size_t n, struct wbuf *
 	return wbuf_end(w);
 }
 
+/* The two addresses of the range itself that can be in no subnet of it. They are always free, and not counted as such. */
+static uint64_t free_edges(const struct ipam *i, struct range4 span)
+{
+	struct range4 all = universe_range(i->cfg.universe);
+	uint64_t n = 0;
+	for (int k = 0; k < 2; k++) {
+		uint64_t a = k == 0 ? all.start : all.end - 1;
+		n += range4_contains(span, a) && !space_lease_at(&i->space, (uint32_t)a) &&
+			space_holder(&i->space, (uint32_t)a) == PEER_NONE;
+	}
+	return n;
+}
+
+/* Of `free` addresses in the span, how many can be given in the subnet r? Its first and last are free and can not. */
+static uint64_t usable(const struct ipam *i, struct range4 span, struct range4 r, uint64_t free)
+{
+	struct range4 all = universe_range(i->cfg.universe), both = range4_and(span, r);
+	uint64_t size = range4_size(both);
+	for (int k = 0; k < 2 && range4_size(r) > 1; k++) {
+		uint64_t a = k == 0 ? r.start : r.end - 1;
+		if (!range4_contains(both, a))
+			continue;
+		size--;
+		if (free > 0 && a != all.start && a != all.end - 1)
+			free--;
+	}
+	return free < size ? free : size;
+}
+
 bool usage_of(const struct ipam *i, uint64_t peer, struct range4 r, uint64_t *free)
 {
 	struct crdt_item it;
@@ -55,7 +84,7 @@ bool usage_of(const struct ipam *i, uint64_t peer, struct range4 r, uint64_t *fr
 		if (first > last || f > last - first + 1)
 			return false;
 		if (first < r.end && last >= r.start)
-			sum += f;
+			sum += usable(i, (struct range4){ first, last + 1 }, r, f);
 	}
 	*free = sum;
 	return rbuf_end(&b) == ERR_OK;
@@ -86,7 +115,7 @@ static size_t spans_now(const struct ipam *i, struct usage_span v[USAGE_SPANS_MA
 		v[n] = (struct usage_span){ .start = mine->v[k].start };
 		for (size_t m = 0; m < lump && k < mine->n; m++, k++) {
 			v[n].end = mine->v[k].end;
-			v[n].free += space_free_in(&i->space, mine->v[k]);
+			v[n].free += space_free_in(&i->space, mine->v[k]) - free_edges(i, mine->v[k]);
 		}
 	}
 	return n;

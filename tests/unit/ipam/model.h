@@ -19,8 +19,10 @@
 #include "ipam/ipam.h"
 #include "ipam/message.h"
 
-#define HOSTS_MAX  8
+#define HOSTS_MAX 8
+#ifndef IDENTS_MAX
 #define IDENTS_MAX 64 /* containers a host */
+#endif
 
 struct record {
 	uint8_t *key, *value;

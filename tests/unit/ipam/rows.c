@@ -1,4 +1,6 @@
 /* Named histories of many hosts and of odd ones: agreement at scale, dead hosts, donation, what the range was before. */
+#define IDENTS_MAX 160 /* more than a host's share below */
+
 #include "ipam/paxos.h"
 #include "scenario.h"
 
@@ -126,12 +128,66 @@ static void decided_long_ago(void **state)
 	model_end(&m);
 }
 
+/* --- donation --- */
+
+static size_t tokens_of_ring(const struct model *m, size_t at)
+{
+	uint64_t it = m->u.first;
+	struct ring_span s;
+	size_t n = 0;
+	while (ring_each_token(m->h[at].maps[IPAM_MAP_RING], m->u, &it, &s))
+		n++;
+	return n;
+}
+
+/* Eight hosts share 512 addresses, 64 each at first. Now this host has 130 containers and now that one, the others about ten, and all of
+ * them come and go. The ring stays in few pieces. */
+static void pieces_stay_few(void **state)
+{
+	(void)state;
+	enum { HOSTS = 8, MANY = 130, FEW = 10, PHASE = 500 };
+	uint64_t seed = test_seed("pieces_stay_few");
+	struct model m;
+	size_t drawn = 0, half = 0, has[HOSTS] = { 0 };
+	model_init(&m, seed, HOSTS, 23);
+	model_start(&m);
+	new_links(&m);
+	model_run(&m, m.now + 50);
+	while (drawn < 10000) {
+		size_t at = rng_chance(&m.rng, 300000) ? drawn / PHASE % HOSTS : rng_below(&m.rng, HOSTS),
+			   n = rng_below(&m.rng, IDENTS_MAX);
+		size_t wanted = at == drawn / PHASE % HOSTS ? MANY : FEW;
+		if (m.h[at].c[n].want == HAS && has[at] >= wanted) {
+			user_free(&m, at, n);
+			has[at]--;
+		} else if (m.h[at].c[n].want == NOTHING && has[at] < wanted) {
+			user_allocate(&m, at, n, (struct prefix){ 0 });
+			has[at]++;
+			drawn++;
+		}
+		model_run(&m, m.now + 15);
+		if (drawn == 5000)
+			half = tokens_of_ring(&m, 0);
+	}
+	model_run(&m, m.now + 3000);
+	size_t tokens = tokens_of_ring(&m, 0);
+	printf("%zu addresses drawn by %d hosts, %zu messages: %zu tokens, %zu half-way\n", drawn, HOSTS, m.messages, tokens, half);
+	for (size_t k = 0; k < HOSTS; k++)
+		for (size_t n = 0; n < IDENTS_MAX; n++)
+			assert_int_not_equal(m.h[k].c[n].want, WANTS);
+	assert_true(tokens <= 10 * HOSTS);
+	assert_true(tokens < 2 * half);
+	check_owners(&m);
+	model_end(&m);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(counts_differ),
 		cmocka_unit_test(vote_of_one_who_expects_more),
 		cmocka_unit_test(decided_long_ago),
+		cmocka_unit_test(pieces_stay_few),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

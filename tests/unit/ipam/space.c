@@ -20,25 +20,56 @@ static void take(struct space *s, uint32_t addr)
 	assert_int_equal(space_lease(s, "x", addr, 12, &l), ERR_OK);
 }
 
+static const uint64_t whole[] = { BASE, BASE + (1 << 20) };
+
 static void expect_block(const struct space *s, struct range4 r, uint64_t start, uint64_t size)
 {
 	struct range4 b;
-	assert_true(space_block(s, r, &b));
+	assert_true(space_block(s, r, whole, 2, 1, &b));
 	assert_int_equal(b.start, start);
 	assert_int_equal(range4_size(b), size);
 }
 
-/* Figures of the system that users come from. */
 static void blocks_to_give(void **state)
 {
 	(void)state;
 	struct space s;
+	struct range4 b;
 	assert_int_equal(space_init(&s, 1), ERR_OK);
 	assert_int_equal(ranges_add(&s.mine, net(BASE, 12)), ERR_OK);
 	expect_block(&s, net(BASE, 12), 0x0a280000, 1 << 19); /* 10.40.0.0/13 */
-	expect_block(&s, net(BASE, 26), BASE + 32, 32);       /* upper /27 */
+	expect_block(&s, net(BASE, 26), BASE, 32);            /* the lower /27: begins where a token does */
 	take(&s, BASE + 1);
+	expect_block(&s, net(BASE, 12), 0x0a280000, 1 << 19);
+	take(&s, BASE + 2);
 	expect_block(&s, net(BASE, 12), 0x0a2c0000, 1 << 18); /* 10.44.0.0/14 */
+	/* A whole token costs nothing, so it is given rather than a somewhat larger half that makes one more. */
+	static const uint64_t cuts[] = { BASE, BASE + 0x30000, BASE + 0x50000, BASE + (1 << 20) };
+	assert_true(space_block(&s, net(BASE, 12), cuts, 4, 1, &b));
+	assert_int_equal(b.start, BASE + 0x30000);
+	assert_int_equal(b.end, BASE + 0x50000);
+	/* But not when the other is more than four times as large. */
+	static const uint64_t small[] = { BASE, BASE + 0x30000, BASE + 0x34000, BASE + (1 << 20) };
+	assert_true(space_block(&s, net(BASE, 12), small, 4, 1, &b));
+	assert_int_equal(b.start, 0x0a2c0000);
+	/* Whole neighbours together. */
+	static const uint64_t many[] = { BASE, BASE + 0xd0000, BASE + 0xe0000, BASE + 0xf0000, BASE + (1 << 20) };
+	assert_true(space_block(&s, net(BASE, 12), many, 5, 1, &b));
+	assert_int_equal(b.start, BASE + 0xd0000);
+	assert_int_equal(b.end, BASE + (1 << 20));
+	space_free(&s);
+
+	/* What is no larger than the grain is given whole. */
+	assert_int_equal(space_init(&s, 1), ERR_OK);
+	assert_int_equal(ranges_add(&s.mine, net(BASE, 24)), ERR_OK);
+	static const uint64_t first[] = { BASE, BASE + 256 };
+	for (uint32_t a = 1; a < 240; a++)
+		take(&s, BASE + a);
+	assert_true(space_block(&s, net(BASE, 22), first, 2, 8, &b));
+	assert_int_equal(b.start, BASE + 248);
+	assert_true(space_block(&s, net(BASE, 22), first, 2, 16, &b));
+	assert_int_equal(b.start, BASE + 240);
+	assert_int_equal(b.end, BASE + 256);
 	space_free(&s);
 
 	/* One address left: it is given, unless it is one that nobody can use. */
@@ -46,15 +77,14 @@ static void blocks_to_give(void **state)
 	assert_int_equal(ranges_add(&s.mine, net(BASE, 29)), ERR_OK);
 	for (uint32_t a = 1; a < 6; a++)
 		take(&s, BASE + a);
-	expect_block(&s, net(BASE, 29), BASE + 6, 1);
+	expect_block(&s, net(BASE, 29), BASE + 6, 2);
 	take(&s, BASE + 6);
-	struct range4 b;
-	assert_false(space_block(&s, net(BASE, 29), &b));
+	assert_false(space_block(&s, net(BASE, 29), whole, 2, 1, &b));
 	/* In a larger subnet the same addresses are ordinary ones. */
-	assert_true(space_block(&s, net(BASE, 28), &b));
+	assert_true(space_block(&s, net(BASE, 28), whole, 2, 1, &b));
 	assert_int_equal(b.start, BASE + 7);
 	/* Asked for by itself any address is given. */
-	assert_true(space_block(&s, net(BASE, 32), &b));
+	assert_true(space_block(&s, net(BASE, 32), whole, 2, 1, &b));
 	space_free(&s);
 }
 
@@ -91,30 +121,26 @@ static void compare(const struct space *s, const struct model *m, struct rng *r)
 		assert_int_equal(space_lease_at(s, BASE + a) != NULL, m->lease[a] != 0);
 		assert_int_equal(space_holder(s, BASE + a) != PEER_NONE, m->held[a] != 0);
 	}
-	/* The block: ours, free, aligned, in the range, no better one exists, at most half unless nothing else. */
+	/* The block: ours, free, in the range; there is one whenever somebody could use one; and not all of very much. */
 	struct range4 b;
-	bool block = space_block(s, range, &b);
-	uint64_t usable = 0, best = 0;
+	uint64_t cuts[12], grain = rng_between(r, 1, 8), usable = 0, given = 0;
+	size_t n = 0;
+	for (uint64_t at = 0; n < 11 && at < 64; at += rng_between(r, 1, 30))
+		cuts[n++] = BASE + at;
+	cuts[n++] = BASE + 64;
+	bool block = space_block(s, range, cuts, n, grain, &b);
 	for (uint64_t a = from; a < to; a++)
 		usable += m->mine[a] && !used(m, a) && (to - from == 1 || (a != from && a != to - 1));
 	assert_int_equal(block, usable > 0);
-	for (uint64_t size = 1; size <= 64; size *= 2)
-		for (uint64_t at = 0; at + size <= 64; at += size) {
-			bool all = at >= from && at + size <= to;
-			for (uint64_t a = at; a < at + size; a++)
-				all &= m->mine[a] && !used(m, a);
-			if (all)
-				best = size;
-		}
 	if (!block)
 		return;
-	uint64_t size = range4_size(b);
-	assert_true(b.start >= range.start && b.end <= range.end);
-	assert_int_equal((b.start - BASE) % size, 0);
-	for (uint64_t a = b.start - BASE; a < b.end - BASE; a++)
+	assert_true(b.start >= range.start && b.end <= range.end && b.start < b.end);
+	for (uint64_t a = b.start - BASE; a < b.end - BASE; a++) {
 		assert_true(m->mine[a] && !used(m, a));
-	assert_true(size == best ? size == 1 || size * 2 <= free : size * 2 == best && best * 2 > free);
-	assert_true(size > 1 || to - from == 1 || (b.start != range.start && b.end != range.end));
+		given += to - from == 1 || (a != from && a != to - 1);
+	}
+	assert_true(given > 0);
+	assert_true(range4_size(b) <= (free + 1) / 2 || (free <= 2 * grain && range4_size(b) <= grain));
 }
 
 static void against_flags(void **state)
