@@ -432,10 +432,11 @@ static void remove_unwanted(struct plane *p, struct plane_net *n, bool settled)
 	}
 }
 
-static void want_addresses(struct plane_net *n, const struct core_endpoint *e)
+static void want_addresses(struct plane_net *n, const struct core *core, const struct core_endpoint *e)
 {
 	for (size_t i = 0; i < e->n_addrs; i++)
-		neigh_want(n->neigh, e->addrs[i].addr, e->mac, e->peer);
+		if (core_address_holder(core, e->addrs[i].addr, e->network) == e)
+			neigh_want(n->neigh, e->addrs[i].addr, e->mac, e->peer);
 }
 
 struct saying {
@@ -471,11 +472,11 @@ void net_apply(struct plane *p, struct plane_net *n, const struct core *core, bo
 			continue;
 		enum link_uplink uplink = uplink_to(n, &hop);
 		if (uplink != LINK_NONE && set(p, n, e->mac, uplink, hop.underlay))
-			want_addresses(n, e);
+			want_addresses(n, core, e);
 	}
 	for (size_t it = 0; core_next_local(core, &it, &e);)
 		if (strcmp(e->network, n->name) == 0)
-			want_addresses(n, e);
+			want_addresses(n, core, e);
 	struct saying saying = { p, n };
 	p->failures += neigh_apply(n->neigh, settled, n->capture != NULL ? say : NULL, &saying);
 	remove_unwanted(p, n, settled);

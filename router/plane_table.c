@@ -128,7 +128,8 @@ static size_t count_addresses(const struct core *core, size_t *endpoints)
 static void take_addresses(struct making *m, const struct core_endpoint *e, size_t *n)
 {
 	for (size_t i = 0; i < e->n_addrs; i++)
-		m->addrs[(*n)++] = (struct fwd_addr){ .ip = e->addrs[i].addr, .peer = e->peer };
+		if (core_address_holder(m->core, e->addrs[i].addr, e->network) == e)
+			m->addrs[(*n)++] = (struct fwd_addr){ .ip = e->addrs[i].addr, .peer = e->peer };
 }
 
 static enum err make_net(struct making *m, const struct plane_net *net)

@@ -283,9 +283,10 @@ bool core_network(const struct core *c, const char *name, struct core_network *o
 bool core_next_remote(const struct core *c, size_t *it, const struct core_endpoint **out);
 bool core_next_local(const struct core *c, size_t *it, const struct core_endpoint **out);
 const struct core_endpoint *core_local(const struct core *c, const char *ident); /* NULL: not attached */
-/* Whose a MAC is when several say it is theirs: our own container's; else that of a host which can be reached; among those the lowest peer's.
- * Every host decides alike for hosts that it can reach. NULL: nobody's. */
+/* Whose a MAC is when several say it is theirs: our own container's; else that of a host which can be reached; among those whose address the ring
+ * says it is, if that is what they disagree about; else whose we heard of first. NULL: nobody's. The same for an address. */
 const struct core_endpoint *core_mac_holder(const struct core *c, struct mac mac, const char *network);
+const struct core_endpoint *core_address_holder(const struct core *c, struct ip addr, const char *network);
 
 struct core_name { /* a name put here or elsewhere; strings point into the core */
 	uint64_t owner;

@@ -5,8 +5,9 @@
  * bringing it in line with the channel; three indices lead to it: by MAC and network, by address, and for our own by ident. A
  * container's own record is stored under endpoint/IDENT, so that a restart publishes it again.
  *
- * Nothing keeps two hosts from publishing one MAC. core_mac_holder() decides whose it is; all claims are kept, so that the other has it
- * as soon as the first gives it up. */
+ * Nothing keeps two hosts from publishing one MAC or one address. core_mac_holder() and core_address_holder() decide whose it is: whose
+ * we heard of first keeps it as long as its host can be reached, unless they name the same address and the ring says that it is the
+ * newcomer's. All claims are kept, so that another has it as soon as the first gives it up. */
 #include <assert.h>
 #include <string.h>
 
@@ -178,13 +179,22 @@ static void index_remove(struct core *c, struct endpoint *p)
 		(void)map_del(c->by_ident, slice_str(p->e.ident));
 }
 
-static enum err take(struct core *c, struct slice key, const struct core_endpoint *e)
+/* When it claimed what: 0 where it did not. */
+struct claims {
+	uint64_t mac, addrs[CORE_ADDRS_MAX];
+};
+
+static enum err take(struct core *c, struct slice key, const struct core_endpoint *e, const struct claims *before)
 {
 	struct endpoint *p = mem_zalloc(1, sizeof(*p) + e->n_addrs * sizeof(p->addrs[0]));
 
 	if (p == NULL)
 		return ERR_NOMEM;
 	p->e = *e;
+	uint64_t now = ++c->endpoints_seen;
+	p->order = before->mac > 0 ? before->mac : now;
+	for (size_t i = 0; i < e->n_addrs; i++)
+		p->addrs[i].order = before->addrs[i] > 0 ? before->addrs[i] : now;
 	enum err err = map_put(c->endpoints, key, p, NULL);
 	if (err == ERR_OK)
 		err = index_add(c, p);
@@ -206,6 +216,21 @@ static void drop(struct core *c, struct slice key)
 	mem_free(p);
 }
 
+/* Who changes what it says keeps its place for what it said before. */
+static struct claims claims_before(const struct endpoint *have, const struct core_endpoint *e)
+{
+	struct claims before = { 0 };
+
+	if (have == NULL)
+		return before;
+	before.mac = have->order;
+	for (size_t i = 0; i < e->n_addrs; i++)
+		for (size_t k = 0; k < have->e.n_addrs; k++)
+			if (ip_eq(have->e.addrs[k].addr, e->addrs[i].addr))
+				before.addrs[i] = have->addrs[k].order;
+	return before;
+}
+
 /* --- in line with the channel --------------------------------------------------------------------------------------------------- */
 
 static enum err refresh_key(struct core *c, struct slice key, bool *moved)
@@ -219,8 +244,11 @@ static enum err refresh_key(struct core *c, struct slice key, bool *moved)
 		return ERR_OK;
 	if (have != NULL || there)
 		*moved = true;
+	struct claims before = { 0 };
+	if (there)
+		before = claims_before(have, &e);
 	drop(c, key);
-	return there ? take(c, key, &e) : ERR_OK;
+	return there ? take(c, key, &e, &before) : ERR_OK;
 }
 
 /* What was dropped without being named, as a floor does: looks at all that we have of the owner (PEER_NONE: of everybody). */
@@ -438,28 +466,77 @@ static bool restarting(const struct core *c, uint64_t peer)
 	return gossip_present(c->gossip, peer) && !gossip_reachable(c->gossip, peer);
 }
 
+static bool ring_says(const struct core *c, struct ip ip, uint64_t peer)
+{
+	return c->ipam != NULL && ip.family == 4 && ring_owner(c->maps[CHANNEL_RING], c->cfg.universe, ip_to_v4(ip)) == peer;
+}
+
+static bool has_address(const struct core_endpoint *e, struct ip ip)
+{
+	for (size_t i = 0; i < e->n_addrs; i++)
+		if (ip_eq(e->addrs[i].addr, ip))
+			return true;
+	return false;
+}
+
+/* Do they name an address of which the ring says that it is a's and not b's? */
+static bool has_right(const struct core *c, const struct endpoint *a, const struct endpoint *b)
+{
+	for (size_t i = 0; i < a->e.n_addrs; i++)
+		if (has_address(&b->e, a->e.addrs[i].addr) && ring_says(c, a->e.addrs[i].addr, a->e.peer))
+			return true;
+	return false;
+}
+
+static bool is_there(const struct core *c, uint64_t peer)
+{
+	struct path_hop hop;
+
+	/* One that is being started anew keeps what it has. */
+	return (core_hop(c, peer, &hop) && hop.path != PATH_NONE) || restarting(c, peer);
+}
+
+/* Does a go before b? a_order, b_order: when they claimed it. Among hosts that are not there the lower name does. */
+static bool goes_before(
+	const struct core *c, const struct endpoint *a, uint64_t a_order, const struct endpoint *b, uint64_t b_order)
+{
+	uint64_t self = c->cfg.gossip.self;
+
+	if (a->e.peer == self || b->e.peer == self)
+		return a->e.peer == self;
+	bool a_there = is_there(c, a->e.peer), b_there = is_there(c, b->e.peer);
+	if (a_there != b_there)
+		return a_there;
+	bool a_right = has_right(c, a, b), b_right = has_right(c, b, a);
+	if (a_right != b_right)
+		return a_right;
+	return a_there && a_order != b_order ? a_order < b_order : a->e.peer < b->e.peer;
+}
+
 const struct core_endpoint *core_mac_holder(const struct core *c, struct mac mac, const char *network)
 {
 	struct core_endpoint want = { .mac = mac };
 	const struct endpoint *best = NULL;
-	bool best_reached = false;
 	uint8_t key[SUBKEY_MAX];
 
 	if (strlen(network) > CORE_NETWORK_MAX)
 		return NULL;
 	memcpy(want.network, network, strlen(network));
-	for (const struct endpoint *p = map_get(c->by_mac, slice_of(key, subkey_of(&want, key))); p != NULL; p = p->same_mac) {
-		struct path_hop hop;
-		if (p->e.peer == c->cfg.gossip.self)
-			return &p->e;
-		/* One that is being started anew keeps what it has. */
-		bool reached = (core_hop(c, p->e.peer, &hop) && hop.path != PATH_NONE) || restarting(c, p->e.peer);
-		if (best == NULL || (reached && !best_reached) || (reached == best_reached && p->e.peer < best->e.peer)) {
+	for (const struct endpoint *p = map_get(c->by_mac, slice_of(key, subkey_of(&want, key))); p != NULL; p = p->same_mac)
+		if (best == NULL || goes_before(c, p, p->order, best, best->order))
 			best = p;
-			best_reached = reached;
-		}
-	}
 	return best != NULL ? &best->e : NULL;
+}
+
+const struct core_endpoint *core_address_holder(const struct core *c, struct ip addr, const char *network)
+{
+	const struct endpoint_addr *best = NULL;
+	uint8_t key[17];
+
+	for (const struct endpoint_addr *a = map_get(c->by_addr, addr_key(&addr, key)); a != NULL; a = a->next)
+		if (strcmp(a->of->e.network, network) == 0 && (best == NULL || goes_before(c, a->of, a->order, best->of, best->order)))
+			best = a;
+	return best != NULL ? &best->of->e : NULL;
 }
 
 void endpoints_free(struct core *c)

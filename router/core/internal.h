@@ -118,12 +118,14 @@ struct endpoint;
 struct endpoint_addr { /* one address of one endpoint, among those with the same address */
 	struct endpoint *of;
 	struct endpoint_addr *next;
+	uint64_t order; /* in which we heard of claims */
 };
 struct endpoint {
 	struct core_endpoint e;
 	struct endpoint *same_mac; /* next with this MAC on this network: other hosts' claims to it */
 	size_t n_indexed;          /* addrs[0 … n_indexed) stand in the index of addresses */
 	bool mac_indexed;
+	uint64_t order; /* of its claim to the MAC */
 	struct endpoint_addr addrs[];
 };
 
@@ -141,9 +143,10 @@ struct core {
 	struct gossip *gossip;
 	struct ipam *ipam;
 	struct dns_table *table;
-	struct map *endpoints;                  /* crdt key -> struct endpoint: what the channel says, decoded */
-	struct map *by_mac;                     /* mac ‖ network -> first struct endpoint that has it */
-	struct map *by_addr;                    /* family ‖ address -> first struct endpoint_addr */
+	struct map *endpoints; /* crdt key -> struct endpoint: what the channel says, decoded */
+	struct map *by_mac;    /* mac ‖ network -> first struct endpoint that has it */
+	struct map *by_addr;   /* family ‖ address -> first struct endpoint_addr */
+	uint64_t endpoints_seen;
 	struct map *by_ident;                   /* ident of our own -> struct endpoint */
 	struct map *names;                      /* crdt key -> struct name_record */
 	struct map *peers;                      /* name -> struct peer_state, without ourselves */

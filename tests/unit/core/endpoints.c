@@ -176,6 +176,85 @@ static void a_mac_has_one_holder(void **state)
 	nodes_free(&t);
 }
 
+static void reach(struct core *c, struct peer_state *p)
+{
+	p->reachable = true;
+	p->path = PATH_FAST;
+	assert_int_equal(map_put64(c->peers, p->name, p, NULL), ERR_OK);
+}
+
+/* The address belongs to that host by the ring. */
+static void grant(struct nodes *t, uint32_t first, uint32_t last, uint64_t owner, uint64_t version)
+{
+	uint8_t key[9], value[11];
+	struct wbuf k, v;
+	struct crdt_changes ch;
+	wbuf_fixed(&k, key, sizeof(key));
+	wbuf_u32(&k, core_universe(t->n[0].core).first);
+	wbuf_u8(&k, core_universe(t->n[0].core).len);
+	wbuf_u32(&k, first);
+	wbuf_fixed(&v, value, sizeof(value));
+	wbuf_u48(&v, owner);
+	wbuf_u32(&v, last);
+	wbuf_u8(&v, 0);
+	struct crdt_item it = { .key = wbuf_slice(&k), .stamp = { 0, version }, .live = true, .value = wbuf_slice(&v) };
+	crdt_changes_init(&ch, t->n[0].arena);
+	assert_int_equal(crdt_map_write(t->n[0].core->maps[CHANNEL_RING], &it, &ch), ERR_OK);
+}
+
+/* Two hosts that can be reached publish one MAC, or one address: who had it keeps it, unless the ring says that it is the other's. */
+static void who_has_it_keeps_it(void **state)
+{
+	struct nodes t;
+	struct item x;
+
+	(void)state;
+	nodes_init(&t);
+	nodes_start(&t, 0);
+	struct core *c = t.n[0].core;
+	struct peer_state other = { .name = OTHER }, third = { .name = THIRD };
+	reach(c, &other);
+	reach(c, &third);
+	struct ip addr = ip_v4(0x0a200105);
+	struct core_endpoint e = test_endpoint("theirs", 7, 0x0a200105), f = test_endpoint("forged", 8, 0x0a200105);
+	nodes_hear(&t, 0, CHANNEL_ENDPOINTS, endpoint_item(&x, THIRD, 1, &e, true));
+	nodes_hear(&t, 0, CHANNEL_ENDPOINTS, endpoint_item(&x, OTHER, 1, &e, true)); /* the lower name */
+	nodes_hear(&t, 0, CHANNEL_ENDPOINTS, endpoint_item(&x, OTHER, 2, &f, true));
+	assert_int_equal(core_mac_holder(c, e.mac, "weft")->peer, THIRD);
+	assert_int_equal(core_address_holder(c, addr, "weft")->peer, THIRD);
+	assert_null(core_address_holder(c, addr, "another"));
+	/* that it has one address more, or less, changes nothing */
+	e.addrs[e.n_addrs++] = (struct prefix){ ip_v4(0x0a200106), 16 };
+	nodes_hear(&t, 0, CHANNEL_ENDPOINTS, endpoint_item(&x, THIRD, 2, &e, true));
+	assert_int_equal(core_mac_holder(c, e.mac, "weft")->peer, THIRD);
+	assert_int_equal(core_address_holder(c, addr, "weft")->peer, THIRD);
+	e.n_addrs = 1;
+	nodes_hear(&t, 0, CHANNEL_ENDPOINTS, endpoint_item(&x, THIRD, 3, &e, true));
+	assert_int_equal(core_address_holder(c, addr, "weft")->peer, THIRD);
+	/* what the ring says decides, both ways */
+	grant(&t, 0x0a200000, 0x0a20ffff, OTHER, 1);
+	assert_int_equal(core_mac_holder(c, e.mac, "weft")->peer, OTHER);
+	assert_int_equal(core_address_holder(c, addr, "weft")->peer, OTHER);
+	grant(&t, 0x0a200000, 0x0a20ffff, THIRD, 2);
+	assert_int_equal(core_mac_holder(c, e.mac, "weft")->peer, THIRD);
+	assert_int_equal(core_address_holder(c, addr, "weft")->peer, THIRD);
+	/* a MAC with another address is no claim that the ring could back */
+	f = test_endpoint("forged", 7, 0x0a200109);
+	grant(&t, 0x0a200000, 0x0a20ffff, OTHER, 3);
+	nodes_hear(&t, 0, CHANNEL_ENDPOINTS, endpoint_item(&x, OTHER, 3, &f, true));
+	assert_int_equal(core_mac_holder(c, e.mac, "weft")->peer, THIRD);
+	/* once it is withdrawn the next one has it at once: an address may move */
+	nodes_hear(&t, 0, CHANNEL_ENDPOINTS, endpoint_item(&x, THIRD, 4, &e, false));
+	assert_int_equal(core_mac_holder(c, e.mac, "weft")->peer, OTHER);
+	assert_int_equal(core_address_holder(c, addr, "weft")->peer, OTHER);
+	map_del64(c->peers, OTHER);
+	map_del64(c->peers, THIRD);
+	heap_remove(&c->turns, &other.timer);
+	heap_remove(&c->turns, &third.timer);
+	nodes_check(&t, 0);
+	nodes_free(&t);
+}
+
 static void another_mac_or_fewer_addresses(void **state)
 {
 	struct nodes t;
@@ -356,6 +435,7 @@ int main(void)
 		cmocka_unit_test(an_endpoint_is_read_as_it_was_written),
 		cmocka_unit_test(what_cannot_be_read_is_passed_over),
 		cmocka_unit_test(a_mac_has_one_holder),
+		cmocka_unit_test(who_has_it_keeps_it),
 		cmocka_unit_test(another_mac_or_fewer_addresses),
 		cmocka_unit_test(what_is_not_text_is_not_attached),
 		cmocka_unit_test(stored_ones_come_back),
