@@ -457,7 +457,7 @@ static enum err defend(struct ipam *i, struct held *h)
 		return ERR_OK;
 	if (h->n_voters > 0 && yes + no == 0 && h->rounds < 3)
 		return ask_others(i, h);
-	h->yield = yes > no || (yes == no && i->now - i->guard.met_ms < RETURN_MS);
+	h->yield = yes > no || (h->n_voters == 0 && i->now - i->guard.met_ms < RETURN_MS);
 	h->ruled = !h->yield;
 	return h->ruled ? write_above(i, h) : ERR_OK;
 }
