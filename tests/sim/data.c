@@ -20,8 +20,9 @@ enum {
 	CONTAINER_MTU = 1286,
 	DEVICE = 1380, /* of all: what containers send fits with the dearest encapsulation */
 	TRAFFIC_US = 500000,
-	BAD_MAX_US = 3300000, /* half a second of it until the next time that traffic is told */
-	KEYS_MAX_US = 8000000 /* a handshake that got lost is repeated after up to 5 s */
+	BAD_MAX_US = 3300000,    /* half a second of it until the next time that traffic is told */
+	STALL_OVER_US = 1000000, /* after it did not look at its probes' answers */
+	KEYS_MAX_US = 8000000    /* a handshake that got lost is repeated after up to 5 s */
 };
 
 struct packet {
@@ -269,15 +270,18 @@ static void judge(struct world *w, size_t a, size_t b, enum fate fate)
 	bool other = known &&
 		((v.path != PATH_FAST && v.fast.possible && way_works(w, a, b, PATH_FAST)) ||
 			(v.userspace.possible && way_works(w, a, b, PATH_USERSPACE)));
+	uint64_t since = w->now_us > STALL_OVER_US ? w->now_us - STALL_OVER_US : 0;
+	bool stalled = w->nodes[a].stalled_until_us > since || w->nodes[b].stalled_until_us > since;
 
-	if (fate == FATE_PASSED || !other || w->loss_pm > 0 || w->delay_max_us > 5000 || x->life[0] != lives[0] ||
+	if (fate == FATE_PASSED || !other || stalled || w->loss_pm > 0 || w->delay_max_us > 5000 || x->life[0] != lives[0] ||
 		x->life[1] != lives[1]) {
 		x->bad_since = 0;
 		x->life[0] = lives[0];
 		x->life[1] = lives[1];
 	} else if (x->bad_since == 0) {
 		x->bad_since = w->now_us;
-	} else if (w->now_us - x->bad_since > (uint64_t)(fate == FATE_NO_KEYS ? KEYS_MAX_US : BAD_MAX_US)) {
+	} else if (w->now_us - x->bad_since >
+		(uint64_t)(fate == FATE_NO_KEYS ? KEYS_MAX_US : BAD_MAX_US) * (w->drifting ? 9 : 8) / 8) {
 		sim_fail(w, "invariant 8: frames from node %zu to %zu are lost for %llu ms on path %s: %s; fast: %s, userspace: %s", a, b,
 			(unsigned long long)(w->now_us - x->bad_since) / 1000, path_name(v.path), v.reason, v.fast.state, v.userspace.state);
 	}

@@ -357,6 +357,7 @@ void net_event(struct world *w, struct sim_event *ev)
 	case SIM_HEAL:
 	case SIM_DATAGRAM:
 	case SIM_START_CONTAINER:
+	case SIM_FLAP:
 	case SIM_TRAFFIC: break;
 	}
 	if (s != NULL)

@@ -17,7 +17,14 @@ struct blob {
 
 uint64_t node_now_ms(const struct node *n)
 {
-	return n->w->now_us / 1000;
+	return node_now_us(n) / 1000;
+}
+
+uint64_t node_now_us(const struct node *n)
+{
+	uint64_t passed = n->w->now_us - n->clock_at_us;
+
+	return n->clock_us + (uint64_t)((int64_t)passed + (int64_t)passed * n->drift_ppm / 1000000);
 }
 
 const char *const sim_networks[SIM_NETWORKS] = { "amber", "blue", "cyan" };
@@ -60,6 +67,19 @@ static void disk_erase(struct node *n)
 		mem_free(map_del(n->disk, key));
 }
 
+void node_copy_disk(struct node *to, const struct node *from)
+{
+	struct slice key;
+	void *value;
+
+	disk_erase(to);
+	for (size_t it = 0; map_next(from->disk, &it, &key, &value);) {
+		const struct blob *b = value;
+		disk_put(to, key, slice_of(b->bytes, b->n));
+	}
+	to->disk_machine = from->disk_machine;
+}
+
 /* --- life -------------------------------------------------------------------------------------------------------------------------- */
 
 static void new_identity(struct node *n)
@@ -85,6 +105,8 @@ void node_die(struct node *n, bool silently)
 	check_after_death(n);
 	n->crash_in = -1;
 	n->disk_full = false;
+	n->torn = TORN_NOT;
+	n->stalled_until_us = 0;
 	for (size_t i = 0; i < n->n_containers; i++)
 		n->containers[i].request = 0; /* its clients ask again after the restart */
 	(void)sim_schedule(w, rng_between(&w->rng, RESTART_MIN_US, RESTART_MAX_US), SIM_REVIVE, n->index);
@@ -94,6 +116,8 @@ void node_die(struct node *n, bool silently)
  * whose promises it does not know (docs/adr: ring and first agreement), so it comes back as an observer. */
 void node_lose_disk(struct node *n)
 {
+	if (n->name != PEER_NONE && n->w->n_gone < SIM_GONE_MAX)
+		n->w->gone[n->w->n_gone++] = n->name;
 	n->lost_disk = true;
 	n->observer = true;
 	disk_erase(n);
@@ -104,6 +128,7 @@ void node_lose_disk(struct node *n)
 	n->n_containers = 0;
 	new_identity(n);
 	n->incarnation = 0;
+	n->disk_machine = n->machine;
 }
 
 static void fill_cfg(struct node *n, struct core_cfg *cfg)
@@ -194,6 +219,11 @@ void node_start(struct node *n)
 	const char *targets[SIM_NODES_MAX];
 	size_t n_targets = 0;
 
+	if (n->disk_machine != n->machine) { /* as the daemon does: the image of another host is not its own */
+		sim_trace(w, "node %zu sets another machine's state aside", n->index);
+		disk_erase(n);
+		n->disk_machine = n->machine;
+	}
 	n->incarnation++;
 	n->next_conn = 1;
 	n->next_request = 1;
@@ -374,6 +404,11 @@ static void carry_out(struct node *n, const struct core_actions *acts)
 	}
 	if (dies_now(n))
 		return;
+	bool torn = any && n->torn != TORN_NOT, before = n->torn == TORN_BEFORE;
+	if (torn && before) {
+		node_die(n, true); /* half of it is written: it is found incomplete at the next start, and is as if it had never been */
+		return;
+	}
 	replies = sim_must(mem_zalloc(acts->n + 1, sizeof(*replies)));
 	for (size_t i = 0; i < acts->n; i++) {
 		hash_action(n->w, &acts->v[i]);
@@ -382,6 +417,8 @@ static void carry_out(struct node *n, const struct core_actions *acts)
 		else if (acts->v[i].kind == CORE_REPLY)
 			replies[n_replies++] = acts->v[i];
 	}
+	if (torn)
+		node_die(n, true);
 	for (size_t i = 0; i < acts->n && n->life == life; i++)
 		if (!dies_now(n))
 			act(n, &acts->v[i]);
@@ -393,13 +430,15 @@ static void carry_out(struct node *n, const struct core_actions *acts)
 
 static void arm(struct node *n)
 {
-	uint64_t at = core_deadline_ms(n->core), now = node_now_ms(n);
+	uint64_t at = core_deadline_ms(n->core), now = node_now_us(n);
 	struct sim_event *ev;
 
 	n->timer_generation++;
 	if (at == UINT64_MAX)
 		return;
-	ev = sim_schedule(n->w, at > now ? at * 1000 - n->w->now_us : 1, SIM_TIMER, n->index);
+	uint64_t wait = at > now / 1000 ? at * 1000 - now : 0;
+	wait = (uint64_t)((int64_t)wait * 1000000 / (1000000 + n->drift_ppm));
+	ev = sim_schedule(n->w, wait + 1, SIM_TIMER, n->index);
 	ev->life = n->life;
 	ev->generation = n->timer_generation;
 }
@@ -495,6 +534,14 @@ static void change_network(struct node *n)
 	(void)snprintf(net.name, sizeof(net.name), "%s", sim_networks[rng_below(r, SIM_NETWORKS)]);
 	if (rng_chance(r, 500000))
 		net.subnet = (struct prefix){ .addr = ip_v4(n->w->universe.first), .len = n->w->universe.len };
+	node_step(n, &ev);
+}
+
+void node_remove_peer(struct node *n, uint64_t peer)
+{
+	struct ipam_event want = { .kind = IPAM_TAKEOVER, .request = n->next_request++, .peer = peer };
+	struct core_event ev = { .kind = CORE_IPAM, .ipam = &want };
+
 	node_step(n, &ev);
 }
 

@@ -4,6 +4,7 @@
  *   net.c     connections: byte streams made of segments that may be lost, delayed, duplicated, reordered, cut in one direction
  *   data.c    datagrams of the data plane, and frames of containers by what the cores decided about them
  *   node.c    one host: core, disk, containers; carries out the core's actions, may die between any two of them
+ *   faults.c  what goes wrong, and how often
  *   check.c   the invariants of DESIGN section 8
  *   measure.c how long a large mesh takes for this and that, and at what cost
  *   main.c    seeds, replay, trace
@@ -24,6 +25,7 @@
 #define SIM_NODES_MAX      2000
 #define SIM_CONTAINERS_MAX 65536
 #define SIM_NETWORKS       3
+#define SIM_GONE_MAX       256
 
 enum measure { MEASURE_NONE, MEASURE_BOOT, MEASURE_CHANGE, MEASURE_DEATH, MEASURE_HEAL, MEASURE_IDLE };
 
@@ -36,7 +38,7 @@ struct sim_cfg {
 	uint64_t rtt_ms;      /* 0: a few milliseconds, and sometimes much more */
 	uint32_t loss_pm;     /* segments lost for ever, per million */
 	size_t containers;    /* measured runs: per node */
-	FILE *trace; /* NULL: none */
+	FILE *trace;          /* NULL: none */
 };
 
 struct world;
@@ -55,7 +57,8 @@ enum sim_kind {
 	SIM_HEAL,
 	SIM_DATAGRAM,
 	SIM_TRAFFIC,
-	SIM_START_CONTAINER
+	SIM_START_CONTAINER,
+	SIM_FLAP
 };
 struct sim_event {
 	struct heap_node at; /* key = µs */
@@ -84,6 +87,12 @@ struct habits { /* how its operator has configured the data plane, for ever */
 	bool vxlan, password, trusts, sealed_only;
 };
 
+enum torn {
+	TORN_NOT,
+	TORN_BEFORE,
+	TORN_AFTER
+}; /* dies at its next transaction: it is not there; it is, and nothing that follows from it */
+
 struct node {
 	struct world *w;
 	struct habits habits;
@@ -94,12 +103,17 @@ struct node {
 	uint64_t name, incarnation, next_conn, next_request, timer_generation;
 	uint8_t secret[32];
 	bool observer, lost_disk, gone; /* gone: never comes back */
-	struct map *halves; /* conn -> struct half */
+	struct map *halves;             /* conn -> struct half */
 	struct container *containers;
 	size_t n_containers, cap_containers;
 	struct arena *arena;
 	int crash_in; /* actions until it dies; -1: not */
 	bool disk_full;
+	enum torn torn;
+	uint64_t machine, disk_machine; /* whose state the disk holds: an image that was made on another machine is set aside */
+	uint64_t clock_us, clock_at_us; /* what its clock showed when the world's did this, */
+	int32_t drift_ppm;              /* and how much faster it goes since then */
+	uint64_t stalled_until_us;
 	struct fingerprint ring_seen;
 	struct range4 *claims; /* what it says is its own, by the ring it had at its last step */
 	size_t n_claims, cap_claims;
@@ -112,12 +126,17 @@ struct world {
 	uint64_t now_us, trace_hash, events;
 	struct node *nodes;
 	struct data *data;
+	uint32_t menu; /* of faults (faults.c) */
+	bool lossy, drifting;
+	uint64_t flaps, machines;
+	uint64_t gone[SIM_GONE_MAX]; /* hosts that will never come back, and whom nobody has removed */
+	size_t n_gone;
 	bool line;    /* each host knows its neighbours only, and nobody looks for others */
 	uint8_t *cut; /* [from * nodes + to]: segments that way are lost */
 	struct link *links;
 	void (*after_step)(struct node *n); /* measure.c; NULL: none */
 	void *watch;
-	uint32_t loss_pm, dup_pm; /* per million */
+	uint32_t loss_pm, dup_pm, late_pm; /* per million */
 	uint64_t delay_max_us;
 	uint64_t next_container;
 	uint16_t *claimed;     /* 1 + the node that says so, of each address of the range; 0: nobody (invariant 2) */
@@ -152,6 +171,24 @@ void net_free(struct world *w);
 /* measure.c */
 bool measure_run(const struct sim_cfg *cfg, FILE *out, char *failure, size_t size);
 
+/* faults.c */
+void faults_make(struct world *w);
+void faults_event(struct world *w);
+void faults_calm(struct world *w);
+uint64_t faults_late_us(struct world *w);
+void fault_cut(struct world *w, size_t from, size_t to, bool cut);
+void fault_cut_both(struct world *w, size_t a, size_t b, bool cut);
+void fault_heal(struct world *w);
+void fault_flap(struct world *w, size_t a, size_t b, unsigned times);
+void fault_flap_event(struct world *w, const struct sim_event *ev);
+bool fault_may_lose(const struct world *w, const struct node *n);
+void fault_replace(struct world *w, struct node *n);
+void fault_clone(struct world *w, struct node *from, struct node *to);
+void fault_torn(struct world *w, struct node *n);
+void fault_restart_all(struct world *w, uint32_t part_pm);
+void fault_stall(struct world *w, struct node *n, uint64_t us);
+void fault_drift(struct world *w, struct node *n, int32_t ppm);
+
 /* data.c */
 void data_make(struct world *w);
 void data_free(struct world *w);
@@ -174,7 +211,10 @@ void node_timer(struct node *n, uint64_t generation);
 void node_client(struct node *n);
 void node_start_container(struct node *n, bool claim);
 void node_free(struct node *n);
-uint64_t node_now_ms(const struct node *n);
+uint64_t node_now_ms(const struct node *n); /* by its own clock */
+uint64_t node_now_us(const struct node *n);
+void node_copy_disk(struct node *to, const struct node *from);
+void node_remove_peer(struct node *n, uint64_t peer); /* its operator runs rmpeer */
 
 /* check.c */
 void check_address_given(struct node *n, struct container *c, struct ip addr);

@@ -57,100 +57,13 @@ uint64_t world_delay_us(struct world *w)
 {
 	if (w->cfg.rtt_ms > 0)
 		return w->cfg.rtt_ms * 500 + rng_below(&w->rng, w->cfg.rtt_ms * 50 + 1);
-	return 50 + rng_below(&w->rng, w->delay_max_us);
-}
-
-/* --- faults ------------------------------------------------------------------------------------------------------------------------------ */
-
-static void cut_between(struct world *w, size_t a, size_t b, bool both)
-{
-	w->cut[a * w->cfg.nodes + b] = 1;
-	if (both)
-		w->cut[b * w->cfg.nodes + a] = 1;
-}
-
-static void partition(struct world *w)
-{
-	uint64_t side[SIM_NODES_MAX / 64 + 1];
-
-	for (size_t i = 0; i <= w->cfg.nodes / 64; i++)
-		side[i] = rng_u64(&w->rng);
-	for (size_t a = 0; a < w->cfg.nodes; a++)
-		for (size_t b = 0; b < w->cfg.nodes; b++)
-			if ((side[a / 64] >> a % 64 & 1) != (side[b / 64] >> b % 64 & 1))
-				cut_between(w, a, b, false);
-	sim_trace(w, "the network splits");
-}
-
-static void heal(struct world *w)
-{
-	memset(w->cut, 0, w->cfg.nodes * w->cfg.nodes);
-	sim_trace(w, "the network heals");
-}
-
-static size_t majority(const struct world *w)
-{
-	return w->cfg.nodes / 2 + 1;
-}
-
-/* Who has a say in the first agreement: neither those that were told not to have one nor those that have lost their disks. */
-static size_t voters(const struct world *w)
-{
-	size_t count = 0;
-
-	for (size_t i = 0; i < w->cfg.nodes; i++)
-		count += !w->nodes[i].observer;
-	return count;
-}
-
-static void crash(struct world *w, struct node *n)
-{
-	bool lose = rng_chance(&w->rng, 150000) && voters(w) > majority(w) && !n->lost_disk;
-
-	if (n->core == NULL)
-		return;
-	if (!lose && rng_chance(&w->rng, 600000)) { /* in the middle of some later step */
-		n->crash_in = (int)rng_below(&w->rng, 12);
-		return;
-	}
-	node_die(n, rng_chance(&w->rng, 300000));
-	if (lose) {
-		node_lose_disk(n);
-		sim_trace(w, "node %zu has lost its disk", n->index);
-	}
-}
-
-static void fault(struct world *w)
-{
-	size_t a = (size_t)rng_below(&w->rng, w->cfg.nodes), b = (size_t)rng_below(&w->rng, w->cfg.nodes);
-
-	switch (rng_below(&w->rng, 11)) {
-	case 0: partition(w); break;
-	case 1: cut_between(w, a, b, true); break;
-	case 2: cut_between(w, a, b, false); break;
-	case 3:
-	case 4: heal(w); break;
-	case 5:
-	case 6: crash(w, &w->nodes[a]); break;
-	case 7: w->nodes[a].disk_full = w->nodes[a].core != NULL; break;
-	default: data_fault(w); break;
-	}
-	w->loss_pm = rng_chance(&w->rng, 500000) ? (uint32_t)rng_below(&w->rng, 100000) : 0;
-	w->dup_pm = rng_chance(&w->rng, 500000) ? (uint32_t)rng_below(&w->rng, 100000) : 0;
-	w->delay_max_us = rng_chance(&w->rng, 300000) ? 200000 : 5000;
+	return 50 + rng_below(&w->rng, w->delay_max_us) + faults_late_us(w);
 }
 
 static void calm(struct world *w)
 {
-	heal(w);
-	data_calm(w);
-	w->loss_pm = w->dup_pm = 0;
-	w->delay_max_us = 5000;
+	faults_calm(w);
 	w->busy = false;
-	for (size_t i = 0; i < w->cfg.nodes; i++) {
-		w->nodes[i].crash_in = -1;
-		w->nodes[i].disk_full = false;
-	}
 	sim_trace(w, "quiet");
 }
 
@@ -182,7 +95,7 @@ static void dispatch(struct world *w, struct sim_event *ev)
 		break;
 	case SIM_FAULT:
 		if (w->busy) {
-			fault(w);
+			faults_event(w);
 			(void)sim_schedule(w, rng_between(&w->rng, FAULT_EVERY_US / 4, FAULT_EVERY_US * 2), SIM_FAULT, 0);
 		}
 		break;
@@ -201,8 +114,35 @@ static void dispatch(struct world *w, struct sim_event *ev)
 	case SIM_DRAINED: net_event(w, ev); break;
 	case SIM_DATAGRAM:
 	case SIM_TRAFFIC: data_event(w, ev); break;
+	case SIM_FLAP: fault_flap_event(w, ev); break;
 	case SIM_HEAL: break;
 	}
+}
+
+/* What a stalled host does not look at yet. Segments wait in its kernel, which acknowledges them. */
+static bool must_wait(const struct world *w, const struct sim_event *ev)
+{
+	const struct node *n = &w->nodes[ev->node];
+
+	if (n->stalled_until_us <= w->now_us || n->core == NULL)
+		return false;
+	switch (ev->kind) {
+	case SIM_TIMER:
+	case SIM_SEGMENT:
+	case SIM_CONNECTED:
+	case SIM_CLOSED:
+	case SIM_DRAINED:
+	case SIM_CLIENT:
+	case SIM_DATAGRAM:
+	case SIM_START_CONTAINER: return true;
+	case SIM_TRAFFIC: /* of its data threads, which are others */
+	case SIM_RETRANSMIT:
+	case SIM_FAULT:
+	case SIM_REVIVE:
+	case SIM_HEAL:
+	case SIM_FLAP: return false;
+	}
+	return false;
 }
 
 void world_run_until(struct world *w, uint64_t until_us)
@@ -215,6 +155,11 @@ void world_run_until(struct world *w, uint64_t until_us)
 		w->events++;
 		w->trace_hash =
 			(w->trace_hash ^ w->now_us ^ (uint64_t)ev->kind << 56 ^ (uint64_t)ev->node << 40) * UINT64_C(1099511628211);
+		if (must_wait(w, ev)) {
+			if (heap_push(&w->queue, &ev->at, w->nodes[ev->node].stalled_until_us) != ERR_OK)
+				sim_must(NULL);
+			continue;
+		}
 		dispatch(w, ev);
 		mem_free(ev->packet);
 		mem_free(ev);
@@ -251,6 +196,7 @@ void world_make(struct world *w, const struct sim_cfg *cfg)
 		n->w = w;
 		n->index = i;
 		n->crash_in = -1;
+		n->machine = n->disk_machine = ++w->machines;
 		n->disk = sim_must(map_new(i));
 		n->halves = sim_must(map_new(i));
 		n->arena = sim_must(arena_new());
@@ -267,6 +213,8 @@ void world_make(struct world *w, const struct sim_cfg *cfg)
 	}
 	data_make(w);
 	w->by_targets = w->by_targets && !w->line;
+	if (cfg->faults && cfg->measure == MEASURE_NONE)
+		faults_make(w);
 	if (cfg->faults && cfg->measure == MEASURE_NONE)
 		(void)sim_schedule(w, 1500000, SIM_FAULT, 0);
 }
