@@ -135,38 +135,102 @@ int verb_prime(const struct weft *w, int argc, char **argv)
 	return code == DONE ? show(w, &req) : code;
 }
 
-/* What rmpeer would take: from the shares that `status ipam` shows. taken: for JSON, else NULL. */
-static int plan(const struct weft *w, const char *peer, json_t *taken)
+/* Names as people know them, separated by commas. */
+static char *join_names(const json_t *peers)
 {
-	struct http_response r;
-	int code = ask_path(w, "GET", "/status/ipam", true, &r);
-	json_t *doc, *p;
+	char *all = format("%s", ""), *longer;
+	const json_t *p;
 	size_t i;
+
+	json_array_foreach(peers, i, p)
+	{
+		const char *name = json_string_value(json_object_get(p, "name")),
+				   *nick = json_string_value(json_object_get(p, "nickname"));
+		longer = nick != NULL && nick[0] != '\0' ? format("%s%s%s(%s)", all, i > 0 ? ", " : "", name, nick)
+												 : format("%s%s%s", all, i > 0 ? ", " : "", name);
+		free(all);
+		all = longer;
+	}
+	return all;
+}
+
+/* GET /peer for the peers named; *doc is the caller's. */
+static int ask_plan(const struct weft *w, int argc, char **argv, json_t **doc)
+{
+	struct words p = { .argc = argc, .argv = argv };
+	char *path = format("/peer"), *longer;
+	const char *name, *value;
+	struct http_response r;
+	bool first = true;
+
+	for (enum word kind; (kind = next_word(&p, "plan", &name, &value)) != WORD_END;) {
+		if (kind != WORD_PLAIN)
+			continue;
+		char *peer = escaped(name);
+		longer = format("%s%cpeer=%s", path, first ? '?' : '&', peer);
+		first = false;
+		free(peer);
+		free(path);
+		path = longer;
+	}
+	int code = ask_path(w, "GET", path, true, &r);
+	free(path);
+	if (code != DONE)
+		return code;
+	*doc = json_loadb(r.body, r.n, 0, NULL);
+	http_response_free(&r);
+	return *doc != NULL ? DONE : say(FAILED, "the daemon's answer cannot be read");
+}
+
+/* What rmpeer would do. */
+static int plan(const struct weft *w, int argc, char **argv)
+{
+	json_t *doc = NULL, *p;
+	size_t i;
+	int code = ask_plan(w, argc, argv, &doc);
 
 	if (code != DONE)
 		return code;
-	doc = json_loadb(r.body, r.n, 0, NULL);
-	http_response_free(&r);
-	code = NOT_FOUND;
+	json_t *waits = json_object_get(doc, "waits_for");
+	if (w->json) {
+		code = print_json(json_pack(
+			"{s:i, s:b, s:O?, s:O?}", "schema", 1, "plan", 1, "peers", json_object_get(doc, "peers"), "waits_for", waits));
+		json_decref(doc);
+		return code;
+	}
 	json_array_foreach(json_object_get(doc, "peers"), i, p)
 	{
 		const char *name = json_string_value(json_object_get(p, "name")),
 				   *nick = json_string_value(json_object_get(p, "nickname"));
-		if (name == NULL || nick == NULL || (strcmp(name, peer) != 0 && strcmp(nick, peer) != 0))
-			continue;
-		code = DONE;
-		if (taken != NULL) {
-			(void)json_array_append_new(taken,
-				json_pack("{s:s, s:s, s:O?, s:O?}", "name", name, "nickname", nick, "addresses", json_object_get(p, "addresses"),
-					"reachable", json_object_get(p, "reachable")));
-			continue;
-		}
 		(void)printf("%lld IPs would be taken over from %s(%s)%s\n",
 			(long long)json_integer_value(json_object_get(p, "addresses")), name, nick,
 			json_is_true(json_object_get(p, "reachable")) ? ", but it can be reached: that would be refused" : "");
 	}
+	if (json_array_size(waits) > 0) {
+		char *names = join_names(waits);
+		(void)printf(
+			"They could be used once these were heard, which cannot be reached: %s; if they are gone for good, name them as well\n",
+			names);
+		free(names);
+	}
 	json_decref(doc);
-	return code == DONE ? print_bytes("", 0) : say(code, "'%s' owns no addresses; 'weft status ipam' lists who does", peer);
+	return print_bytes("", 0);
+}
+
+/* After the fact, on stderr: the result is only what was taken. */
+static void tell_whom_it_waits_for(const struct weft *w)
+{
+	json_t *doc = NULL;
+
+	if (ask_plan(w, 0, NULL, &doc) == DONE && json_array_size(json_object_get(doc, "waits_for")) > 0) {
+		char *names = join_names(json_object_get(doc, "waits_for"));
+		(void)fprintf(stderr,
+			"weft: what was taken can be used once these were heard, which cannot be reached: %s; if they are gone for good, "
+			"remove them as well\n",
+			names);
+		free(names);
+	}
+	json_decref(doc);
 }
 
 static int take_over(const struct weft *w, const char *name, json_t *taken)
@@ -194,7 +258,7 @@ int verb_rmpeer(const struct weft *w, int argc, char **argv)
 	json_t *taken = NULL;
 	const char *name, *value;
 	bool planned = false;
-	int worst = DONE, peers = 0;
+	int worst = DONE, peers = 0, done = 0;
 	enum word kind;
 
 	/* All words before the first request: --plan may stand anywhere. */
@@ -204,22 +268,25 @@ int verb_rmpeer(const struct weft *w, int argc, char **argv)
 	}
 	if (kind == WORD_WRONG || peers == 0)
 		return usage(w, kind == WORD_WRONG ? "an option is not understood" : "name a peer");
+	if (planned)
+		return plan(w, argc, argv);
 	if (w->json)
 		taken = json_array();
 	while ((kind = next_word(&again, "plan", &name, &value)) != WORD_END) {
-		if (kind != WORD_PLAIN)
-			continue;
-		int code = planned ? plan(w, name, taken) : take_over(w, name, taken);
+		int code = take_over(w, name, taken);
+		done += code == DONE;
 		if (code != DONE)
 			worst = code;
 		if (code == NOT_RUNNING)
 			break;
 	}
 	if (taken != NULL && (worst == DONE || json_array_size(taken) > 0)) {
-		int code = print_json(json_pack("{s:i, s:b, s:O}", "schema", 1, "plan", planned, "peers", taken));
+		int code = print_json(json_pack("{s:i, s:b, s:O}", "schema", 1, "plan", 0, "peers", taken));
 		worst = worst != DONE ? worst : code;
 	}
 	json_decref(taken);
+	if (done > 0)
+		tell_whom_it_waits_for(w);
 	return worst;
 }
 

@@ -208,6 +208,8 @@ int main(int argc, char **argv)
 	case OPTIONS_PRINT_PEER_NAME:
 	case OPTIONS_RUN:
 		err = prepare(&o, &note);
+		if (err == ERR_OK && o.action == OPTIONS_RUN && o.ipam && o.range_auto)
+			err = router_stored_range(o.state_dir, &o.range_stored, &note);
 		if (err == ERR_OK && o.action == OPTIONS_RUN)
 			err = options_settle_range(&o, &note);
 		if (err != ERR_OK)

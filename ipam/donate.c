@@ -191,20 +191,24 @@ enum err donate_request(struct ipam *i, uint64_t from, const struct ipam_message
 
 /* --- leaving --- */
 
-/* An owner that can be reached, else any host that can. Nobody that has just left itself. */
+/* A host in reach that manages addresses, which it says by publishing what is free there; rather one that owns some already. Nobody that
+ * has just left itself. A host that manages none would drop the message, and nobody would use the addresses. */
 static uint64_t choose_heir(const struct ipam *i)
 {
 	const struct ipam_cfg *c = &i->cfg;
-	uint64_t it = 0, peer, any = PEER_NONE;
+	uint64_t it = 0, peer, manages = PEER_NONE, owner = PEER_NONE, free;
 	while (c->next_peer(c->ctx, &it, &peer)) {
 		if (peer == c->self || peer == i->not_heir || !c->reachable(c->ctx, peer) || usage_is_gone(i, peer))
 			continue;
-		if (ring_owned_by(c->ring, c->universe, peer) > 0)
+		bool owns = ring_owned_by(c->ring, c->universe, peer) > 0, says = usage_of(i, peer, universe_range(c->universe), &free);
+		if (owns && says)
 			return peer;
-		if (any == PEER_NONE)
-			any = peer;
+		if (owns && owner == PEER_NONE)
+			owner = peer;
+		if (says && manages == PEER_NONE)
+			manages = peer;
 	}
-	return any;
+	return owner != PEER_NONE ? owner : manages;
 }
 
 static enum err resend(struct ipam *i)
@@ -312,8 +316,10 @@ enum err donate_leaving(struct ipam *i)
 		return e;
 	char text[256], name[WHO_TEXT];
 	if (i->heir == PEER_NONE)
-		return handover_answer(
-			i, i->space.mine.n == 0 ? "" : "no other host can be reached: the addresses stay with this host's name");
+		return handover_answer(i,
+			i->space.mine.n == 0
+				? ""
+				: "no other host that manages addresses can be reached: the addresses stay with this host's name");
 	if (i->now >= i->handover_ms) {
 		line_format(text, sizeof text, "%s did not acknowledge within %d s; it learns of the handover from the other hosts",
 			ipam_who(i, i->heir, name), HANDOVER_MS / 1000);

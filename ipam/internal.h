@@ -145,7 +145,7 @@ struct ipam {
 	bool took_over;       /* something in doubt comes from a takeover */
 	bool taking;          /* in this step: what we gain is by takeover */
 	struct census census;
-	uint64_t *taken; /* peers taken over in this run */
+	uint64_t *taken; /* peers taken over; stored as long as something is in doubt */
 	size_t n_taken, cap_taken;
 
 	struct paxos paxos;
@@ -241,6 +241,7 @@ enum err recover_state(struct ipam *i, uint64_t from, const struct ipam_message 
 enum err recover_takeover(struct ipam *i, const struct ipam_event *ev) MUST_CHECK;
 void recover_topology(struct ipam *i);
 bool recover_taken(const struct ipam *i, uint64_t peer);
+enum err recover_remember_taken(struct ipam *i, uint64_t peer) MUST_CHECK;
 uint64_t recover_deadline_ms(const struct ipam *i);
 void recover_waiting_for(const struct ipam *i, char *out, size_t size);
 

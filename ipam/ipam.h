@@ -181,6 +181,9 @@ bool ipam_has_lease(const struct ipam *i, const char *ident, struct prefix subne
 /* The ident that holds an address here; NULL: none. */
 const char *ipam_holder(const struct ipam *i, uint32_t addr);
 size_t ipam_active(const struct ipam *i);
+/* Hosts that cannot be reached and would have to be heard before space of the n hosts `gone` can be used, were these taken over now: that
+ * is, hosts to be named as well if they are gone for good. At most `max`; gives how many there are. */
+size_t ipam_awaited(const struct ipam *i, const uint64_t *gone, size_t n, uint64_t *out, size_t max);
 /* "10.32.0.0/12", "net:10.2.0.0/24", "net:default", "ip:10.2.1.1/24" (INTERFACES section 4, ADDR). *claim: it names one address. */
 enum err ipam_parse_addr(
 	const char *text, struct prefix default_subnet, struct prefix *out, bool *claim, struct err_note *note) MUST_CHECK;

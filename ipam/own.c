@@ -39,13 +39,15 @@ enum err own_store_doubt(struct ipam *i)
 	if (!i->recovering && i->doubt.n == 0)
 		return out_persist(i, k, slice_of(NULL, 0));
 	struct wbuf w;
-	wbuf_grow(&w, 16 + 8 * (size_t)RING_TOKENS_MAX);
+	wbuf_grow(&w, 16 + 8 * (size_t)RING_TOKENS_MAX + 6 * i->n_taken);
 	wbuf_u8(&w, (uint8_t)((i->recovering ? 1 : 0) | (i->took_over ? 2 : 0)));
 	wbuf_varint(&w, i->doubt.n);
 	for (size_t n = 0; n < i->doubt.n; n++) {
 		wbuf_u32(&w, (uint32_t)i->doubt.v[n].start);
 		wbuf_u32(&w, (uint32_t)(i->doubt.v[n].end - 1));
 	}
+	for (size_t n = 0; n < i->n_taken; n++)
+		wbuf_u48(&w, i->taken[n]);
 	enum err e = wbuf_end(&w);
 	if (e == ERR_OK)
 		e = out_persist(i, k, wbuf_slice(&w));
@@ -68,6 +70,12 @@ enum err own_load_doubt(struct ipam *i, struct slice value)
 		if (!rbuf_ok(&r) || d.end <= d.start)
 			return ERR_MALFORMED;
 		enum err e = ranges_add(&i->doubt, d);
+		if (e != ERR_OK)
+			return e;
+	}
+	while (rbuf_ok(&r) && rbuf_left(&r) > 0) {
+		uint64_t peer = rbuf_u48(&r);
+		enum err e = rbuf_ok(&r) ? recover_remember_taken(i, peer) : ERR_MALFORMED;
 		if (e != ERR_OK)
 			return e;
 	}

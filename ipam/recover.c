@@ -333,7 +333,7 @@ uint64_t recover_deadline_ms(const struct ipam *i)
 
 /* --- takeover --- */
 
-static enum err remember_taken(struct ipam *i, uint64_t peer)
+enum err recover_remember_taken(struct ipam *i, uint64_t peer)
 {
 	if (recover_taken(i, peer))
 		return ERR_OK;
@@ -405,7 +405,7 @@ enum err recover_takeover(struct ipam *i, const struct ipam_event *ev)
 		line_format(text, sizeof text, "%s is this host: to give its addresses away use `weft reset` here", name);
 		return out_reply(i, ev->request, ERR_SELF, none, 0, text);
 	}
-	if (!peer_known(i, ev->peer) && ring_owned_by(i->cfg.ring, i->cfg.universe, ev->peer) == 0) {
+	if (!peer_known(i, ev->peer) && !recover_taken(i, ev->peer) && ring_owned_by(i->cfg.ring, i->cfg.universe, ev->peer) == 0) {
 		line_format(text, sizeof text, "no peer %s is known", name);
 		return out_reply(i, ev->request, ERR_NOT_FOUND, none, 0, text);
 	}
@@ -418,7 +418,9 @@ enum err recover_takeover(struct ipam *i, const struct ipam_event *ev)
 			i->stopped ? "this host has handed over its own addresses" : "another host uses our name");
 		return out_reply(i, ev->request, ERR_STATE, none, 0, text);
 	}
-	enum err e = remember_taken(i, ev->peer);
+	enum err e = recover_remember_taken(i, ev->peer);
+	if (e == ERR_OK && i->doubt.n > 0)
+		e = own_store_doubt(i); /* who need not be heard any more is stored beside it */
 	if (e == ERR_OK)
 		e = forget_holds(i, ev->peer);
 	/* The answer cannot fail once the ring has changed: its room is part of what take() puts aside. */
@@ -427,6 +429,33 @@ enum err recover_takeover(struct ipam *i, const struct ipam_event *ev)
 	if (e != ERR_OK && moved == 0)
 		return e;
 	return out_reply(i, ev->request, ERR_OK, none, moved, NULL);
+}
+
+static bool listed(const uint64_t *v, size_t n, uint64_t peer)
+{
+	for (size_t k = 0; k < n; k++)
+		if (v[k] == peer)
+			return true;
+	return false;
+}
+
+size_t ipam_awaited(const struct ipam *i, const uint64_t *gone, size_t n, uint64_t *out, size_t max)
+{
+	uint64_t it = 0, peer;
+	struct ring_span s;
+	size_t found = 0;
+	while (i->cfg.next_peer(i->cfg.ctx, &it, &peer)) {
+		if (!still_needed(i, peer) || reachable(i, peer) || listed(gone, n, peer))
+			continue;
+		if (found < max)
+			out[found] = peer;
+		found++;
+	}
+	/* Owners of whom nothing else is known. */
+	for (it = i->cfg.universe.first; found < max && ring_each(i->cfg.ring, i->cfg.universe, &it, &s);)
+		if (still_needed(i, s.owner) && !reachable(i, s.owner) && !listed(gone, n, s.owner) && !listed(out, found, s.owner))
+			out[found++] = s.owner;
+	return found;
 }
 
 void recover_topology(struct ipam *i)

@@ -246,8 +246,58 @@ static enum err find_peer(const struct core *core, const char *text, uint64_t *o
 	}
 	if (*out == PEER_NONE && (peer_parse(text, out) != ERR_OK || *out == PEER_NONE))
 		return err_note(note, ERR_NOT_FOUND,
-			"no host is called '%.60s'; 'weft status peers' and 'weft status ipam' list names and nicknames", text);
+			"no host is called '%.60s' (any more?); 'weft status peers' and 'weft status ipam' list names and nicknames", text);
 	return ERR_OK;
+}
+
+enum { AWAITED_MAX = 64, PLAN_MAX = 256 };
+
+static json_t *name_and_nick(const struct core *core, uint64_t peer)
+{
+	struct peer_info info;
+	char name[PEER_TEXT];
+	bool known = gossip_peer(core_gossip(core), peer, &info);
+
+	return json_pack("{s:s, s:s}", "name", peer_format(peer, name), "nickname", known ? info.nickname : "");
+}
+
+/* GET /peer?peer=A&peer=B: what `DELETE` of all of them would take, and for whom else the space would have to wait. */
+static void get_peers(struct api_request *q)
+{
+	const struct core *core = router_core(q->router);
+	uint64_t gone[PLAN_MAX], awaited[AWAITED_MAX];
+	size_t n = 0;
+	const char *text;
+	struct err_note note = { "" };
+	enum err err = ERR_OK;
+	json_t *peers = json_array(), *waits = json_array();
+
+	if (core_ipam(core) == NULL)
+		err = err_note(&note, ERR_STATE, "address management is off on this host; ask one where it is on");
+	for (; err == ERR_OK && (text = api_param(q, "peer", n)) != NULL; n++) {
+		if (n == PLAN_MAX) {
+			err = err_note(&note, ERR_LIMIT, "at most %d peers at once", PLAN_MAX);
+			break;
+		}
+		err = find_peer(core, text, &gone[n], &note);
+		json_t *p = err == ERR_OK ? name_and_nick(core, gone[n]) : NULL;
+		if (p == NULL)
+			continue;
+		uint64_t owned = ring_owned_by(core_channel(core, CHANNEL_RING), core_universe(core), gone[n]);
+		(void)json_object_set_new(p, "addresses", json_integer((json_int_t)owned));
+		(void)json_object_set_new(p, "reachable", json_boolean(gossip_reachable(core_gossip(core), gone[n])));
+		(void)json_array_append_new(peers, p);
+	}
+	size_t more = err == ERR_OK ? ipam_awaited(core_ipam(core), gone, n, awaited, AWAITED_MAX) : 0;
+	for (size_t i = 0; i < more && i < AWAITED_MAX; i++)
+		(void)json_array_append_new(waits, name_and_nick(core, awaited[i]));
+	if (err != ERR_OK)
+		api_answer_err(q, err, note.text);
+	else
+		api_answer_json(
+			q, MHD_HTTP_OK, json_pack("{s:i, s:O, s:O}", "schema", STATUS_SCHEMA, "peers", peers, "waits_for", waits));
+	json_decref(peers);
+	json_decref(waits);
 }
 
 static void delete_peer(struct api_request *q)
@@ -632,6 +682,7 @@ static const struct route {
 	{ "GET", "/health", get_health, true },
 	{ "POST", "/connect", post_connect, false },
 	{ "POST", "/forget", post_forget, false },
+	{ "GET", "/peer", get_peers, false },
 	{ "DELETE", "/peer", delete_self, false },
 	{ "DELETE", "/peer/*", delete_peer, false },
 	{ "GET", "/ip", get_ips, false },

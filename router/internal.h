@@ -76,7 +76,10 @@ enum err router_run(struct router *r, const struct core_event *ev);
 bool router_decided(const struct router *r, uint64_t request, enum err *err);
 
 /* router_plane.c */
-#define ROUTER_LATE_MAX 4096              /* undelivered datagrams that wait to be told */
+#define ROUTER_LATE_MAX 4096 /* undelivered datagrams that wait to be told */
+/* router_state.c, at the start: first what was set aside of the range is brought back, then all is handed to the core. */
+enum err router_bring_back(struct router *r, struct universe u, struct err_note *note) MUST_CHECK;
+enum err router_restore(struct router *r, struct err_note *note) MUST_CHECK;
 void router_make_offer(struct router *r); /* by the options: the kernel has not been asked yet */
 enum err router_open_plane(struct router *r, struct err_note *note) MUST_CHECK;
 /* From now on the core hears of datagrams and traffic, and of what the kernel lacks. */

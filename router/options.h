@@ -42,6 +42,7 @@ struct options {
 	uint32_t data_queues;                        /* threads of the userspace path; 0: as many as suit the machine */
 	bool ipam;                                   /* --ipalloc-range "" turns it off */
 	bool range_auto;                             /* --ipalloc-range auto */
+	struct prefix range_stored;                  /* that of the addresses this host managed last; family 0: none. For auto */
 	struct prefix range, range6, default_subnet; /* family 0: not given */
 	bool range_given, init_given;
 	enum option_init init;

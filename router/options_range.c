@@ -67,6 +67,10 @@ static enum err pick(struct options *o, struct slice routes, struct err_note *no
 	static const char *const candidates[] = { "10.32.0.0/12", "10.96.0.0/12", "172.16.0.0/13", "192.168.128.0/17" };
 	struct route route;
 
+	if (o->range_stored.addr.family == 4 && !overlapping(routes, o->range_stored, &route)) {
+		o->range = o->range_stored;
+		return ERR_OK;
+	}
 	for (size_t i = 0; i < sizeof(candidates) / sizeof(candidates[0]); i++) {
 		struct prefix p;
 		enum err err = prefix_parse(candidates[i], &p);

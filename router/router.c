@@ -456,6 +456,8 @@ static enum err open_core(struct router *r, struct err_note *note)
 	randombytes_buf(cfg.random, sizeof(cfg.random));
 	if (err == ERR_OK)
 		err = fill_gossip(r, &cfg.gossip, note);
+	if (err == ERR_OK && o->ipam)
+		err = router_bring_back(r, cfg.universe, note);
 	if (err == ERR_OK)
 		err = store_each(r->store, "ipam/", no_records, &none, note);
 	cfg.fresh_store = none && (o->name != PEER_NONE || !r->id.made); /* a new key's name has no former self */
@@ -463,51 +465,6 @@ static enum err open_core(struct router *r, struct err_note *note)
 		err = core_new(&r->core, &cfg, router_now_ms(r), note);
 	sodium_memzero(&cfg.gossip, sizeof(cfg.gossip));
 	sodium_memzero(cfg.random, sizeof(cfg.random));
-	return err;
-}
-
-struct restore_ctx {
-	struct router *r;
-	struct slice *bad;
-	size_t n_bad, cap_bad;
-};
-
-static enum err restore_one(void *ctx, struct slice key, struct slice value)
-{
-	struct restore_ctx *x = ctx;
-	struct err_note note = { "" };
-
-	if ((key.n >= 5 && memcmp(key.p, "meta/", 5) == 0) || (key.n >= 6 && memcmp(key.p, "aside/", 6) == 0))
-		return ERR_OK;
-	enum err err = core_restore(x->r->core, key, value, &note);
-	if (err == ERR_OK || err == ERR_NOMEM)
-		return err;
-	log_write(
-		x->r->log, LOG_LEVEL_WARNING, "setting a stored record aside: %s", note.text[0] != '\0' ? note.text : err_text(err));
-	const uint8_t *copy = mem_dup(key.p, key.n);
-	if (copy == NULL || !mem_grow((void **)&x->bad, &x->cap_bad, x->n_bad + 1, sizeof(*x->bad))) {
-		mem_free((void *)(uintptr_t)copy);
-		return ERR_NOMEM;
-	}
-	x->bad[x->n_bad++] = slice_of(copy, key.n);
-	return ERR_OK;
-}
-
-/* Records that cannot be used move to aside/. */
-static enum err restore(struct router *r, struct err_note *note)
-{
-	struct restore_ctx x = { .r = r };
-	enum err err = store_each(r->store, "", restore_one, &x, note);
-
-	if (err == ERR_NOMEM)
-		err = err_note(note, err, "out of memory while reading the state in %.150s", r->opt->state_dir);
-	for (size_t i = 0; i < x.n_bad; i++) {
-		enum err e = store_set_aside(r->store, x.bad[i], note);
-		if (err == ERR_OK)
-			err = e;
-		mem_free((void *)(uintptr_t)x.bad[i].p);
-	}
-	mem_free(x.bad);
 	return err;
 }
 
@@ -607,7 +564,7 @@ enum err router_start(struct router **out, uv_loop_t *loop, const struct options
 	if (err == ERR_OK)
 		err = open_core(r, note);
 	if (err == ERR_OK)
-		err = restore(r, note);
+		err = router_restore(r, note);
 	if (err == ERR_OK)
 		err = router_open_plane(r, note);
 	if (err == ERR_OK)

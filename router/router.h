@@ -92,4 +92,7 @@ bool router_fast_path(const struct router *r, const char **why);
 /* Where containers reach DNS: "169.254.67.83" and the port; false: off. */
 bool router_dns_address(const struct router *r, struct hostport *out);
 
+/* The range of the addresses that the state in dir is about; family 0: none. */
+enum err router_stored_range(const char *dir, struct prefix *out, struct err_note *note) MUST_CHECK;
+
 #endif
