@@ -49,7 +49,6 @@ void crdt_tree_check(const struct crdt_node *root);
 size_t crdt_item_size(const struct crdt_item *it);
 /* Does the item have the form that this map's items have? */
 bool crdt_map_fits(const struct crdt_map *m, const struct crdt_item *it);
-bool crdt_map_owned(const struct crdt_map *m);
 /* Unowned maps: several writes that happen all or, on ERR_NOMEM and ERR_LIMIT, not at all. Those that lose are left out. */
 enum err crdt_map_write_all(struct crdt_map *m, const struct crdt_item *items, size_t n, struct crdt_changes *ch) MUST_CHECK;
 

@@ -468,11 +468,14 @@ static enum err supersede(struct crdt_map *m, const struct crdt_item *it, struct
 static bool admit(const struct crdt_map *m, const struct crdt_item *it, bool *trusted, enum crdt_merge *what)
 {
 	enum crdt_verdict v = CRDT_PROOF_OK;
+	uint64_t writer = crdt_proof_writer(it->proof);
+	if (writer == PEER_NONE && m->owned)
+		writer = crdt_owner(it->key);
 	if (m->prover != NULL)
-		v = m->prover->judge(m->prover_ctx, it);
+		v = m->prover->judge(m->prover_ctx, it, &writer);
 	*trusted = v == CRDT_PROOF_TRUSTED;
 	if ((v == CRDT_PROOF_OK || v == CRDT_PROOF_TRUSTED) && m->rule != NULL)
-		v = m->rule(m->rule_ctx, it, crdt_proof_writer(it->proof));
+		v = m->rule(m->rule_ctx, it, writer);
 	if (v == CRDT_PROOF_BAD || v == CRDT_PROOF_LATER) {
 		*what = v == CRDT_PROOF_BAD ? CRDT_REFUSED : CRDT_HELD;
 		return false;
@@ -566,7 +569,8 @@ enum err crdt_map_prove(struct crdt_map *m, struct slice *after, uint8_t mem[CRD
 		*after = slice_of(mem, key.n);
 		if (n->trusted) {
 			struct crdt_item it = crdt_node_item(n);
-			enum crdt_verdict v = m->prover == NULL ? CRDT_PROOF_OK : m->prover->judge(m->prover_ctx, &it);
+			uint64_t writer = crdt_owner(key);
+			enum crdt_verdict v = m->prover == NULL ? CRDT_PROOF_OK : m->prover->judge(m->prover_ctx, &it, &writer);
 			++*asked;
 			if (v == CRDT_PROOF_OK) {
 				n->trusted = false;

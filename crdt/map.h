@@ -77,6 +77,7 @@ struct crdt_map;
 /* owned: keys begin with their owner, floors apply. seed is for internal balancing only. */
 enum err crdt_map_new(struct crdt_map **out, bool owned, uint64_t seed) MUST_CHECK;
 void crdt_map_free(struct crdt_map *m);
+bool crdt_map_owned(const struct crdt_map *m);
 
 /* Refuses what does not have this form as ERR_MALFORMED when it comes from outside. Every host must use the same rule for the same map,
  * or they never agree. Owned maps: floors and tombstones are not asked about. Call it while the map is empty; NULL: anything goes. */
@@ -100,13 +101,14 @@ struct crdt_prover {
 	/* Our proof for an item that we write (its own proof is not looked at); the length: CRDT_SIGNATURE for what is under our own name in an owned
 	 * map, else CRDT_PROOF_MAX. */
 	size_t (*sign)(void *ctx, const struct crdt_item *it, uint8_t out[CRDT_PROOF_MAX]);
-	/* Asked once about an item from outside that would be taken. Neither function may touch the map. */
-	enum crdt_verdict (*judge)(void *ctx, const struct crdt_item *it);
+	/* Asked once about an item from outside that would be taken. *writer is whom the proof names, or the key's owner; set to PEER_NONE when that is not
+	 * proved and the item may be taken all the same. Neither function may touch the map. */
+	enum crdt_verdict (*judge)(void *ctx, const struct crdt_item *it, uint64_t *writer);
 };
 /* Call it while the map is empty; p stays the caller's. NULL: none, as at first. */
 void crdt_map_set_prover(struct crdt_map *m, const struct crdt_prover *p, void *ctx);
-/* Who may write what: asked after the prover has said OK, about what would be taken from outside (with a map that has no prover, too; the writer is
- * then whom the proof names, if there is one). It must not touch the map, but may keep a copy of what it wants to have merged again later. */
+/* Who may write what: asked after the prover has said OK, about what would be taken from outside. writer: proved; PEER_NONE: somebody, who can claim no
+ * right of his own. (With a map that has no prover: whom the proof names, if there is one.) It must not touch the map, but may keep a copy of what it wants to have merged again later. */
 void crdt_map_set_rule(
 	struct crdt_map *m, enum crdt_verdict (*rule)(void *ctx, const struct crdt_item *it, uint64_t writer), void *ctx);
 /* Judges what was taken as TRUSTED: looks at up to `look` items behind *after (empty: from the start) and asks about at most `ask` of them, and sets

@@ -64,6 +64,8 @@ static void init_timers(struct gossip *g)
 	gossip_timer_init(&g->recon_timer, TIMER_RECON);
 	gossip_timer_init(&g->recon_soon_timer, TIMER_RECON_SOON);
 	gossip_timer_init(&g->contest_timer, TIMER_CONTEST);
+	gossip_timer_init(&g->later_timer, TIMER_LATER);
+	gossip_timer_init(&g->prove_timer, TIMER_PROVE);
 	gossip_timer_init(&g->grace_timer, TIMER_GRACE);
 	gossip_timer_init(&g->topology_timer, TIMER_TOPOLOGY);
 	gossip_timer_set(g, &g->recon_timer, g->now + rng_between(&g->rng, GOSSIP_RECON_MS / 2, GOSSIP_RECON_MS));
@@ -88,6 +90,7 @@ enum err gossip_new(struct gossip **out, const struct gossip_cfg *cfg, uint64_t 
 	g->by_conn = map_new(cfg->seed);
 	g->by_name = map_new(cfg->seed + 1);
 	g->routes = mem_zalloc(1, sizeof *g->routes);
+	gossip_sign_init(g, cfg->prover);
 	if (crypto_scalarmult_base(g->key, g->secret) != 0)
 		e = ERR_MALFORMED;
 	else if (g->by_conn && g->by_name && g->routes && !g->timers_lost)
@@ -117,13 +120,16 @@ void gossip_free(struct gossip *g)
 	for (size_t i = 0; i < g->n_peers; i++)
 		gossip_peer_release(g->peers[i]);
 	for (size_t i = 0; i < GOSSIP_CHANNELS_MAX; i++)
-		if (g->channels[i].map)
+		if (g->channels[i].map) {
 			crdt_map_set_guard(g->channels[i].map, NULL, NULL);
+			crdt_map_set_prover(g->channels[i].map, NULL, NULL);
+		}
 	mem_free(g->links);
 	mem_free(g->targets);
 	mem_free(g->peers);
 	map_free(g->by_conn);
 	map_free(g->by_name);
+	gossip_sign_free(g);
 	if (g->routes)
 		mem_free(g->routes->queue);
 	mem_free(g->routes);
@@ -142,6 +148,7 @@ enum err gossip_add_channel(struct gossip *g, uint8_t id, const char *name, stru
 		return ERR_EXISTS;
 	copy_text(g->channels[id].name, sizeof g->channels[id].name, name);
 	g->channels[id].map = map;
+	gossip_sign_attach(g, id);
 	crdt_map_set_guard(map, id == CHANNEL_PEERS ? gossip_contest_guard_peers : gossip_contest_guard, g);
 	return ERR_OK;
 }
@@ -162,6 +169,8 @@ static void fire(struct gossip *g, struct timer *t)
 		break;
 	case TIMER_RECON_SOON: gossip_spread_random(g); break;
 	case TIMER_CONTEST: gossip_contest_timer(g); break;
+	case TIMER_LATER: gossip_sign_later_timer(g); break;
+	case TIMER_PROVE: gossip_sign_prove_timer(g); break;
 	case TIMER_GRACE: g->topology_dirty = true; break;
 	case TIMER_TOPOLOGY: break; /* finish() looks at the time */
 	case TIMER_KINDS: assert(false);

@@ -212,7 +212,7 @@ struct peer_info {
 	uint64_t name;
 	char nickname[GOSSIP_NICKNAME_MAX + 1];
 	char version[33];
-	uint8_t key[32];
+	uint8_t key[32], sign_key[32]; /* X25519; of its signatures */
 	uint64_t uid;
 	struct hostport addresses[GOSSIP_ADDRESSES_MAX];
 	size_t n_addresses;
@@ -260,7 +260,21 @@ struct link_view { /* one line of `status connections` */
 bool gossip_next_link(const struct gossip *g, size_t *it, struct link_view *out);
 bool gossip_next_target(const struct gossip *g, size_t *it, const char **target); /* as the user gave them */
 
+/* What was not taken, and why: from replicated state, and the last two, from unicasts that were relayed. */
+enum gossip_refused {
+	REFUSED_PROOF,     /* none, or not of the form that belongs there */
+	REFUSED_SIGNATURE, /* not by the key of its writer */
+	REFUSED_NO_KEY,    /* held back: that key is not known yet */
+	REFUSED_OTHER_KEY, /* held back: another key for a name whose present holder can be reached */
+	REFUSED_FLOOR,     /* held back: it would forget a peer that can be reached */
+	REFUSED_FROM,
+	REFUSED_REPLAY,
+	GOSSIP_REFUSED
+};
+const char *gossip_refused_name(enum gossip_refused why); /* as a label of a metric */
+
 struct gossip_counters {
+	uint64_t refused[GOSSIP_REFUSED];
 	uint64_t messages_in[32], messages_out[32];                                 /* by message type */
 	uint64_t channel_in[GOSSIP_CHANNELS_MAX], channel_out[GOSSIP_CHANNELS_MAX]; /* delta and recon messages by channel id */
 	uint64_t bytes_in, bytes_out;

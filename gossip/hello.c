@@ -10,7 +10,8 @@
  * A second holder of a name (its key or process is another). Seen by itself when it meets its namesake; seen by a third peer that can
  * reach the present holder when the newcomer says HELLO: the newcomer is refused and told where the holder is, and the newcomer's
  * claim is flooded as CONTEST, by which the holder hears of it; seen by either when the other's item "i" comes by gossip, which is
- * answered by flooding our own claim. Being contested lasts until CONTEST_HOLD_MS after the last sign. Meanwhile items under our name from
+ * answered by flooding our own claim; seen by a third peer that hears of the newcomer's "i" while it reaches the holder (another signing key: it
+ * is not taken), which floods both claims. Being contested lasts until CONTEST_HOLD_MS after the last sign. Meanwhile items under our name from
  * outside are kept out of the maps: two hosts superseding each other would never end.
  *
  * An item "i" of a lower incarnation than ours is our former self, or a host that had the name before: no sign. One of a higher incarnation may
@@ -45,6 +46,7 @@ void gossip_hello_send(struct gossip *g, struct link *l)
 		.nickname = slice_str(g->nickname),
 		.version = slice_str(g->version),
 	};
+	memcpy(m.u.hello.sign_key, g->sign_key, sizeof g->sign_key);
 	l->hello_sent = gossip_link_send(g, l, &m);
 	if (!l->hello_sent)
 		gossip_link_close(g, l, "out of memory");
@@ -148,8 +150,26 @@ static void flood(struct gossip *g, const struct message_contest *c, const struc
 			(void)gossip_link_send(g, g->links[i], &m);
 }
 
+void gossip_contest_between(struct gossip *g, uint64_t name, const struct peer_info *newcomer)
+{
+	struct peer_info holder;
+	if (!gossip_peer(g, name, &holder))
+		return;
+	const struct peer_info *v[2] = { &holder, newcomer };
+	for (size_t i = 0; i < 2; i++) {
+		g->rivals[i] = (struct message_contest){ .name = name, .uid = v[i]->uid, .hops = GOSSIP_HOPS_MAX };
+		memcpy(g->rivals[i].key, v[i]->key, sizeof g->rivals[i].key);
+		g->rivals[i].address = v[i]->n_addresses > 0 ? v[i]->addresses[0] : nowhere;
+	}
+}
+
 void gossip_contest_heard(struct gossip *g)
 {
+	for (size_t i = 0; i < 2; i++) {
+		if (g->rivals[i].name != PEER_NONE && g->rivals[i].uid != 0)
+			flood(g, &g->rivals[i], NULL);
+		g->rivals[i].name = PEER_NONE;
+	}
 	if (!g->claim_heard)
 		return;
 	g->claim_heard = false;
@@ -257,6 +277,8 @@ static void establish(struct gossip *g, struct link *l, struct peer *p)
 	l->gap_mean = GOSSIP_HEARTBEAT_MS * 8;
 	l->gap_dev = 0;
 	p->link = l;
+	p->tag = gossip_sign_tag(l->sign_key);
+	gossip_sign_learnt(g);
 	g->counters.handshakes_ok++;
 	g->publish_links = true;
 	g->topology_dirty = true;
@@ -315,6 +337,7 @@ static void take_hello(struct link *l, const struct message_hello *h)
 	if (n > 0)
 		memcpy(l->nickname, h->nickname.p, n);
 	memcpy(l->key, session_remote_key(l->session), sizeof l->key);
+	memcpy(l->sign_key, h->sign_key, sizeof l->sign_key);
 }
 
 void gossip_hello_received(struct gossip *g, struct link *l, const struct message_hello *h)

@@ -6,6 +6,7 @@
  *   hello.c     who is at the other end: ourselves, a second link, a second holder of a name
  *   connect.c   whom to dial and when;  choose.c  which peers are wanted
  *   spread.c    slots, deltas, reconciliation;  peers.c  what is known of peers, and routes
+ *   sign.c      signatures: what may be taken from whom
  *
  * Memory may run out anywhere. What must not be lost then is kept as state that needs no memory (a flag, a stage, bytes that were not
  * handed over) and finished by a later step, which the retry deadline brings about. */
@@ -19,6 +20,7 @@
 #include "gossip/gossip.h"
 #include "gossip/message.h"
 #include "gossip/session.h"
+#include "gossip/sign.h"
 
 #define LINK_BUSY_BYTES        (64u << 10) /* unsent bytes above which deltas wait */
 #define LINK_FULL_BYTES        (4u << 20)  /* unsent bytes above which unicasts are dropped */
@@ -41,16 +43,16 @@
 #define PUBLISH_COALESCE_MS    20
 /* What costs each peer as much as there are peers, is not done for each of the many changes that a large mesh sees when it starts: our own
  * links are published, and routes looked for, at most once in so many milliseconds (one for each two peers). The first one after a pause waits for nothing. */
-#define PEERS_PAUSE_MIN        32
-#define PEERS_PAUSE_MAX_MS     500
-#define PEERS_MAX              16384
-#define CONTEST_HOLD_MS        60000
-#define CONTEST_SEEN           16 /* floods remembered */
-#define CONTEST_SEEN_MS        5000
-#define FLOOD_BURST            32
-#define FLOOD_PER_SECOND       4
-#define ACCEPT_BURST           64
-#define ACCEPT_PER_SECOND      50
+#define PEERS_PAUSE_MIN    32
+#define PEERS_PAUSE_MAX_MS 500
+#define PEERS_MAX          16384
+#define CONTEST_HOLD_MS    60000
+#define CONTEST_SEEN       16 /* floods remembered */
+#define CONTEST_SEEN_MS    5000
+#define FLOOD_BURST        32
+#define FLOOD_PER_SECOND   4
+#define ACCEPT_BURST       64
+#define ACCEPT_PER_SECOND  50
 #define ACCEPT_FIRST_BURST \
 	256 /* the same for addresses without a half-open connection: one scanner does not keep the others out */
 #define ACCEPT_FIRST_PER_SECOND 200
@@ -58,6 +60,18 @@
 #define RECON_SOON_MS           50   /* after a link was lost */
 #define RECON_RETRY_MS          1000 /* after memory ran out */
 #define REASON_MAX              160
+/* Items that could not be judged are asked for again after that long, then after twice as long … */
+#define LATER_MIN_MS 200
+#define LATER_MAX_MS 10000
+/* What was taken on trust is looked at after that long, and so much of it every so often. */
+#define PROVE_AFTER_MS 2000
+#define PROVE_EVERY_MS 50
+#define PROVE_LOOK     2048
+#define PROVE_ASK      32
+/* Items under our name that our key did not sign are superseded at this rate, and up to this incarnation. */
+#define FORMER_BURST            256
+#define FORMER_PER_SECOND       4
+#define INCARNATION_FOREIGN_MAX (UINT64_MAX / 2)
 #define SAID_MAX                64
 #define SAID_MS                 600000
 
@@ -71,6 +85,8 @@ enum timer_kind {
 	TIMER_CONTEST,
 	TIMER_GRACE,
 	TIMER_TOPOLOGY,
+	TIMER_LATER,
+	TIMER_PROVE,
 	TIMER_KINDS
 };
 /* First member of what it belongs to. at_ms stays when the heap had no memory for it: gossip_timers_repair(). */
@@ -106,6 +122,7 @@ struct peer_link {
 	uint64_t name;
 	bool outbound;
 	struct hostport address; /* family 0: not said */
+	uint32_t tag;            /* gossip_sign_tag of the key at the other end; 0: not said */
 };
 #define PEER_CLOSED_MAX 64
 struct peer_closed { /* its host has closed the link of this run a short while ago, and it had not said goodbye */
@@ -113,6 +130,7 @@ struct peer_closed { /* its host has closed the link of this run a short while a
 };
 struct peer_links {  /* what subkey "l" says; the addresses are looked up when they are wanted */
 	uint64_t *names; /* in order; one piece of memory with what follows */
+	uint32_t *tags;  /* of their keys */
 	struct peer_closed *closed;
 	uint32_t n, n_closed;
 };
@@ -132,6 +150,7 @@ struct peer {
 	enum ending ending; /* of our last link to it */
 	bool given_up;      /* by us, for its silence */
 	uint16_t port, n_addresses;
+	uint32_t tag; /* of its signing key; 0: not known */
 	uint64_t uid;
 	uint8_t key[32];
 	struct hostport *addresses; /* n_addresses of them */
@@ -159,10 +178,12 @@ struct link {
 	struct timer timer;
 	uint64_t conn;
 	bool outbound, hello_sent, hello_seen, known_address;
-	bool bye_seen;  /* the other end has said goodbye */
-	bool stopping;  /* because it stops */
-	bool gave_up;   /* we said goodbye, for its silence */
-	bool no_action; /* the shell knows that it is closed */
+	bool bye_seen;   /* the other end has said goodbye */
+	bool stopping;   /* because it stops */
+	bool gave_up;    /* we said goodbye, for its silence */
+	bool no_action;  /* the shell knows that it is closed */
+	bool distrusted; /* it has said what its key did not sign */
+	uint16_t later;  /* channels of which something could not be judged */
 	enum stage stage;
 	struct hostport remote, local;
 	struct session *session;
@@ -171,7 +192,7 @@ struct link {
 	uint64_t my_seq; /* our dial sequence number, 0 for an accepted one */
 	uint64_t peer, uid, incarnation, dial_seq;
 	uint16_t port;
-	uint8_t key[32];
+	uint8_t key[32], sign_key[32];
 	char nickname[GOSSIP_NICKNAME_MAX + 1];
 	uint64_t last_in_ms, last_out_ms, pinged_ms;
 	uint64_t ping_id;
@@ -187,6 +208,8 @@ struct link {
 struct channel {
 	struct crdt_map *map; /* NULL: not in use */
 	char name[32];
+	struct gossip *gossip;
+	uint8_t id;
 };
 
 struct flood_seen {
@@ -227,6 +250,18 @@ struct gossip {
 	size_t n_extra;
 	struct rng rng;
 	uint64_t now, seq;
+
+	const struct gossip_prover *prover;
+	uint8_t sign_key[32], sign_secret[64];
+	struct link *judging; /* what is being merged comes over it; NULL: from nowhere */
+	struct timer later_timer, prove_timer;
+	uint32_t later_wait_ms;
+	uint64_t later_said_ms;
+	struct bucket former;
+	uint8_t prove_channel, prove_key[CRDT_KEY_MAX]; /* where to go on */
+	size_t prove_key_n;
+	uint64_t serial;     /* of our signed unicasts */
+	struct map *senders; /* by name: struct sender of sign.c; NULL until one is needed */
 	unsigned doubt;
 	uint64_t doubt_ms;   /* when it last changed */
 	uint64_t reading_ms; /* after a late step, until then nobody is taken for dead: what has come meanwhile is still unread */
@@ -262,6 +297,7 @@ struct gossip {
 	struct stamp claimed; /* the latest item "i" of a namesake: heard again it is no new sign */
 	bool claim_heard;
 	struct hostport claim_at;
+	struct message_contest rivals[2]; /* two hosts with one name, of which others told us; name 0: none */
 	struct flood_seen seen[CONTEST_SEEN];
 	size_t seen_at;
 
@@ -333,7 +369,8 @@ void gossip_bye_received(struct gossip *g, struct link *l, const struct message_
 void gossip_contest_received(struct gossip *g, struct link *l, const struct message_contest *c);
 bool gossip_contest_guard(void *ctx, const struct crdt_item *it); /* asked by the maps: true keeps an item under our name out */
 bool gossip_contest_guard_peers(void *ctx, const struct crdt_item *it); /* the same for `peers`, whose items tell who it is */
-void gossip_contest_heard(struct gossip *g);                            /* after a merge: does what the guard could not do then */
+void gossip_contest_between(struct gossip *g, uint64_t name, const struct peer_info *newcomer); /* asked by the maps, too */
+void gossip_contest_heard(struct gossip *g); /* after a merge: does what the guard could not do then */
 void gossip_contest_timer(struct gossip *g);
 void gossip_contest_say(struct gossip *g);
 struct hostport gossip_link_published(const struct link *l); /* where others can reach the peer of this link */
@@ -362,7 +399,24 @@ struct choice {
 };
 void gossip_choose(uint64_t self, struct choice *v, size_t n);
 
+/* sign.c */
+void gossip_sign_init(struct gossip *g, const struct gossip_prover *p); /* the secret is there */
+void gossip_sign_free(struct gossip *g);
+void gossip_sign_attach(struct gossip *g, uint8_t channel);
+bool gossip_sign_key_of(
+	const struct gossip *g, uint64_t name, uint8_t out[32]); /* the key that speaks for a name; false: none is known */
+uint32_t gossip_sign_tag(const uint8_t key[32]);             /* a short name of it, never 0 */
+void gossip_sign_learnt(struct gossip *g);                   /* a key, or who is in reach: what was held back may be told now */
+void gossip_sign_trusted(struct gossip *g);                  /* something was taken on trust */
+void gossip_sign_later_timer(struct gossip *g);
+void gossip_sign_prove_timer(struct gossip *g);
+void gossip_sign_unicast(struct gossip *g, struct message_unicast *u); /* ours, which will be relayed */
+/* Is it from whom it says, and not heard before? Else it is counted. */
+bool gossip_sign_unicast_accept(struct gossip *g, const struct link *l, const struct message_unicast *u);
+
 /* spread.c */
+void gossip_spread_mark_all(struct gossip *g, struct link *l, uint8_t channel); /* to be reconciled */
+void gossip_spread_took(struct gossip *g, struct link *l, uint8_t channel, const struct crdt_changes *ch);
 void gossip_spread_news(struct gossip *g, uint8_t channel, const struct crdt_changes *ch, const struct link *source);
 void gossip_spread_delta(struct gossip *g, struct link *l, const struct message_state *m);
 void gossip_spread_recon(struct gossip *g, struct link *l, const struct message_state *m);

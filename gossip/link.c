@@ -466,7 +466,10 @@ static void dispatch(struct gossip *g, struct link *l, const struct message *m)
 	case MESSAGE_PONG: pong_received(g, l, &m->u.ping); break;
 	case MESSAGE_DELTA: gossip_spread_delta(g, l, &m->u.state); break;
 	case MESSAGE_RECON: gossip_spread_recon(g, l, &m->u.state); break;
-	case MESSAGE_UNICAST: gossip_spread_unicast(g, &m->u.unicast, false); break;
+	case MESSAGE_UNICAST:
+		if (m->u.unicast.to != g->self || gossip_sign_unicast_accept(g, l, &m->u.unicast))
+			gossip_spread_unicast(g, &m->u.unicast, false);
+		break;
 	case MESSAGE_BYE: gossip_bye_received(g, l, &m->u.bye); break;
 	case MESSAGE_CONTEST: gossip_contest_received(g, l, &m->u.contest); break;
 	}

@@ -3,6 +3,8 @@
 #include <assert.h>
 #include <string.h>
 
+#include <sodium.h>
+
 /* Fields of HELLO: varint type, lv value. The numbers are on the wire. */
 enum hello_field {
 	HELLO_NAME = 1,        /* u48 */
@@ -13,9 +15,11 @@ enum hello_field {
 	HELLO_PROTOCOL = 6,    /* u16 */
 	HELLO_NICKNAME = 7,    /* UTF-8 */
 	HELLO_VERSION = 8,     /* UTF-8 */
+	HELLO_SIGN_KEY = 9,    /* 32 bytes */
 };
 #define HELLO_FIELD_MAX 1024 /* bytes of one field */
 #define HELLO_TEXT_MAX  64
+#define UNICAST_PROOF   (8 + 8 + CRDT_SIGNATURE) /* bytes */
 
 static void field_number(struct wbuf *w, enum hello_field type, uint64_t value, unsigned bytes)
 {
@@ -42,6 +46,7 @@ static void hello_encode(struct wbuf *w, const struct message *m)
 	field_number(w, HELLO_PROTOCOL, h->protocol, 2);
 	field_text(w, HELLO_NICKNAME, h->nickname);
 	field_text(w, HELLO_VERSION, h->version);
+	field_text(w, HELLO_SIGN_KEY, slice_of(h->sign_key, sizeof h->sign_key));
 }
 
 /* What a person will read must be printable: a peer's words go to logs and terminals. */
@@ -72,6 +77,7 @@ static void hello_field(struct rbuf *r, uint64_t type, struct message_hello *h)
 	case HELLO_PROTOCOL: h->protocol = rbuf_u16(r); break;
 	case HELLO_NICKNAME: h->nickname = text_field(r, rbuf_left(r), HELLO_TEXT_MAX); break;
 	case HELLO_VERSION: h->version = text_field(r, rbuf_left(r), HELLO_TEXT_MAX); break;
+	case HELLO_SIGN_KEY: rbuf_copy(r, h->sign_key, sizeof h->sign_key); break;
 	default: break;
 	}
 }
@@ -94,7 +100,8 @@ static void hello_decode(struct rbuf *r, struct message *m)
 		if (!rbuf_ok(&in))
 			rbuf_fail(r);
 	}
-	if (h->name == PEER_NONE || h->uid == 0 || h->incarnation == 0 || h->protocol == 0)
+	if (h->name == PEER_NONE || h->uid == 0 || h->incarnation == 0 || h->protocol == 0 ||
+		sodium_is_zero(h->sign_key, sizeof h->sign_key))
 		rbuf_fail(r);
 }
 
@@ -131,6 +138,12 @@ static void unicast_encode(struct wbuf *w, const struct message *m)
 	wbuf_u8(w, u->hops);
 	wbuf_u8(w, u->kind);
 	wbuf_lv(w, u->payload);
+	wbuf_varint(w, u->is_signed ? UNICAST_PROOF : 0);
+	if (!u->is_signed)
+		return;
+	wbuf_u64(w, u->uid);
+	wbuf_u64(w, u->serial);
+	wbuf_bytes(w, u->signature, sizeof u->signature);
 }
 
 static void unicast_decode(struct rbuf *r, struct message *m)
@@ -141,6 +154,17 @@ static void unicast_decode(struct rbuf *r, struct message *m)
 	u->hops = rbuf_u8(r);
 	u->kind = rbuf_u8(r);
 	u->payload = rbuf_lv(r, GOSSIP_UNICAST_MAX);
+	struct slice proof = rbuf_lv(r, UNICAST_PROOF);
+	u->is_signed = proof.n > 0;
+	if (u->is_signed) {
+		struct rbuf in;
+		rbuf_init(&in, proof.p, proof.n);
+		u->uid = rbuf_u64(&in);
+		u->serial = rbuf_u64(&in);
+		rbuf_copy(&in, u->signature, sizeof u->signature);
+		if (!rbuf_ok(&in))
+			rbuf_fail(r);
+	}
 	rbuf_skip(r, rbuf_left(r));
 	if (u->from == PEER_NONE || u->to == PEER_NONE || u->hops > GOSSIP_HOPS_MAX)
 		rbuf_fail(r);

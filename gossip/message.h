@@ -51,6 +51,7 @@ struct message_hello {
 	uint64_t name, incarnation, uid;
 	uint64_t dial_seq; /* of the dialler; 0 from the other end */
 	uint16_t port, protocol;
+	uint8_t sign_key[32];
 	struct slice nickname, version;
 };
 struct message_ping { /* PONG gives both back. One with id 0 answers nothing: a sign of life */
@@ -64,6 +65,9 @@ struct message_unicast {
 	uint64_t from, to;
 	uint8_t hops, kind; /* hops left */
 	struct slice payload;
+	bool is_signed; /* what is relayed: number of the sender's run and of the message in it, and the sender's signature */
+	uint64_t uid, serial;
+	uint8_t signature[CRDT_SIGNATURE];
 };
 struct message_bye {
 	enum bye_reason reason;

@@ -18,10 +18,11 @@ enum info_field {      /* of subkey "i": varint type, lv value; on the wire */
 	INFO_PORT = 6,     /* u16 */
 	INFO_ADDRESS = 7,  /* ip, u16 port; repeated */
 	INFO_EXTRA = 8,    /* the data plane's */
+	INFO_SIGN_KEY = 9, /* 32 bytes */
 };
 #define INFO_FIELD_MAX         1024
 #define INFO_FIELDS_MAX        64
-#define LINKS_WITH_ADDRESS_MAX 256 /* beyond it the names alone are published */
+#define LINKS_WITH_ADDRESS_MAX 224 /* beyond it the names alone are published */
 
 static void put_field(struct wbuf *w, enum info_field type, const void *p, size_t n)
 {
@@ -39,6 +40,7 @@ void gossip_peer_info_encode(struct wbuf *w, const struct peer_info *info)
 	put_field(w, INFO_NICKNAME, info->nickname, strlen(info->nickname));
 	put_field(w, INFO_VERSION, info->version, strlen(info->version));
 	put_field(w, INFO_KEY, info->key, sizeof info->key);
+	put_field(w, INFO_SIGN_KEY, info->sign_key, sizeof info->sign_key);
 	wbuf_reset(&f);
 	wbuf_u64(&f, info->uid);
 	put_field(w, INFO_UID, mem, f.len);
@@ -77,6 +79,7 @@ static void info_field(struct rbuf *r, uint64_t type, struct peer_info *out)
 	case INFO_NICKNAME: text_field(r, out->nickname, sizeof out->nickname); break;
 	case INFO_VERSION: text_field(r, out->version, sizeof out->version); break;
 	case INFO_KEY: rbuf_copy(r, out->key, sizeof out->key); break;
+	case INFO_SIGN_KEY: rbuf_copy(r, out->sign_key, sizeof out->sign_key); break;
 	case INFO_UID: out->uid = rbuf_u64(r); break;
 	case INFO_PORT: out->port = rbuf_u16(r); break;
 	case INFO_ADDRESS: {
@@ -125,6 +128,7 @@ enum err gossip_peer_links_encode(struct wbuf *w, const struct peer_link *v, siz
 			wbuf_u8(&f, v[i].outbound ? 1 : 0);
 			wbuf_ip(&f, v[i].address.ip);
 			wbuf_u16(&f, v[i].address.port);
+			wbuf_u32(&f, v[i].tag);
 		}
 		wbuf_u48(w, v[i].name);
 		wbuf_lv(w, wbuf_slice(&f));
@@ -156,6 +160,8 @@ static bool link_read(struct rbuf *r, struct peer_link *out)
 	out->outbound = (rbuf_u8(&in) & 1) != 0;
 	out->address.ip = rbuf_ip(&in);
 	out->address.port = rbuf_u16(&in);
+	if (rbuf_left(&in) > 0)
+		out->tag = rbuf_u32(&in);
 	return rbuf_ok(&in);
 }
 
@@ -184,6 +190,12 @@ static enum err closed_begin(struct rbuf *r, size_t *n)
 	return count > PEER_CLOSED_MAX ? ERR_LIMIT : ERR_OK; /* and what follows is from a newer version */
 }
 
+/* Names and tags, so that what follows is aligned. */
+static size_t links_size(size_t n)
+{
+	return n * sizeof(uint64_t) + (n + 1) / 2 * sizeof(uint64_t);
+}
+
 static enum err links_read(struct rbuf *r, struct peer_links *v)
 {
 	uint64_t last = PEER_NONE;
@@ -192,16 +204,19 @@ static enum err links_read(struct rbuf *r, struct peer_links *v)
 		if (!link_read(r, &l) || l.name <= last)
 			return ERR_MALFORMED;
 		last = v->names[i] = l.name;
+		v->tags[i] = l.tag;
 	}
 	size_t n;
 	enum err e = closed_begin(r, &n);
 	if (e != ERR_OK || n == 0)
 		return e;
-	uint64_t *grown = mem_realloc(v->names, v->n * sizeof *v->names + n * sizeof *v->closed);
+	size_t before = links_size(v->n);
+	uint8_t *grown = mem_realloc(v->names, before + n * sizeof *v->closed);
 	if (!grown)
 		return ERR_NOMEM;
-	v->names = grown;
-	v->closed = (struct peer_closed *)(void *)(grown + v->n);
+	v->names = (uint64_t *)(void *)grown;
+	v->tags = (uint32_t *)(void *)(v->names + v->n);
+	v->closed = (struct peer_closed *)(void *)(grown + before);
 	v->n_closed = (uint32_t)n;
 	for (size_t i = 0; i < n; i++) {
 		v->closed[i].name = rbuf_u48(r);
@@ -219,7 +234,8 @@ enum err gossip_peer_links_decode(struct slice value, struct peer_links *out)
 	if (e != ERR_OK)
 		return e;
 	out->n = (uint32_t)n;
-	out->names = n > 0 ? mem_alloc(n * sizeof *out->names) : NULL;
+	out->names = n > 0 ? mem_alloc(links_size(n)) : NULL;
+	out->tags = out->names ? (uint32_t *)(void *)(out->names + n) : NULL;
 	e = n > 0 && !out->names ? ERR_NOMEM : links_read(&r, out);
 	if (e != ERR_OK) {
 		mem_free(out->names);
@@ -356,6 +372,8 @@ static void refresh_info(struct gossip *g, struct peer *p, struct slice value)
 		return;
 	}
 	p->uid = info.uid;
+	if (!p->link) /* else that is what counts */
+		p->tag = gossip_sign_tag(info.sign_key);
 	memcpy(p->key, info.key, sizeof p->key);
 	p->port = info.port;
 	mem_free(p->addresses);
@@ -393,6 +411,7 @@ void gossip_peers_refresh(struct gossip *g, uint64_t owner)
 	}
 	if (owner == g->self)
 		return;
+	gossip_sign_learnt(g);
 	gossip_connect_sign_of_life(g, p);
 	for (size_t i = 0; i < p->links.n; i++) /* it may be the first to say where they are */
 		gossip_connect_address_heard(g, gossip_peer_find(g, p->links.names[i]));
@@ -436,6 +455,7 @@ static bool publish_info(struct gossip *g, struct crdt_changes *ch)
 	memcpy(info.nickname, g->nickname, sizeof info.nickname);
 	memcpy(info.version, g->version, sizeof info.version);
 	memcpy(info.key, g->key, sizeof info.key);
+	memcpy(info.sign_key, g->sign_key, sizeof info.sign_key);
 	info.uid = g->uid;
 	info.port = g->port;
 	memcpy(info.addresses, g->addresses, sizeof info.addresses);
@@ -470,7 +490,7 @@ static bool publish_links(struct gossip *g, struct crdt_changes *ch)
 	for (size_t i = 0; i < g->n_peers && n < GOSSIP_LINKS_MAX; i++) {
 		const struct link *l = g->peers[i]->link;
 		if (l)
-			v[n++] = (struct peer_link){ g->peers[i]->name, l->outbound, gossip_link_published(l) };
+			v[n++] = (struct peer_link){ g->peers[i]->name, l->outbound, gossip_link_published(l), g->peers[i]->tag };
 	}
 	uint8_t mem[CRDT_VALUE_MAX];
 	struct wbuf w;
@@ -501,23 +521,32 @@ bool gossip_peers_publish(struct gossip *g)
 	return ok;
 }
 
-static bool lists(const struct peer *p, uint64_t name)
+/* Is a's i-th link, which is with somebody of b's name, with the b that we know? One who has taken over the name has another key. */
+static bool tag_fits(const struct peer *a, size_t i, const struct peer *b)
+{
+	return a->links.tags[i] == 0 || b->tag == 0 || a->links.tags[i] == b->tag;
+}
+
+/* Does p publish a link with q? */
+static bool lists(const struct peer *p, const struct peer *q)
 {
 	size_t lo = 0, hi = p->links.n;
 	while (lo < hi) {
 		size_t mid = (lo + hi) / 2;
-		if (p->links.names[mid] < name)
+		if (p->links.names[mid] < q->name)
 			lo = mid + 1;
 		else
 			hi = mid;
 	}
-	return lo < p->links.n && p->links.names[lo] == name;
+	if (lo == p->links.n || p->links.names[lo] != q->name)
+		return false;
+	return tag_fits(p, lo, q);
 }
 
 bool gossip_peers_linked(const struct gossip *g, uint64_t a, uint64_t b)
 {
 	const struct peer *pa = gossip_peer_find(g, a), *pb = gossip_peer_find(g, b);
-	return pa && pb && lists(pa, b) && lists(pb, a);
+	return pa && pb && lists(pa, pb) && lists(pb, pa);
 }
 
 static void search(const struct gossip *g, struct peer **queue)
@@ -538,7 +567,7 @@ static void search(const struct gossip *g, struct peer **queue)
 		const struct peer *a = queue[head++];
 		for (size_t i = 0; i < a->links.n; i++) {
 			struct peer *b = gossip_peer_find(g, a->links.names[i]);
-			if (!b || b->distance != UINT32_MAX || !lists(b, a->name) || (a == self && !b->link))
+			if (!b || b->distance != UINT32_MAX || !lists(b, a) || !tag_fits(a, i, b) || (a == self && !b->link))
 				continue;
 			b->distance = a->distance + 1;
 			b->next_hop = a == self ? b->name : a->next_hop;

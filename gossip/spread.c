@@ -107,7 +107,7 @@ static void mark(struct gossip *g, struct link *l, uint8_t channel, struct slice
 	s->reconcile = true;
 }
 
-static void mark_all(struct gossip *g, struct link *l, uint8_t channel)
+void gossip_spread_mark_all(struct gossip *g, struct link *l, uint8_t channel)
 {
 	if (!g->channels[channel].map)
 		return;
@@ -222,7 +222,7 @@ void gossip_spread_established(struct gossip *g, struct link *l)
 {
 	if (l->outbound)
 		for (uint8_t id = 0; id < GOSSIP_CHANNELS_MAX; id++)
-			mark_all(g, l, id);
+			gossip_spread_mark_all(g, l, id);
 	struct crdt_map *m = g->channels[CHANNEL_PEERS].map;
 	uint8_t key[7];
 	for (int i = 0; i < 2; i++) {
@@ -234,7 +234,7 @@ void gossip_spread_established(struct gossip *g, struct link *l)
 		if (!crdt_map_get(m, wbuf_slice(&w), &it))
 			continue;
 		if (!slot_add(&l->slots[CHANNEL_PEERS], it.key, g->uid))
-			mark_all(g, l, CHANNEL_PEERS);
+			gossip_spread_mark_all(g, l, CHANNEL_PEERS);
 		l->waiting = true;
 	}
 }
@@ -252,7 +252,7 @@ void gossip_spread_random(struct gossip *g)
 		if (l->stage != STAGE_ESTABLISHED || pick-- > 0)
 			continue;
 		for (uint8_t id = 0; id < GOSSIP_CHANNELS_MAX; id++)
-			mark_all(g, l, id);
+			gossip_spread_mark_all(g, l, id);
 		return;
 	}
 }
@@ -269,7 +269,7 @@ static struct crdt_map *channel_of(struct gossip *g, const struct message_state 
 	return map;
 }
 
-static void took(struct gossip *g, struct link *l, uint8_t channel, const struct crdt_changes *ch)
+void gossip_spread_took(struct gossip *g, struct link *l, uint8_t channel, const struct crdt_changes *ch)
 {
 	if (ch->n > 0) {
 		struct gossip_action *a = gossip_act(g, GOSSIP_NEWS); /* reserved before the merge */
@@ -278,6 +278,8 @@ static void took(struct gossip *g, struct link *l, uint8_t channel, const struct
 		a->u.news.changes = *ch;
 		gossip_spread_news(g, channel, ch, l);
 	}
+	if (crdt_map_trusted(g->channels[channel].map) > 0)
+		gossip_sign_trusted(g);
 	if (channel != CHANNEL_PEERS)
 		return;
 	if (ch->n > 0)
@@ -315,8 +317,10 @@ void gossip_spread_delta(struct gossip *g, struct link *l, const struct message_
 	size_t items = 0, news = 0;
 	crdt_changes_init(&ch, g->out->arena);
 	rbuf_init(&r, m->body.p, m->body.n);
+	g->judging = l->distrusted ? NULL : l;
 	enum err e = gossip_act_reserve(g, 1) ? crdt_delta_merge(map, &r, &ch, &items, &news) : ERR_NOMEM;
-	took(g, l, m->channel, &ch);
+	g->judging = NULL;
+	gossip_spread_took(g, l, m->channel, &ch);
 	if (e != ERR_OK)
 		refuse(g, l, m, e);
 }
@@ -332,12 +336,14 @@ void gossip_spread_recon(struct gossip *g, struct link *l, const struct message_
 	rbuf_init(&r, m->body.p, m->body.n);
 	begin(g, MESSAGE_RECON, m->channel);
 	size_t start = g->batch.len;
+	g->judging = l->distrusted ? NULL : l;
 	enum err e = gossip_act_reserve(g, 1) ? crdt_recon_step(map, &r, &g->batch, &ch, NULL) : ERR_NOMEM;
+	g->judging = NULL;
 	if ((e == ERR_OK || e == ERR_LIMIT) && g->batch.len > start) {
 		if (busy(l) || !send_batch(g, l, m->channel))
-			mark_all(g, l, m->channel); /* it can start again when there is room */
+			gossip_spread_mark_all(g, l, m->channel); /* it can start again when there is room */
 	}
-	took(g, l, m->channel, &ch);
+	gossip_spread_took(g, l, m->channel, &ch);
 	if (e != ERR_OK)
 		refuse(g, l, m, e);
 }
@@ -367,5 +373,7 @@ void gossip_spread_unicast(struct gossip *g, const struct message_unicast *u, bo
 	m.u.unicast = *u;
 	if (!ours)
 		m.u.unicast.hops--;
+	else if (next->name != u->to)
+		gossip_sign_unicast(g, &m.u.unicast);
 	(void)gossip_link_send(g, next->link, &m); /* datagrams: who asked asks again */
 }

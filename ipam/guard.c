@@ -241,7 +241,7 @@ static void hold(struct ipam *i, const struct crdt_item *it, const struct claim 
 enum crdt_verdict ipam_ring_rule(void *ctx, const struct crdt_item *it, uint64_t writer)
 {
 	struct ipam *i = ctx;
-	if (writer == PEER_NONE || !i->started)
+	if ((writer == PEER_NONE && it->proof.n == 0) || !i->started)
 		return CRDT_PROOF_OK; /* a map without proofs */
 	struct claim c = claim_of(i, it);
 	switch (judge(i, &c, writer, NULL)) {

@@ -48,7 +48,7 @@ static void hear(struct core *c, struct arena *a, uint8_t channel, uint64_t owne
 		it.value = (struct slice){ NULL, 0 };
 	arena_reset(a);
 	crdt_changes_init(&ch, a);
-	if (crdt_map_merge(c->maps[channel], &it, &what, &ch) != ERR_OK)
+	if (crdt_map_restore(c->maps[channel], &it, &what, &ch) != ERR_OK)
 		return;
 	enum err err = channel == CHANNEL_NAMES ? names_refresh(c, &ch) : endpoints_refresh(c, &ch, &moved);
 	assert(err == ERR_OK);

@@ -59,7 +59,7 @@ static void hear(struct core *c, struct arena *a, uint64_t owner, struct slice n
 	if (!it.live)
 		it.value = (struct slice){ NULL, 0 };
 	crdt_changes_init(&ch, a);
-	if (crdt_map_merge(c->maps[CHANNEL_NETWORKS], &it, &what, &ch) != ERR_OK)
+	if (crdt_map_restore(c->maps[CHANNEL_NETWORKS], &it, &what, &ch) != ERR_OK)
 		return;
 	enum err err = networks_refresh(c, &ch);
 	assert(err == ERR_OK);

@@ -88,6 +88,9 @@ void check_after_step(struct node *n)
 
 	if (gossip_counters(core_gossip(n->core))->malformed > 0)
 		sim_fail(w, "invariant 5: node %zu found a message of another node malformed", n->index);
+	const uint64_t *refused = gossip_counters(core_gossip(n->core))->refused;
+	if (refused[REFUSED_PROOF] > 0 || refused[REFUSED_SIGNATURE] > 0)
+		sim_fail(w, "invariant 12: node %zu refused what an honest node had signed", n->index);
 	if (w->after_step != NULL)
 		w->after_step(n);
 	if (fingerprint_eq(now, n->ring_seen))

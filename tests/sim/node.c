@@ -148,6 +148,7 @@ static void fill_cfg(struct node *n, struct core_cfg *cfg)
 	cfg->gossip.addresses[0] = (struct hostport){ .ip = ip_v4(UINT32_C(0x0a000000) + (uint32_t)n->index + 1), .port = PORT };
 	cfg->gossip.n_addresses = 1;
 	cfg->gossip.seed = rng_u64(&w->rng);
+	cfg->gossip.prover = prover_choose(w->cfg.seed, w->cfg.nodes);
 	cfg->ipam = true;
 	cfg->universe = w->universe;
 	cfg->default_subnet = (struct prefix){ .addr = ip_v4(w->universe.first), .len = w->universe.len };

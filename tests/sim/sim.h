@@ -6,6 +6,7 @@
  *   node.c    one host: core, disk, containers; carries out the core's actions, may die between any two of them
  *   faults.c  what goes wrong, and how often
  *   check.c   the invariants of DESIGN section 8
+ *   prover.c  signatures that cost little, for most seeds
  *   measure.c how long a large mesh takes for this and that, and at what cost
  *   main.c    seeds, replay, trace
  *
@@ -167,6 +168,9 @@ void net_close(struct node *n, uint64_t conn);
 void net_node_died(struct node *n, bool silently);
 void net_event(struct world *w, struct sim_event *ev);
 void net_free(struct world *w);
+
+/* prover.c */
+const struct gossip_prover *prover_choose(uint64_t seed, size_t nodes);
 
 /* measure.c */
 bool measure_run(const struct sim_cfg *cfg, FILE *out, char *failure, size_t size);

@@ -617,7 +617,7 @@ static inline void nodes_hear(struct nodes *t, int i, uint8_t channel, const str
 
 	arena_reset(t->n[i].arena);
 	crdt_changes_init(&ch, t->n[i].arena);
-	assert_int_equal(crdt_map_merge(c->maps[channel], it, &what, &ch), ERR_OK);
+	assert_int_equal(crdt_map_restore(c->maps[channel], it, &what, &ch), ERR_OK); /* whoever has proved it */
 	if (channel == CHANNEL_ENDPOINTS)
 		assert_int_equal(endpoints_refresh(c, &ch, &moved), ERR_OK);
 	else if (channel == CHANNEL_NETWORKS)

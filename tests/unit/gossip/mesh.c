@@ -331,6 +331,9 @@ static void one_sided(void **state)
 	to[1].name = t.n[1].name;
 	wbuf_fixed(&w, mem, sizeof mem);
 	assert_int_equal(gossip_peer_links_encode(&w, to, 2), ERR_OK);
+	static const uint64_t nowhere[] = { 0x77, 0x99, 0x55 };
+	for (size_t i = 0; i < 3; i++)
+		net_plant_info(&t, 0, nowhere[i]);
 	net_plant(&t, 0, CHANNEL_PEERS, 0x77, "l", (struct stamp){ 1, 1 }, wbuf_slice(&w));
 	net_run(&t, 50);
 	uint64_t it = 0, name, seen = 0;

@@ -33,6 +33,7 @@ static const struct {
 			  .dial_seq = 3,
 			  .port = 6783,
 			  .protocol = 1,
+			  .sign_key = { 1 },
 			  .nickname = { (const uint8_t *)"h1", 2 },
 			  .version = { (const uint8_t *)"0.1", 3 } } },
 		"01" /* type */
@@ -43,13 +44,29 @@ static const struct {
 		"05080000000000000003"
 		"06020001"
 		"07026831"
-		"0803302e31" },
+		"0803302e31"
+		"09200100000000000000000000000000000000000000000000000000000000000000" },
 	{ { .type = MESSAGE_PING, .u.ping = { 7, 1000 } }, "02000000000000000700000000000003e8" },
 	{ { .type = MESSAGE_PONG, .u.ping = { 7, 1000 } }, "03000000000000000700000000000003e8" },
 	{ { .type = MESSAGE_DELTA, .u.state = { 5, { (const uint8_t *)"\0", 1 } } }, "040500" },
 	{ { .type = MESSAGE_RECON, .u.state = { 1, { (const uint8_t *)"abc", 3 } } }, "0501616263" },
-	{ { .type = MESSAGE_UNICAST, .u.unicast = { 0x0a, 0x0b, 32, 7, { (const uint8_t *)"hi", 2 } } },
-		"0600000000000a00000000000b2007026869" },
+	{ { .type = MESSAGE_UNICAST,
+		  .u.unicast = { .from = 0x0a, .to = 0x0b, .hops = 32, .kind = 7, .payload = { (const uint8_t *)"hi", 2 } } },
+		"0600000000000a00000000000b200702686900" },
+	{ { .type = MESSAGE_UNICAST,
+		  .u.unicast = { .from = 0x0a,
+			  .to = 0x0b,
+			  .hops = 32,
+			  .kind = 7,
+			  .payload = { (const uint8_t *)"hi", 2 },
+			  .is_signed = true,
+			  .uid = 5,
+			  .serial = 6,
+			  .signature = { 0xaa } } },
+		"0600000000000a00000000000b2007026869"
+		"5000000000000000050000000000000006"
+		"aa00000000000000000000000000000000000000000000000000000000000000"
+		"0000000000000000000000000000000000000000000000000000000000000000" },
 	{ { .type = MESSAGE_BYE, .u.bye = { BYE_DUPLICATE_NAME, { { 4, { 10, 0, 0, 1 } }, 6783 }, { (const uint8_t *)"x", 1 } } },
 		"0703040a0000011a7f0178" },
 	{ { .type = MESSAGE_BYE, .u.bye = { BYE_STOPPING, { { 0 }, 0 }, { NULL, 0 } } }, "070100000000" },
@@ -69,6 +86,7 @@ static void assert_same(const struct message *a, const struct message *b)
 			a->u.hello.uid == b->u.hello.uid && a->u.hello.dial_seq == b->u.hello.dial_seq &&
 			a->u.hello.port == b->u.hello.port && a->u.hello.protocol == b->u.hello.protocol);
 		assert_true(slice_eq(a->u.hello.nickname, b->u.hello.nickname) && slice_eq(a->u.hello.version, b->u.hello.version));
+		assert_memory_equal(a->u.hello.sign_key, b->u.hello.sign_key, 32);
 		break;
 	case MESSAGE_PING:
 	case MESSAGE_PONG: assert_true(a->u.ping.id == b->u.ping.id && a->u.ping.time_ms == b->u.ping.time_ms); break;
@@ -81,6 +99,9 @@ static void assert_same(const struct message *a, const struct message *b)
 		assert_true(a->u.unicast.from == b->u.unicast.from && a->u.unicast.to == b->u.unicast.to &&
 			a->u.unicast.hops == b->u.unicast.hops && a->u.unicast.kind == b->u.unicast.kind);
 		assert_true(slice_eq(a->u.unicast.payload, b->u.unicast.payload));
+		assert_true(a->u.unicast.is_signed == b->u.unicast.is_signed && a->u.unicast.uid == b->u.unicast.uid &&
+			a->u.unicast.serial == b->u.unicast.serial);
+		assert_memory_equal(a->u.unicast.signature, b->u.unicast.signature, CRDT_SIGNATURE);
 		break;
 	case MESSAGE_BYE:
 		assert_int_equal(a->u.bye.reason, b->u.bye.reason);
@@ -142,16 +163,32 @@ static void make(struct rng *r, struct message *m, uint8_t *mem)
 	m->type = (enum message_type)rng_between(r, 1, 8);
 	switch (m->type) {
 	case MESSAGE_HELLO:
-		m->u.hello = (struct message_hello){ rng_between(r, 1, PEER_MAX), rng_u64(r) | 1, rng_u64(r) | 1, rng_u64(r),
-			(uint16_t)rng_u64(r), (uint16_t)rng_between(r, 1, 9), some(r, mem, 64, true), some(r, mem + 64, 64, true) };
+		m->u.hello = (struct message_hello){ .name = rng_between(r, 1, PEER_MAX),
+			.incarnation = rng_u64(r) | 1,
+			.uid = rng_u64(r) | 1,
+			.dial_seq = rng_u64(r),
+			.port = (uint16_t)rng_u64(r),
+			.protocol = (uint16_t)rng_between(r, 1, 9),
+			.nickname = some(r, mem, 64, true),
+			.version = some(r, mem + 64, 64, true) };
+		rng_fill(r, m->u.hello.sign_key, 32);
 		break;
 	case MESSAGE_PING:
 	case MESSAGE_PONG: m->u.ping = (struct message_ping){ rng_u64(r), rng_u64(r) }; break;
 	case MESSAGE_DELTA:
 	case MESSAGE_RECON: m->u.state = (struct message_state){ (uint8_t)rng_u64(r), some(r, mem, 500, false) }; break;
 	case MESSAGE_UNICAST:
-		m->u.unicast = (struct message_unicast){ rng_between(r, 1, PEER_MAX), rng_between(r, 1, PEER_MAX),
-			(uint8_t)rng_below(r, GOSSIP_HOPS_MAX + 1), (uint8_t)rng_u64(r), some(r, mem, 500, false) };
+		m->u.unicast = (struct message_unicast){ .from = rng_between(r, 1, PEER_MAX),
+			.to = rng_between(r, 1, PEER_MAX),
+			.hops = (uint8_t)rng_below(r, GOSSIP_HOPS_MAX + 1),
+			.kind = (uint8_t)rng_u64(r),
+			.payload = some(r, mem, 500, false),
+			.is_signed = rng_below(r, 2) == 0 };
+		if (m->u.unicast.is_signed) {
+			m->u.unicast.uid = rng_u64(r);
+			m->u.unicast.serial = rng_u64(r);
+			rng_fill(r, m->u.unicast.signature, CRDT_SIGNATURE);
+		}
 		break;
 	case MESSAGE_BYE:
 		m->u.bye = (struct message_bye){ (enum bye_reason)rng_below(r, BYE_REASONS), somewhere(r),
@@ -248,6 +285,7 @@ static void peer_info(void **state)
 
 	(void)state;
 	in.key[0] = 1;
+	in.sign_key[31] = 2;
 	in.addresses[0] = v4(0x0a000001, 6783);
 	in.addresses[1] = (struct hostport){ .ip = { .family = 6, .b = { 0xfd } }, .port = 1 };
 	in.extra = slice_str("dp");
@@ -259,6 +297,7 @@ static void peer_info(void **state)
 		"02026831"
 		"0303302e31"
 		"04200100000000000000000000000000000000000000000000000000000000000000"
+		"09200000000000000000000000000000000000000000000000000000000000000002"
 		"05080000000000000009"
 		"06021a7f"
 		"0707040a0000011a7f"
@@ -294,10 +333,10 @@ static void links(void **state)
 	(void)state;
 	for (size_t i = 0; i < GOSSIP_LINKS_MAX; i++)
 		in[i] = (struct peer_link){ 0x100 + i, i % 2 == 0,
-			{ .ip = { .family = 6, .b = { 0xfd, (uint8_t)i } }, .port = (uint16_t)i } };
+			{ .ip = { .family = 6, .b = { 0xfd, (uint8_t)i } }, .port = (uint16_t)i }, (uint32_t)(i + 1) };
 	for (size_t i = 0; i < PEER_CLOSED_MAX; i++)
 		closed[i] = (struct peer_closed){ 0x5000 + i, UINT64_MAX - i };
-	static const size_t sizes[] = { 0, 1, 2, 31, 256, 257, GOSSIP_LINKS_MAX }; /* the largest fits as well */
+	static const size_t sizes[] = { 0, 1, 2, 31, 224, 225, GOSSIP_LINKS_MAX }; /* the largest fits as well */
 	for (size_t k = 0; k < sizeof sizes / sizeof sizes[0]; k++) {
 		wbuf_fixed(&w, mem, sizeof mem);
 		assert_int_equal(gossip_peer_links_encode(&w, in, sizes[k]), ERR_OK);
@@ -309,7 +348,8 @@ static void links(void **state)
 		for (size_t i = 0; i < out.n; i++) {
 			assert_int_equal(out.names[i], in[i].name);
 			assert_true(gossip_peer_link_find(wbuf_slice(&w), in[i].name, &l) && l.name == in[i].name);
-			assert_true(out.n > 256 || (hostport_eq(l.address, in[i].address) && l.outbound == in[i].outbound));
+			assert_int_equal(out.tags[i], out.n > 224 ? 0 : in[i].tag);
+			assert_true(out.n > 224 || (hostport_eq(l.address, in[i].address) && l.outbound == in[i].outbound));
 		}
 		assert_false(gossip_peer_link_find(wbuf_slice(&w), 0x99, &l) || gossip_peer_link_find(wbuf_slice(&w), 0x9999, &l));
 		for (size_t i = 0; i < out.n_closed; i++)

@@ -17,6 +17,7 @@
 #include "base/rng.h"
 #include "crdt/map.h"
 #include "gossip/gossip.h"
+#include "gossip/internal.h"
 #include "gossip/message.h"
 #include "tests/unit/base/seed.h"
 
@@ -46,6 +47,7 @@ struct node {
 	struct crdt_map *peers, *names;
 	struct arena *arena;
 	uint64_t name, uid, incarnation;
+	uint8_t secret[32];
 	uint64_t next_conn;
 	struct hostport at;
 	bool contested;
@@ -155,6 +157,7 @@ static inline bool net_try_start(struct net *t, int i, int key, struct crdt_map 
 	memcpy(cfg.addresses, n->publishes, sizeof n->publishes);
 	cfg.n_addresses = n->n_publishes;
 	memset(cfg.static_secret, key + 1, sizeof cfg.static_secret);
+	memcpy(n->secret, cfg.static_secret, sizeof n->secret);
 	if (t->password)
 		memcpy(cfg.psk[0], t->password[i], 32);
 	crdt_map_set_writer(peers, n->name, n->incarnation);
@@ -545,7 +548,18 @@ static inline enum err net_put(struct net *t, int i, const char *key, const char
 	return e;
 }
 
-/* Puts an item of anybody's into a node's map, as if it had come by gossip, and has it passed on. */
+/* The signing pair of a node, or of one who is nowhere. */
+static inline void net_pair(const struct net *t, uint64_t owner, uint8_t public_key[32], uint8_t secret_key[64])
+{
+	uint8_t secret[32];
+	memset(secret, 0xee, sizeof secret);
+	for (int k = 0; k < t->nodes; k++)
+		if (t->n[k].name == owner)
+			memcpy(secret, t->n[k].secret, sizeof secret);
+	gossip_prover_ed25519.pair(secret, public_key, secret_key);
+}
+
+/* Puts an item of anybody's into a node's map, signed by its owner, as if it had come by gossip, and has it passed on. */
 static inline void net_plant(
 	struct net *t, int i, uint8_t channel, uint64_t owner, const char *key, struct stamp stamp, struct slice value)
 {
@@ -561,6 +575,9 @@ static inline void net_plant(
 	wbuf_bytes(&w, key, strlen(key));
 	struct crdt_item it = { .key = wbuf_slice(&w), .stamp = stamp, .live = true, .value = value };
 	struct crdt_map *m = channel == CHANNEL_PEERS ? t->n[i].peers : t->n[i].names;
+	uint8_t public_key[32], secret_key[64], proof[CRDT_PROOF_MAX];
+	net_pair(t, owner, public_key, secret_key);
+	it.proof = slice_of(proof, gossip_sign_proof(&gossip_prover_ed25519, secret_key, owner, true, channel, &it, proof));
 	assert_int_equal(crdt_map_merge(m, &it, &what, &ch), ERR_OK);
 	assert_int_equal(what, CRDT_NEWS);
 	struct gossip_event ev = { .kind = GOSSIP_CHANGED };
@@ -568,6 +585,19 @@ static inline void net_plant(
 	ev.u.changed.changes = &ch;
 	assert_int_equal(net_step(t, i, &ev), ERR_OK);
 	arena_free(arena);
+}
+
+/* Subkey "i" of one who is nowhere. */
+static inline void net_plant_info(struct net *t, int i, uint64_t owner)
+{
+	struct peer_info info = { .name = owner, .nickname = "ghost", .uid = owner };
+	uint8_t mem[512], secret_key[64];
+	struct wbuf w;
+	net_pair(t, owner, info.sign_key, secret_key);
+	wbuf_fixed(&w, mem, sizeof mem);
+	gossip_peer_info_encode(&w, &info);
+	assert_int_equal(wbuf_end(&w), ERR_OK);
+	net_plant(t, i, CHANNEL_PEERS, owner, "i", (struct stamp){ 1, 1 }, wbuf_slice(&w));
 }
 
 static inline bool net_has(const struct net *t, int i, int owner, const char *key, const char *value)

@@ -314,7 +314,14 @@ static void rogue_hello(struct net *t, struct rogue *r)
 	wbuf_fixed(&w, mem, sizeof mem);
 	struct message m = { .type = MESSAGE_HELLO };
 	m.u.hello = (struct message_hello){
-		.name = 0x0a0b0c, .incarnation = 1, .uid = 4711, .dial_seq = 1, .port = 1, .protocol = 1, .nickname = slice_str("rogue")
+		.name = 0x0a0b0c,
+		.incarnation = 1,
+		.uid = 4711,
+		.dial_seq = 1,
+		.port = 1,
+		.protocol = 1,
+		.sign_key = { 1 },
+		.nickname = slice_str("rogue"),
 	};
 	assert_int_equal(gossip_message_encode(&w, &m), ERR_OK);
 	rogue_say(t, r, mem, w.len);

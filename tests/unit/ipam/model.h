@@ -384,10 +384,11 @@ static size_t model_sign(void *ctx, const struct crdt_item *it, uint8_t out[CRDT
 	return CRDT_PROOF_MAX;
 }
 
-static enum crdt_verdict model_judge(void *ctx, const struct crdt_item *it)
+static enum crdt_verdict model_judge(void *ctx, const struct crdt_item *it, uint64_t *writer)
 {
 	(void)ctx;
 	(void)it;
+	(void)writer;
 	return CRDT_PROOF_OK;
 }
 

@@ -97,7 +97,7 @@ static void container_in(struct bed *b, uint64_t owner, const char *mac, const c
 		it.value = wbuf_slice(&w);
 	arena_reset(b->arena);
 	crdt_changes_init(&ch, b->arena);
-	assert_int_equal(crdt_map_merge(b->core->maps[CHANNEL_ENDPOINTS], &it, &what, &ch), ERR_OK);
+	assert_int_equal(crdt_map_restore(b->core->maps[CHANNEL_ENDPOINTS], &it, &what, &ch), ERR_OK);
 	assert_int_equal(endpoints_refresh(b->core, &ch, &moved), ERR_OK);
 }
 
