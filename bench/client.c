@@ -6,21 +6,21 @@
  *   weft-bench names SOCKET COUNT GAP_US (NETNS ADDR)…  PUT /name at the socket, and queries to the others until they answer it
  *   weft-bench flood NETNS ADDR PORT RATE SECONDS      handshakes of the userspace path, right in form only, RATE a second from one address
  *
+ *   weft-bench boot|rate|watch …                       see bench/control.c
+ *
  * READY is how many processes wait at the gate. Results go to stdout as one JSON object; times are microseconds.
  *
  * Everything is polled by one loop that never waits longer than TURN_US, so that is what a time may be too long by. Sockets stay in the
  * network namespace in which they were made: the process visits each namespace once and comes home. */
+#include "client.h"
+
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
-#include <netinet/in.h>
 #include <netinet/ip.h>
 #include <netinet/ip_icmp.h>
-#include <poll.h>
 #include <sched.h>
-#include <stdbool.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -31,31 +31,26 @@
 #include <unistd.h>
 
 enum {
-	HOSTS_MAX = 8,
 	COUNT_MAX = 100000,
-	HTTP_BYTES = 4096,
-	DNS_BYTES = 512,
 	BLOCK_BYTES = 4096,
-	TURN_US = 100,         /* longest sleep of a loop */
-	PING_US = 1000,        /* between two echo requests of a pair */
-	RESEND_US = 100000,    /* a query without an answer is sent again */
-	REQUEST_US = 10000000, /* longest wait for one answer of the API, or for a name */
-	REST_US = 2000,        /* between two names, so that one does not pay for another */
+	PING_US = 1000,     /* between two echo requests of a pair */
+	RESEND_US = 100000, /* a query without an answer is sent again */
+	REST_US = 2000,     /* between two names, so that one does not pay for another */
 };
 
-static _Noreturn void die(const char *what)
+_Noreturn void bench_die(const char *what)
 {
 	fprintf(stderr, "weft-bench: %s%s%s\n", what, errno != 0 ? ": " : "", errno != 0 ? strerror(errno) : "");
 	exit(1);
 }
 
-static _Noreturn void die_plain(const char *what)
+_Noreturn void bench_fail(const char *what)
 {
 	errno = 0;
-	die(what);
+	bench_die(what);
 }
 
-static int64_t now_us(void)
+int64_t bench_now_us(void)
 {
 	struct timespec t;
 
@@ -63,49 +58,49 @@ static int64_t now_us(void)
 	return (int64_t)t.tv_sec * 1000000 + t.tv_nsec / 1000;
 }
 
-static void rest_us(long us)
+void bench_rest_us(long us)
 {
 	struct timespec t = { .tv_sec = us / 1000000, .tv_nsec = us % 1000000 * 1000 };
 
 	(void)nanosleep(&t, NULL);
 }
 
-static void wait_turn(struct pollfd *fds, nfds_t n, long us)
+void bench_wait(struct pollfd *fds, nfds_t n, long us)
 {
 	struct timespec t = { .tv_sec = 0, .tv_nsec = us * 1000 };
 
 	if (ppoll(fds, n, &t, NULL) < 0 && errno != EINTR)
-		die("ppoll");
+		bench_die("ppoll");
 }
 
-static long number(const char *text, long max)
+long bench_number(const char *text, long max)
 {
 	char *end;
 	long n = strtol(text, &end, 10);
 
 	if (*end != '\0' || n < 1 || n > max)
-		die_plain("a number on the command line is out of range");
+		bench_fail("a number on the command line is out of range");
 	return n;
 }
 
 /* --- namespaces ------------------------------------------------------------------------------------------------------------------- */
 
 /* A socket in a network namespace of /run/netns. */
-static int socket_in(const char *netns, int domain, int type, int protocol)
+int bench_socket_in(const char *netns, int domain, int type, int protocol)
 {
 	char path[256];
 	int home = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
 
 	if (snprintf(path, sizeof(path), "/run/netns/%s", netns) >= (int)sizeof(path))
-		die_plain("the name of a namespace is too long");
+		bench_fail("the name of a namespace is too long");
 	int there = open(path, O_RDONLY | O_CLOEXEC);
 	if (home < 0 || there < 0 || setns(there, CLONE_NEWNET) != 0)
-		die(path);
+		bench_die(path);
 	int fd = socket(domain, type | SOCK_CLOEXEC | SOCK_NONBLOCK, protocol);
 	if (fd < 0)
-		die("socket");
+		bench_die("socket");
 	if (setns(home, CLONE_NEWNET) != 0)
-		die("setns");
+		bench_die("setns");
 	(void)close(there);
 	(void)close(home);
 	return fd;
@@ -113,22 +108,16 @@ static int socket_in(const char *netns, int domain, int type, int protocol)
 
 /* --- HTTP over the daemon's socket ------------------------------------------------------------------------------------------------ */
 
-struct http {
-	int fd;
-	size_t n;
-	char in[HTTP_BYTES + 1]; /* what has come of the answer */
-};
-
 /* -1: nobody listens there yet. */
-static int http_connect(const char *path)
+int bench_http_connect(const char *path)
 {
 	struct sockaddr_un to = { .sun_family = AF_UNIX };
 	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
 	if (fd < 0)
-		die("socket");
+		bench_die("socket");
 	if (strlen(path) >= sizeof(to.sun_path))
-		die_plain("the name of a socket is too long");
+		bench_fail("the name of a socket is too long");
 	memcpy(to.sun_path, path, strlen(path) + 1);
 	if (connect(fd, (const struct sockaddr *)&to, sizeof(to)) == 0)
 		return fd;
@@ -136,35 +125,35 @@ static int http_connect(const char *path)
 	return -1;
 }
 
-static void http_open(struct http *h, const char *path)
+void bench_http_open(struct http *h, const char *path)
 {
-	h->fd = http_connect(path);
+	h->fd = bench_http_connect(path);
 	if (h->fd < 0)
-		die(path);
+		bench_die(path);
 }
 
-static void http_send(struct http *h, const char *method, const char *path, const char *type, const char *body)
+void bench_http_send(struct http *h, const char *method, const char *path, const char *type, const char *body)
 {
 	char out[HTTP_BYTES];
 	int n = snprintf(out, sizeof(out), "%s %s HTTP/1.1\r\nHost: weft\r\n%s%s%sContent-Length: %zu\r\n\r\n%s", method, path,
 		type != NULL ? "Content-Type: " : "", type != NULL ? type : "", type != NULL ? "\r\n" : "", strlen(body), body);
 
 	if (n < 0 || (size_t)n >= sizeof(out))
-		die_plain("a request is too long");
+		bench_fail("a request is too long");
 	h->n = 0;
 	if (send(h->fd, out, (size_t)n, MSG_NOSIGNAL) != n)
-		die("send to the API");
+		bench_die("send to the API");
 }
 
 /* Reads what is there. NULL: not whole yet. Otherwise the body; *status is the code. */
-static const char *http_poll(struct http *h, int *status)
+const char *bench_http_poll(struct http *h, int *status)
 {
 	ssize_t got = recv(h->fd, h->in + h->n, HTTP_BYTES - h->n, MSG_DONTWAIT);
 
 	if (got < 0 && (errno == EAGAIN || errno == EINTR))
 		return NULL;
 	if (got <= 0)
-		die("the API closed the connection");
+		bench_die("the API closed the connection");
 	h->n += (size_t)got;
 	h->in[h->n] = '\0';
 	const char *head_end = strstr(h->in, "\r\n\r\n");
@@ -176,33 +165,33 @@ static const char *http_poll(struct http *h, int *status)
 	if ((size_t)(h->in + h->n - body) < want)
 		return NULL;
 	if (strncmp(h->in, "HTTP/1.1 ", 9) != 0)
-		die_plain("the API does not speak HTTP/1.1");
+		bench_fail("the API does not speak HTTP/1.1");
 	*status = (int)strtol(h->in + 9, NULL, 10);
 	return body;
 }
 
-static const char *http_wait(struct http *h, int *status)
+const char *bench_http_wait(struct http *h, int *status)
 {
-	int64_t limit = now_us() + REQUEST_US;
+	int64_t limit = bench_now_us() + REQUEST_US;
 
 	for (;;) {
 		struct pollfd p = { .fd = h->fd, .events = POLLIN };
-		wait_turn(&p, 1, 100000);
-		const char *body = p.revents != 0 ? http_poll(h, status) : NULL;
+		bench_wait(&p, 1, 100000);
+		const char *body = p.revents != 0 ? bench_http_poll(h, status) : NULL;
 		if (body != NULL)
 			return body;
-		if (now_us() > limit)
-			die_plain("the API did not answer");
+		if (bench_now_us() > limit)
+			bench_fail("the API did not answer");
 	}
 }
 
-static void insist(const struct http *h, int status)
+void bench_insist(const struct http *h, int status)
 {
 	if (status >= 200 && status < 300)
 		return;
 	errno = 0;
 	fprintf(stderr, "%s\n", h->in);
-	die("the API refused");
+	bench_die("the API refused");
 }
 
 /* --- the gate --------------------------------------------------------------------------------------------------------------------- */
@@ -211,7 +200,7 @@ static void insist(const struct http *h, int status)
 static void ready_path(char *out, size_t size, const char *fifo)
 {
 	if (snprintf(out, size, "%s.ready", fifo) >= (int)size)
-		die_plain("the name of the gate is too long");
+		bench_fail("the name of the gate is too long");
 }
 
 static _Noreturn void gate(char **argv)
@@ -221,29 +210,29 @@ static _Noreturn void gate(char **argv)
 	ready_path(ready, sizeof(ready), argv[0]);
 	int fd = open(ready, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
 	if (fd < 0 || write(fd, "+", 1) != 1)
-		die(ready);
+		bench_die(ready);
 	if (open(argv[0], O_RDONLY | O_CLOEXEC) < 0)
-		die(argv[0]);
+		bench_die(argv[0]);
 	(void)execv(argv[1], argv + 1);
-	die(argv[1]);
+	bench_die(argv[1]);
 }
 
 /* Gives the moment at which the gate was opened. */
-static int64_t open_gate(const char *fifo, long waiters)
+int64_t bench_open_gate(const char *fifo, long waiters)
 {
 	char ready[4096];
 	struct stat st = { .st_size = 0 };
 
 	ready_path(ready, sizeof(ready), fifo);
-	for (int64_t limit = now_us() + REQUEST_US; stat(ready, &st) != 0 || st.st_size < waiters;) {
-		if (now_us() > limit)
-			die_plain("not all processes came to the gate");
-		rest_us(1000);
+	for (int64_t limit = bench_now_us() + REQUEST_US; stat(ready, &st) != 0 || st.st_size < waiters;) {
+		if (bench_now_us() > limit)
+			bench_fail("not all processes came to the gate");
+		bench_rest_us(1000);
 	}
-	rest_us(20000); /* from the byte to open(2) */
-	int64_t at = now_us();
+	bench_rest_us(20000); /* from the byte to open(2) */
+	int64_t at = bench_now_us();
 	if (open(fifo, O_WRONLY | O_CLOEXEC) < 0)
-		die(fifo);
+		bench_die(fifo);
 	return at;
 }
 
@@ -286,7 +275,7 @@ static void ping(struct reach *r, size_t from, size_t to)
 	struct reach_pair *p = &r->pairs[from][to];
 	struct sockaddr_in dst = { .sin_family = AF_INET, .sin_addr = r->hosts[to].addr };
 	uint8_t echo[16] = { ICMP_ECHO };
-	int64_t now = now_us();
+	int64_t now = bench_now_us();
 
 	if (p->answered_us != 0 || now - p->sent_us < PING_US)
 		return;
@@ -314,7 +303,7 @@ static void pongs(struct reach *r, size_t from)
 			continue;
 		struct reach_pair *p = &r->pairs[from][in[head + 5]];
 		if (p->answered_us == 0) {
-			p->answered_us = now_us();
+			p->answered_us = bench_now_us();
 			r->answered++;
 		}
 	}
@@ -337,7 +326,7 @@ static void take_address(struct reach_host *h, const char *body)
 		at = strpbrk(at + n, "0123456789");
 	}
 	fprintf(stderr, "%s\n", body);
-	die_plain("no address in the answer to an attach");
+	bench_fail("no address in the answer to an attach");
 }
 
 static void advance(struct reach_host *h)
@@ -346,20 +335,20 @@ static void advance(struct reach_host *h)
 	int status;
 
 	if (!h->connected) {
-		h->http.fd = http_connect(h->socket);
+		h->http.fd = bench_http_connect(h->socket);
 		if (h->http.fd < 0)
 			return;
-		h->api_us = now_us();
+		h->api_us = bench_now_us();
 		h->connected = true;
 		(void)snprintf(body, sizeof(body), "{\"container\": \"%s\"}", h->netns);
-		http_send(&h->http, "POST", "/attach", "application/json", body);
+		bench_http_send(&h->http, "POST", "/attach", "application/json", body);
 	} else if (!h->attached) {
-		const char *answer = http_poll(&h->http, &status);
+		const char *answer = bench_http_poll(&h->http, &status);
 		if (answer == NULL)
 			return;
-		insist(&h->http, status);
+		bench_insist(&h->http, status);
 		take_address(h, answer);
-		h->attached_us = now_us();
+		h->attached_us = bench_now_us();
 		h->attached = true;
 	}
 }
@@ -408,7 +397,7 @@ static void reach_turn(struct reach *r)
 		if (h->connected && !h->attached)
 			fds[n++] = (struct pollfd){ .fd = h->http.fd, .events = POLLIN };
 	}
-	wait_turn(fds, n, TURN_US);
+	bench_wait(fds, n, TURN_US);
 	for (size_t i = 0; i < r->n; i++)
 		pongs(r, i);
 }
@@ -416,23 +405,23 @@ static void reach_turn(struct reach *r)
 static int reach(int argc, char **argv)
 {
 	static struct reach r; /* large, and zero */
-	long waiters = number(argv[1], HOSTS_MAX);
-	int64_t limit = number(argv[2], 3600) * 1000000;
+	long waiters = bench_number(argv[1], HOSTS_MAX);
+	int64_t limit = bench_number(argv[2], 3600) * 1000000;
 
 	for (int i = 3; i + 1 < argc; i += 2) {
 		if (r.n == HOSTS_MAX)
-			die_plain("too many hosts");
+			bench_fail("too many hosts");
 		struct reach_host *h = &r.hosts[r.n++];
 		h->socket = argv[i];
 		h->netns = argv[i + 1];
-		h->icmp = socket_in(h->netns, AF_INET, SOCK_RAW, IPPROTO_ICMP);
+		h->icmp = bench_socket_in(h->netns, AF_INET, SOCK_RAW, IPPROTO_ICMP);
 	}
-	r.start_us = open_gate(argv[0], waiters);
+	r.start_us = bench_open_gate(argv[0], waiters);
 	while (r.answered < r.n * (r.n - 1)) {
 		reach_turn(&r);
-		if (now_us() - r.start_us > limit) {
+		if (bench_now_us() - r.start_us > limit) {
 			reach_print(&r);
-			die_plain("not every container was reached in time");
+			bench_fail("not every container was reached in time");
 		}
 	}
 	reach_print(&r);
@@ -441,7 +430,7 @@ static int reach(int argc, char **argv)
 
 /* --- alloc ------------------------------------------------------------------------------------------------------------------------ */
 
-static void print_times(const char *name, const int64_t *v, size_t n)
+void bench_print_times(const char *name, const int64_t *v, size_t n)
 {
 	printf("\"%s\": [", name);
 	for (size_t i = 0; i < n; i++)
@@ -449,12 +438,12 @@ static void print_times(const char *name, const int64_t *v, size_t n)
 	printf("]");
 }
 
-static int64_t *times(size_t n)
+int64_t *bench_times(size_t n)
 {
 	int64_t *v = calloc(n, sizeof(*v));
 
 	if (v == NULL)
-		die("calloc");
+		bench_die("calloc");
 	return v;
 }
 
@@ -462,35 +451,35 @@ static int alloc(char **argv)
 {
 	static const uint8_t block[BLOCK_BYTES] = { 1 };
 	struct http h;
-	size_t count = (size_t)number(argv[1], COUNT_MAX);
-	int64_t *api = times(count), *sync = times(count);
+	size_t count = (size_t)bench_number(argv[1], COUNT_MAX);
+	int64_t *api = bench_times(count), *sync = bench_times(count);
 	int file = open(argv[2], O_WRONLY | O_CREAT | O_EXCL | O_APPEND | O_CLOEXEC, 0600);
 	char path[64];
 	int status;
 
 	if (file < 0)
-		die(argv[2]);
-	http_open(&h, argv[0]);
+		bench_die(argv[2]);
+	bench_http_open(&h, argv[0]);
 	for (size_t i = 0; i <= count; i++) { /* the first one warms up and does not count */
 		(void)snprintf(path, sizeof(path), "/ip/bench-%zu", i);
-		int64_t t0 = now_us();
-		http_send(&h, "POST", path, NULL, "");
-		(void)http_wait(&h, &status);
-		int64_t t1 = now_us();
-		insist(&h, status);
-		int64_t t2 = now_us();
+		int64_t t0 = bench_now_us();
+		bench_http_send(&h, "POST", path, NULL, "");
+		(void)bench_http_wait(&h, &status);
+		int64_t t1 = bench_now_us();
+		bench_insist(&h, status);
+		int64_t t2 = bench_now_us();
 		if (write(file, block, sizeof(block)) != (ssize_t)sizeof(block) || fdatasync(file) != 0)
-			die(argv[2]);
-		int64_t t3 = now_us();
+			bench_die(argv[2]);
+		int64_t t3 = bench_now_us();
 		if (i > 0) {
 			api[i - 1] = t1 - t0;
 			sync[i - 1] = t3 - t2;
 		}
 	}
 	printf("{");
-	print_times("address_us", api, count);
+	bench_print_times("address_us", api, count);
 	printf(", ");
-	print_times("fdatasync_us", sync, count);
+	bench_print_times("fdatasync_us", sync, count);
 	printf("}\n");
 	free(api);
 	free(sync);
@@ -510,7 +499,7 @@ struct resolver {
 };
 
 /* An A query for LABEL.weft.local. Gives its length. */
-static size_t dns_query(uint8_t out[DNS_BYTES], uint16_t id, const char *label)
+size_t bench_dns_query(uint8_t out[DNS_BYTES], uint16_t id, const char *label)
 {
 	static const char tail[] = "\4weft\5local\0\0\1\0\1"; /* …, type A, class IN */
 	const uint8_t head[12] = { (uint8_t)(id >> 8), (uint8_t)id, 1, 0, 0, 1 };
@@ -526,16 +515,16 @@ static size_t dns_query(uint8_t out[DNS_BYTES], uint16_t id, const char *label)
 static void ask(struct resolver *r, const char *label, long gap_us)
 {
 	uint8_t out[DNS_BYTES];
-	int64_t now = now_us(), since = now - r->sent_us;
+	int64_t now = bench_now_us(), since = now - r->sent_us;
 
 	if (r->found || since < gap_us || (r->waiting && since < RESEND_US))
 		return;
 	r->id++;
 	r->waiting = true;
 	r->sent_us = now;
-	size_t n = dns_query(out, r->id, label);
+	size_t n = bench_dns_query(out, r->id, label);
 	if (send(r->fd, out, n, 0) != (ssize_t)n)
-		die("send to a resolver");
+		bench_die("send to a resolver");
 }
 
 static void hear(struct resolver *r)
@@ -548,7 +537,7 @@ static void hear(struct resolver *r)
 	r->waiting = false;
 	if ((in[3] & 15) == 0 && (in[6] << 8 | in[7]) > 0 && !r->found) {
 		r->found = true;
-		r->found_us = now_us();
+		r->found_us = bench_now_us();
 	}
 }
 
@@ -565,8 +554,8 @@ static int64_t put_and_wait(struct http *h, struct resolver *rs, size_t n, size_
 	(void)snprintf(path, sizeof(path), "/name/bench-%zu/10.47.%zu.%zu?fqdn=%s.weft.local", i, i / 250, i % 250 + 1, label);
 	for (size_t k = 0; k < n; k++)
 		rs[k].waiting = rs[k].found = false;
-	int64_t start = now_us();
-	http_send(h, "PUT", path, NULL, "");
+	int64_t start = bench_now_us();
+	bench_http_send(h, "PUT", path, NULL, "");
 	while (found < n || put_us == 0) {
 		found = 0;
 		for (size_t k = 0; k < n; k++) {
@@ -574,18 +563,18 @@ static int64_t put_and_wait(struct http *h, struct resolver *rs, size_t n, size_
 			fds[k] = (struct pollfd){ .fd = rs[k].fd, .events = POLLIN };
 		}
 		fds[n] = (struct pollfd){ .fd = put_us == 0 ? h->fd : -1, .events = POLLIN };
-		wait_turn(fds, n + 1, gap_us < TURN_US ? gap_us : TURN_US);
+		bench_wait(fds, n + 1, gap_us < TURN_US ? gap_us : TURN_US);
 		for (size_t k = 0; k < n; k++) {
 			if (fds[k].revents != 0)
 				hear(&rs[k]);
 			found += rs[k].found ? 1 : 0;
 		}
-		if (fds[n].revents != 0 && http_poll(h, &status) != NULL) {
-			insist(h, status);
-			put_us = now_us() - start;
+		if (fds[n].revents != 0 && bench_http_poll(h, &status) != NULL) {
+			bench_insist(h, status);
+			put_us = bench_now_us() - start;
 		}
-		if (now_us() - start > REQUEST_US)
-			die_plain("a name was not answered everywhere");
+		if (bench_now_us() - start > REQUEST_US)
+			bench_fail("a name was not answered everywhere");
 	}
 	for (size_t k = 0; k < n; k++)
 		rs[k].took[i] = rs[k].found_us - start;
@@ -596,31 +585,31 @@ static int names(int argc, char **argv)
 {
 	struct http h;
 	struct resolver rs[HOSTS_MAX] = { { 0 } };
-	size_t n = 0, count = (size_t)number(argv[1], 50000);
-	long gap_us = number(argv[2], 100000);
-	int64_t *put = times(count);
+	size_t n = 0, count = (size_t)bench_number(argv[1], 50000);
+	long gap_us = bench_number(argv[2], 100000);
+	int64_t *put = bench_times(count);
 
 	for (int i = 3; i + 1 < argc; i += 2) {
 		struct sockaddr_in to = { .sin_family = AF_INET, .sin_port = htons(53) };
 		if (n == HOSTS_MAX || inet_pton(AF_INET, argv[i + 1], &to.sin_addr) != 1)
-			die_plain("a resolver's address is none, or they are too many");
-		rs[n].fd = socket_in(argv[i], AF_INET, SOCK_DGRAM, 0);
-		rs[n].took = times(count);
+			bench_fail("a resolver's address is none, or they are too many");
+		rs[n].fd = bench_socket_in(argv[i], AF_INET, SOCK_DGRAM, 0);
+		rs[n].took = bench_times(count);
 		if (connect(rs[n].fd, (const struct sockaddr *)&to, sizeof(to)) != 0)
-			die(argv[i + 1]);
+			bench_die(argv[i + 1]);
 		n++;
 	}
-	http_open(&h, argv[0]);
+	bench_http_open(&h, argv[0]);
 	for (size_t i = 0; i < count; i++) {
 		put[i] = put_and_wait(&h, rs, n, i, gap_us);
-		rest_us(REST_US);
+		bench_rest_us(REST_US);
 	}
 	printf("{");
-	print_times("put_us", put, count);
+	bench_print_times("put_us", put, count);
 	printf(", \"resolvers\": [");
 	for (size_t k = 0; k < n; k++) {
 		printf("%s{", k > 0 ? ", " : "");
-		print_times("answered_us", rs[k].took, count);
+		bench_print_times("answered_us", rs[k].took, count);
 		printf("}");
 		free(rs[k].took);
 		(void)close(rs[k].fd);
@@ -640,24 +629,24 @@ static int flood(char **argv)
 	uint8_t init[FLOOD_BATCH][FLOOD_BYTES];
 	struct iovec part[FLOOD_BATCH];
 	struct mmsghdr m[FLOOD_BATCH] = { 0 };
-	struct sockaddr_in to = { .sin_family = AF_INET, .sin_port = htons((uint16_t)number(argv[2], 65535)) };
-	int fd = socket_in(argv[0], AF_INET, SOCK_DGRAM, 0);
-	long rate = number(argv[3], 10000000);
+	struct sockaddr_in to = { .sin_family = AF_INET, .sin_port = htons((uint16_t)bench_number(argv[2], 65535)) };
+	int fd = bench_socket_in(argv[0], AF_INET, SOCK_DGRAM, 0);
+	long rate = bench_number(argv[3], 10000000);
 	uint64_t seed = 88172645463325252u;
 	int64_t sent = 0;
 
 	if (inet_pton(AF_INET, argv[1], &to.sin_addr) != 1)
-		die_plain("ADDR is no IPv4 address");
+		bench_fail("ADDR is no IPv4 address");
 	if (connect(fd, (const struct sockaddr *)&to, sizeof(to)) != 0)
-		die("connect");
+		bench_die("connect");
 	for (size_t i = 0; i < FLOOD_BATCH; i++) {
 		part[i] = (struct iovec){ init[i], FLOOD_BYTES };
 		m[i].msg_hdr = (struct msghdr){ .msg_iov = &part[i], .msg_iovlen = 1 };
 	}
-	int64_t start = now_us(), end = start + number(argv[4], 3600) * 1000000;
-	for (int64_t now = start; now < end; now = now_us()) {
+	int64_t start = bench_now_us(), end = start + bench_number(argv[4], 3600) * 1000000;
+	for (int64_t now = start; now < end; now = bench_now_us()) {
 		if (sent >= (now - start) * rate / 1000000) {
-			rest_us(TURN_US);
+			bench_rest_us(TURN_US);
 			continue;
 		}
 		for (size_t i = 0; i < FLOOD_BATCH; i++)
@@ -670,7 +659,7 @@ static int flood(char **argv)
 		int n = sendmmsg(fd, m, FLOOD_BATCH, 0);
 		sent += n > 0 ? n : 0;
 	}
-	printf("{\"sent\": %" PRId64 ", \"per_second\": %" PRId64 "}\n", sent, sent * 1000000 / (now_us() - start));
+	printf("{\"sent\": %" PRId64 ", \"per_second\": %" PRId64 "}\n", sent, sent * 1000000 / (bench_now_us() - start));
 	(void)close(fd);
 	return 0;
 }
@@ -684,10 +673,17 @@ int main(int argc, char **argv)
 		gate(argv + 2);
 	if (argc >= 9 && strcmp(argv[1], "reach") == 0)
 		return reach(argc - 2, argv + 2);
+	if (argc >= 7 && strcmp(argv[1], "boot") == 0)
+		return control_boot(argc - 2, argv + 2);
+	if (argc == 6 && strcmp(argv[1], "rate") == 0)
+		return control_rate(argv + 2);
+	if (argc >= 7 && strcmp(argv[1], "watch") == 0)
+		return control_watch(argc - 2, argv + 2);
 	if (argc == 5 && strcmp(argv[1], "alloc") == 0)
 		return alloc(argv + 2);
 	if (argc >= 7 && strcmp(argv[1], "names") == 0)
 		return names(argc - 2, argv + 2);
-	fprintf(stderr, "usage: weft-bench gate|reach|alloc|names|flood …; see the top of bench/client.c\n");
+	fprintf(stderr,
+		"usage: weft-bench gate|reach|alloc|names|flood|boot|rate|watch …; see the tops of bench/client.c and bench/control.c\n");
 	return 2;
 }

@@ -60,19 +60,22 @@ class Report:
     def __init__(self, name, args):
         self.name = name
         self.command = shlex.join(["./dev", "bench", name, *[a for a in args if a != "--record"]])
-        self.rows, self.loads, self.started = [], [], time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime())
+        self.rows, self.lines, self.loads, self.started = [], [], [], time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime())
 
     def line(self, what, **values):
         """One measurement, at once."""
         if "foreign_load" in values:
             self.loads.append(values["foreign_load"])
         rounded = {k: round(v, 6) if isinstance(v, float) else v for k, v in values.items()}
-        print(json.dumps({"bench": self.name, "what": what, **rounded}), flush=True)
+        self.lines.append({"bench": self.name, "what": what, **rounded})
+        print(json.dumps(self.lines[-1]), flush=True)
 
-    def row(self, what, value, unit, target, how):
-        """Of the table. target: at most this, None when there is none. how: median of what, spread."""
-        verdict = "" if target is None else "pass" if value <= target else "miss"
-        self.rows.append((what, f"{value:.3g} {unit}", "" if target is None else f"≤ {target:g} {unit}", verdict, how))
+    def row(self, what, value, unit, target, how, least=False):
+        """Of the table. target: at most this (least: at least), None when there is none. how: median of what, spread."""
+        met = target is not None and (value >= target if least else value <= target)
+        verdict = "" if target is None else "pass" if met else "miss"
+        text = f"{value:.0f} {unit}" if value >= 1000 else f"{value:.3g} {unit}"
+        self.rows.append((what, text.rstrip(), "" if target is None else f"{'≥' if least else '≤'} {target:g} {unit}".rstrip(), verdict, how))
 
     def print(self):
         if not self.rows:
@@ -81,6 +84,13 @@ class Report:
         print()
         for r in self.rows:
             print("  ".join(c.rjust(w) if i in (1, 2) else c.ljust(w) for i, (c, w) in enumerate(zip(r, width))).rstrip())
+
+    def write_json(self, path):
+        """All lines and the table, for plots."""
+        keys = ("figure", "value", "target", "verdict", "how")
+        with open(path, "w") as f:
+            json.dump({"bench": self.name, "command": self.command, "commit": _git("rev-parse", "--short", "HEAD"), "machine": machine(),
+                       "started": self.started, "lines": self.lines, "table": [dict(zip(keys, r)) for r in self.rows]}, f, indent=1)
 
     def record(self, extra=()):
         """Appends a section to bench/RESULTS.md; extra: further lines of it."""
