@@ -119,7 +119,8 @@ static bool repair(struct gossip *g, struct timer *t)
 void gossip_timers_repair(struct gossip *g)
 {
 	bool ok = repair(g, &g->publish_timer) && repair(g, &g->recon_timer) && repair(g, &g->recon_soon_timer) &&
-		repair(g, &g->contest_timer) && repair(g, &g->grace_timer) && repair(g, &g->topology_timer);
+		repair(g, &g->contest_timer) && repair(g, &g->grace_timer) && repair(g, &g->topology_timer) &&
+		repair(g, &g->choose_timer) && repair(g, &g->tidy_timer);
 	for (size_t i = 0; ok && i < g->n_links; i++)
 		ok = repair(g, &g->links[i]->timer);
 	for (size_t i = 0; ok && i < g->n_targets; i++)

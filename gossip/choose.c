@@ -2,7 +2,8 @@
  *
  * Up to CHOOSE_FULL_MESH_MAX peers: everyone. Above, about log2(N)+4 links each, of which half come in from others: the successors on a
  * ring of hashed names keep the mesh connected, some chosen by the hash of the pair keep it shallow. Both choices move little when a
- * peer comes or goes. A peer that cannot be reached now gives its place to the next. */
+ * peer comes or goes. A peer that cannot be reached now gives its place to the next. The successors are marked in a full mesh as well: they go
+ * first where the number of links is limited. */
 #include <assert.h>
 
 #include "gossip/internal.h"
@@ -34,32 +35,45 @@ static void offer(struct ranked *v, size_t *n, size_t k, struct ranked r)
 	v[i] = r;
 }
 
+uint64_t gossip_ring_distance(uint64_t self, uint64_t other)
+{
+	return mix(other) - mix(self);
+}
+
 static uint64_t rank_of(uint64_t self, uint64_t other, bool ring)
 {
-	return ring ? mix(other) - mix(self) : mix(mix(self) + other);
+	return ring ? gossip_ring_distance(self, other) : mix(mix(self) + other);
+}
+
+/* Marks the k first of those that are usable and not yet wanted. */
+static void take(uint64_t self, struct choice *v, size_t n, size_t k, bool ring)
+{
+	struct ranked best[CHOOSE_MAX];
+	size_t found = 0;
+	assert(k <= CHOOSE_MAX);
+	for (size_t i = 0; i < n; i++)
+		if (v[i].usable && !v[i].wanted)
+			offer(best, &found, k, (struct ranked){ rank_of(self, v[i].name, ring), i });
+	for (size_t i = 0; i < found; i++) {
+		v[best[i].at].wanted = true;
+		v[best[i].at].successor = ring;
+	}
 }
 
 void gossip_choose(uint64_t self, struct choice *v, size_t n)
 {
-	if (n + 1 <= CHOOSE_FULL_MESH_MAX) {
-		for (size_t i = 0; i < n; i++)
-			v[i].wanted = true;
-		return;
-	}
 	size_t bits = 0;
 	while ((n >> bits) > 1)
 		bits++;
+	size_t links = (bits + 5) / 2; /* each is one of two nodes': twice as many, about */
 	for (size_t i = 0; i < n; i++)
-		v[i].wanted = false;
-	for (int round = 0; round < 2; round++) { /* successors, then the others */
-		size_t k = round == 0 ? 2 + bits / 4 : 2 + bits / 4 + (bits & 1);
-		struct ranked best[CHOOSE_MAX];
-		size_t found = 0;
-		assert(k <= CHOOSE_MAX);
-		for (size_t i = 0; i < n; i++)
-			if (v[i].usable && !v[i].wanted)
-				offer(best, &found, k, (struct ranked){ rank_of(self, v[i].name, round == 0), i });
-		for (size_t i = 0; i < found; i++)
-			v[best[i].at].wanted = true;
+		v[i].wanted = v[i].successor = false;
+	if (n + 1 > CHOOSE_FULL_MESH_MAX) {
+		take(self, v, n, links / 2, true);
+		take(self, v, n, links - links / 2, false);
+		return;
 	}
+	take(self, v, n, 1, true);
+	for (size_t i = 0; i < n; i++)
+		v[i].wanted = true;
 }

@@ -103,9 +103,9 @@ static void give_reason(struct dial *d, const char *why)
 	d->reason = why ? mem_strdup(why) : NULL; /* without memory for words there are none */
 }
 
-static void dial(struct gossip *g, struct dial *d, const char *host, uint16_t port, uint64_t patience_ms)
+static void dial(struct gossip *g, struct dial *d, const char *host, uint16_t port, uint64_t patience_ms, enum worth worth)
 {
-	if (g->conn_limit > 0 && in_use(g) >= g->conn_limit) {
+	if (g->conn_limit > 0 && in_use(g) >= g->conn_limit && !gossip_make_room(g, worth, false)) {
 		char text[REASON_MAX];
 		(void)snprintf(text, sizeof text, "connection limit (%zu) reached", g->conn_limit);
 		give_reason(d, text);
@@ -129,6 +129,7 @@ static void dial(struct gossip *g, struct dial *d, const char *host, uint16_t po
 	a->u.dial.port = port;
 	l->my_seq = g->seq;
 	l->dial = d;
+	l->told = worth;
 	d->conn = conn;
 	d->since_ms = g->now;
 	d->tried = true;
@@ -139,7 +140,15 @@ void gossip_connect_target_timer(struct gossip *g, struct target *t)
 {
 	if (t->dial.never || t->dial.conn != 0 || satisfied(g, t))
 		return;
-	dial(g, &t->dial, t->host, t->port, GOSSIP_HANDSHAKE_MS);
+	t->redirected = t->elsewhere.ip.family != 0;
+	if (!t->redirected) {
+		dial(g, &t->dial, t->host, t->port, GOSSIP_HANDSHAKE_MS, WORTH_BOUND);
+		return;
+	}
+	char host[IP_TEXT];
+	struct hostport at = t->elsewhere;
+	t->elsewhere.ip.family = 0;
+	dial(g, &t->dial, ip_format(at.ip, host), at.port, GOSSIP_HANDSHAKE_MS, WORTH_WANTED);
 }
 
 /* Addresses of a peer, best first: where others have dialled it, what it says itself, where its connections to others come from. */
@@ -195,7 +204,15 @@ static bool left_to_target(const struct gossip *g, const struct peer *p)
 
 static bool to_be_dialled(const struct gossip *g, const struct peer *p)
 {
-	return g->discovery && p->wanted && p->name != g->self && !p->link && p->dial.conn == 0;
+	return g->discovery && (p->wanted || p->probed) && p->name != g->self && !p->link && p->dial.conn == 0;
+}
+
+static size_t dials(const struct gossip *g)
+{
+	size_t n = 0;
+	for (size_t i = 0; i < g->n_links; i++)
+		n += peer_of(g->links[i]->dial) && g->links[i]->stage < STAGE_ESTABLISHED ? 1 : 0;
+	return n;
 }
 
 void gossip_connect_peer_timer(struct gossip *g, struct peer *p)
@@ -206,13 +223,20 @@ void gossip_connect_peer_timer(struct gossip *g, struct peer *p)
 		gossip_timer_set(g, &p->dial.timer, g->now + delay(g, &p->dial, true) + GOSSIP_BACKOFF_MIN_MS);
 		return;
 	}
+	if (dials(g) >= DIALS_MAX) {
+		gossip_timer_set(g, &p->dial.timer, g->now + rng_between(&g->rng, DIALS_WAIT_MS / 2, DIALS_WAIT_MS));
+		return;
+	}
 	struct hostport v[CONNECT_CANDIDATES_MAX];
 	size_t n = candidates(g, p, v);
-	if (n == 0)
+	if (n == 0) {
+		p->probed = false;
 		return; /* until it publishes something */
+	}
 	char host[IP_TEXT];
 	struct hostport at = v[p->next_address % n];
-	dial(g, &p->dial, ip_format(at.ip, host), at.port, n > 1 ? CONNECT_ADDRESS_MS : GOSSIP_HANDSHAKE_MS);
+	dial(g, &p->dial, ip_format(at.ip, host), at.port, n > 1 ? CONNECT_ADDRESS_MS : GOSSIP_HANDSHAKE_MS,
+		p->successor ? WORTH_BOUND : WORTH_WANTED);
 }
 
 static void peer_schedule(struct gossip *g, struct peer *p)
@@ -231,6 +255,10 @@ void gossip_connect_address_heard(struct gossip *g, struct peer *p)
 void gossip_connect_sign_of_life(struct gossip *g, struct peer *p)
 {
 	struct dial *d = &p->dial;
+	if (!p->wanted && d->failures >= 3 && g->now >= d->since_ms + CONNECT_AGAIN_MS) { /* it can be chosen once more */
+		d->failures = 0;
+		g->choose_dirty = true;
+	}
 	peer_schedule(g, p);
 	if (!to_be_dialled(g, p) || d->timer.at_ms <= g->now + CONNECT_YIELD_MS || g->now < d->since_ms + 2 * CONNECT_YIELD_MS)
 		return;
@@ -310,6 +338,7 @@ static void schedule_again(struct gossip *g, struct dial *d, enum retry how, uin
 	case RETRY_SOON:
 		gossip_timer_set(g, &d->timer, g->now + rng_between(&g->rng, GOSSIP_BACKOFF_MIN_MS / 4, GOSSIP_BACKOFF_MIN_MS / 2));
 		break;
+	case RETRY_BUSY: gossip_timer_set(g, &d->timer, g->now + rng_between(&g->rng, BUSY_MIN_MS, BUSY_MAX_MS)); break;
 	case RETRY_RARELY:
 		d->failures++;
 		gossip_timer_set(g, &d->timer, g->now + rng_between(&g->rng, CONNECT_RARELY_MS / 2, CONNECT_RARELY_MS));
@@ -342,7 +371,9 @@ void gossip_connect_failed(struct gossip *g, struct link *l, enum link_state sho
 			false, "%s %s: %s", how == RETRY_NEVER ? "not dialling" : "cannot link to", dial_text(g, d, text), reason);
 	d->state = show;
 	give_reason(d, reason);
-	if (p && how != RETRY_RARELY)
+	if (p)
+		p->probed = false;
+	if (p && how != RETRY_RARELY && how != RETRY_BUSY)
 		how = next_address(g, p, how == RETRY_NEVER);
 	schedule_again(g, d, how, t ? t->peer : p->name);
 	if (p && d->failures == 3)
@@ -353,7 +384,7 @@ void gossip_connect_reached(struct gossip *g, struct link *l)
 {
 	struct target *t = target_of(l->dial);
 	struct peer *p = peer_of(l->dial);
-	if (t) {
+	if (t && !t->redirected) {
 		t->peer = l->peer;
 		t->at = l->remote;
 	}
@@ -376,10 +407,17 @@ static void settle(struct gossip *g, struct dial *d)
 
 void gossip_connect_linked(struct gossip *g, struct link *l, struct peer *p)
 {
+	struct target *t = target_of(l->dial);
 	if (l->dial) {
 		l->dial->conn = 0;
 		l->dial = NULL;
 	}
+	if (t && t->redirected && !names(t, p)) { /* not whom the operator named; that one is tried again */
+		t->redirected = false;
+		t->hops = 0;
+		schedule_again(g, &t->dial, RETRY_RARELY, PEER_NONE);
+	}
+	p->probed = false;
 	settle(g, &p->dial);
 	p->next_address = 0;
 	for (size_t i = 0; i < g->n_targets; i++)
@@ -408,6 +446,38 @@ void gossip_connect_unlinked(struct gossip *g, struct peer *p, uint64_t lived_ms
 			lost(g, &g->targets[i]->dial, p->name, lived_ms, why);
 	if (to_be_dialled(g, p))
 		lost(g, &p->dial, p->name, lived_ms, why);
+}
+
+bool gossip_connect_is_target(const struct gossip *g, const struct peer *p)
+{
+	for (size_t i = 0; i < g->n_targets; i++)
+		if (!g->targets[i]->dial.never && names(g->targets[i], p))
+			return true;
+	return false;
+}
+
+void gossip_connect_try(struct gossip *g, struct peer *p)
+{
+	p->probed = true;
+	peer_schedule(g, p);
+}
+
+/* It has no place for us and may have named somebody who has. Who reaches it all the same is in no hurry. */
+enum retry gossip_connect_full(struct gossip *g, struct link *l, struct hostport elsewhere)
+{
+	struct target *t = target_of(l->dial);
+	if (!t)
+		return RETRY_RARELY;
+	bool alone = true;
+	for (size_t i = 0; i < g->n_links; i++)
+		alone = alone && g->links[i]->stage != STAGE_ESTABLISHED;
+	if (alone && elsewhere.ip.family != 0 && elsewhere.port != 0 && t->hops < DIALS_ELSEWHERE_MAX) {
+		t->elsewhere = elsewhere;
+		t->hops++;
+		return RETRY_SOON;
+	}
+	t->hops = 0;
+	return RETRY_RARELY;
 }
 
 /* Targets */
@@ -519,11 +589,16 @@ void gossip_connect_choose(struct gossip *g)
 		struct peer *p = g->peers[i];
 		if (p->name == g->self)
 			continue;
+		p->successor = v[k].successor;
 		p->wanted = v[k++].wanted;
 		peer_schedule(g, p);
 	}
 	g->choose_dirty = false;
+	g->choose_ms = 0;
+	g->chosen_sparse = gossip_sparse(g);
 	mem_free(v);
+	if (gossip_sparse(g) && g->tidy_timer.at_ms == 0)
+		gossip_timer_set(g, &g->tidy_timer, g->now + rng_between(&g->rng, TIDY_EVERY_MS / 2, TIDY_EVERY_MS));
 }
 
 /* Reading */

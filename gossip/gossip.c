@@ -68,6 +68,8 @@ static void init_timers(struct gossip *g)
 	gossip_timer_init(&g->prove_timer, TIMER_PROVE);
 	gossip_timer_init(&g->grace_timer, TIMER_GRACE);
 	gossip_timer_init(&g->topology_timer, TIMER_TOPOLOGY);
+	gossip_timer_init(&g->choose_timer, TIMER_CHOOSE);
+	gossip_timer_init(&g->tidy_timer, TIMER_TIDY);
 	gossip_timer_set(g, &g->recon_timer, g->now + rng_between(&g->rng, GOSSIP_RECON_MS / 2, GOSSIP_RECON_MS));
 }
 
@@ -84,6 +86,7 @@ enum err gossip_new(struct gossip **out, const struct gossip_cfg *cfg, uint64_t 
 	init_timers(g);
 	bucket_init(&g->accept, ACCEPT_BURST, ACCEPT_PER_SECOND, now_ms);
 	bucket_init(&g->floods, FLOOD_BURST, FLOOD_PER_SECOND, now_ms);
+	bucket_init(&g->handshakes, HANDSHAKES_BURST, HANDSHAKES_PER_SECOND, now_ms);
 	bucket_init(&g->accept_first, ACCEPT_FIRST_BURST, ACCEPT_FIRST_PER_SECOND, now_ms);
 	wbuf_grow(&g->scratch, MESSAGE_MAX);
 	wbuf_grow(&g->batch, MESSAGE_MAX);
@@ -172,7 +175,9 @@ static void fire(struct gossip *g, struct timer *t)
 	case TIMER_LATER: gossip_sign_later_timer(g); break;
 	case TIMER_PROVE: gossip_sign_prove_timer(g); break;
 	case TIMER_GRACE: g->topology_dirty = true; break;
-	case TIMER_TOPOLOGY: break; /* finish() looks at the time */
+	case TIMER_TOPOLOGY:
+	case TIMER_CHOOSE: break; /* finish() looks at the time */
+	case TIMER_TIDY: gossip_tidy(g); break;
 	case TIMER_KINDS: assert(false);
 	}
 }
@@ -190,24 +195,31 @@ static void run_timers(struct gossip *g)
 
 /* The end of a step */
 
-static uint64_t pause_ms(const struct gossip *g)
+uint64_t gossip_pause_ms(const struct gossip *g)
 {
 	uint64_t half = g->n_peers / 2;
 	return g->n_peers <= PEERS_PAUSE_MIN ? 0 : half < PEERS_PAUSE_MAX_MS ? half : PEERS_PAUSE_MAX_MS;
 }
 
+static uint64_t publish_pause_ms(const struct gossip *g)
+{
+	uint64_t pause = gossip_pause_ms(g) << (g->publications < 4 ? g->publications : 4);
+	return pause < PUBLISH_COALESCE_MS ? PUBLISH_COALESCE_MS : pause > PEERS_PAUSE_MAX_MS ? PEERS_PAUSE_MAX_MS : pause;
+}
+
 static void publish(struct gossip *g)
 {
-	uint64_t pause = pause_ms(g);
 	if (!g->publish_info && !g->publish_links)
 		return;
-	uint64_t at = g->published_ms + (pause > PUBLISH_COALESCE_MS ? pause : PUBLISH_COALESCE_MS);
+	uint64_t at = g->published_ms + publish_pause_ms(g);
 	if (g->published_ms != 0 && g->now < at) {
 		gossip_timer_set(g, &g->publish_timer, at);
 		return;
 	}
-	if (gossip_peers_publish(g))
-		g->published_ms = g->now;
+	if (!gossip_peers_publish(g))
+		return;
+	g->publications = g->now < g->published_ms + PUBLISH_QUICK_MS ? g->publications + 1 : 0;
+	g->published_ms = g->now;
 }
 
 static void hand_over(struct gossip *g, struct link *l)
@@ -263,7 +275,7 @@ static void finish_links(struct gossip *g)
 
 static void say_topology(struct gossip *g)
 {
-	uint64_t over = UINT64_MAX, at = g->topology_ms + pause_ms(g);
+	uint64_t over = UINT64_MAX, at = g->topology_ms + gossip_pause_ms(g);
 	if (g->topology_ms != 0 && g->now < at) {
 		gossip_timer_set(g, &g->topology_timer, at);
 		return;
@@ -280,10 +292,24 @@ static void say_topology(struct gossip *g)
 	g->topology_dirty = false;
 }
 
+static void choose(struct gossip *g)
+{
+	if (!g->choose_dirty)
+		return;
+	if (g->choose_ms == 0)
+		g->choose_ms = g->now;
+	uint64_t at = g->unrest_ms + CHOOSE_QUIET_MS, latest = g->choose_ms + CHOOSE_WAIT_MAX_MS;
+	if (at > latest)
+		at = latest;
+	if (g->chosen_sparse && gossip_sparse(g) && g->now < at)
+		gossip_timer_set(g, &g->choose_timer, at);
+	else
+		gossip_connect_choose(g);
+}
+
 static void finish(struct gossip *g)
 {
-	if (g->choose_dirty)
-		gossip_connect_choose(g);
+	choose(g);
 	run_timers(g);
 	publish(g);
 	finish_links(g);
@@ -305,7 +331,7 @@ static void start(struct gossip *g, uint64_t now_ms, struct gossip_actions *out)
 {
 	uint64_t due = gossip_deadline_ms(g);
 	g->out = out;
-	g->nomem = false;
+	g->nomem = g->early_chosen = false;
 	if (now_ms > g->now)
 		g->now = now_ms;
 	if (due < g->now && g->now - due >= LATE_MS) {

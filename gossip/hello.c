@@ -43,6 +43,7 @@ void gossip_hello_send(struct gossip *g, struct link *l)
 		.dial_seq = l->my_seq,
 		.port = g->port,
 		.protocol = MESSAGE_PROTOCOL,
+		.worth = (uint8_t)l->told,
 		.nickname = slice_str(g->nickname),
 		.version = slice_str(g->version),
 	};
@@ -333,6 +334,7 @@ static void take_hello(struct link *l, const struct message_hello *h)
 	l->incarnation = h->incarnation;
 	l->dial_seq = h->dial_seq;
 	l->port = h->port;
+	l->theirs = h->worth < WORTH_BOUND ? (enum worth)h->worth : WORTH_BOUND;
 	size_t n = h->nickname.n < sizeof l->nickname - 1 ? h->nickname.n : sizeof l->nickname - 1;
 	if (n > 0)
 		memcpy(l->nickname, h->nickname.p, n);
@@ -361,12 +363,16 @@ void gossip_hello_received(struct gossip *g, struct link *l, const struct messag
 	gossip_connect_reached(g, l);
 	p = gossip_peer_get(g, h->name); /* it may have gone with the link of its former self */
 	bool full = g->conn_limit > 0 && p && !p->link && established(g) >= g->conn_limit;
+	if (full) {
+		enum worth ours = gossip_worth_of(g, p);
+		full = !gossip_make_room(g, ours > l->theirs ? ours : l->theirs, true);
+	}
 	if (!p || full) {
 		char text[80];
 		(void)snprintf(text, sizeof text, p ? "connection limit (%zu) reached" : "out of memory, or more than %zu peers",
 			p ? g->conn_limit : (size_t)PEERS_MAX);
 		gossip_connect_failed(g, l, LINK_RETRYING, RETRY_RARELY, text);
-		gossip_link_bye(g, l, BYE_LIMIT, nowhere, text);
+		gossip_link_bye(g, l, BYE_LIMIT, p ? gossip_elsewhere(g, h->name) : nowhere, text);
 		if (p && !p->has_info && !p->has_links)
 			gossip_peer_free(g, p);
 		return;
@@ -395,7 +401,8 @@ void gossip_bye_received(struct gossip *g, struct link *l, const struct message_
 		if (l->peer != g->self) /* else met directly, and known better from HELLO */
 			contest_sign(g, b->address);
 		break;
-	case BYE_LIMIT: how = RETRY_RARELY; break;
+	case BYE_LIMIT: how = gossip_connect_full(g, l, b->address); break;
+	case BYE_SURPLUS: l->surplus = true; break;
 	case BYE_VERSION: show = LINK_FAILED; break;
 	case BYE_MALFORMED:
 		gossip_act_note_about(g, l->peer, NOTE_WARNING, false, "the link to %s: %s", gossip_link_who(l, who), text);

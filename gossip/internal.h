@@ -4,8 +4,8 @@
  *   action.c    actions, notes, timers
  *   link.c      one connection: stages, handshake, heartbeats, what comes over it
  *   hello.c     who is at the other end: ourselves, a second link, a second holder of a name
- *   connect.c   whom to dial and when;  choose.c  which peers are wanted
- *   spread.c    slots, deltas, reconciliation;  peers.c  what is known of peers, and routes
+ *   connect.c   whom to dial and when;  choose.c  which peers are wanted;  tidy.c  which links are in excess, and who has to go first
+ *   spread.c    deltas, reconciliation;  slot.c  what waits for a link;  peers.c  what is known of peers, and routes
  *   sign.c      signatures: what may be taken from whom
  *
  * Memory may run out anywhere. What must not be lost then is kept as state that needs no memory (a flag, a stage, bytes that were not
@@ -36,23 +36,45 @@
 #define CONNECT_YIELD_MS       300    /* the lower name dials first */
 #define CONNECT_RECENT_MS      600000 /* lost less than that ago: */
 #define CONNECT_RECENT_MAX_MS  4000   /* back-off is capped so */
+#define CONNECT_AGAIN_MS       20000  /* who could not be dialled and shows life is a candidate again after that */
 #define CONNECT_RARELY_MS      30000  /* after a name collision */
 #define CONNECT_CANDIDATES_MAX 32
-#define CONNECT_SELF_MAX       32 /* addresses found to be ourselves */
-#define CHOOSE_FULL_MESH_MAX   32 /* peers, ourselves included */
+#define CONNECT_SELF_MAX       32   /* addresses found to be ourselves */
+#define CHOOSE_FULL_MESH_MAX   32   /* peers, ourselves included */
+#define CHOOSE_QUIET_MS        200  /* in a larger mesh: nobody has come or gone for so long, */
+#define CHOOSE_WAIT_MAX_MS     1000 /* or that has been waited for long enough */
+#define DIALS_MAX              4    /* of discovery, under way at a time: what is heard of meanwhile may make others better */
+#define DIALS_WAIT_MS          16
+#define DIALS_ELSEWHERE_MAX    8                          /* hops from one host that is full to the next */
+#define TIDY_FROM              (CHOOSE_FULL_MESH_MAX + 8) /* so that a mesh that grows and shrinks around the limit does not flap */
+#define TIDY_EVERY_MS          5000
+#define TIDY_AFTER_MS          20000 /* neither end has wanted the link for so long, */
+#define TIDY_QUIET_MS          5000  /* and nobody has come or gone for so long, */
+#define TIDY_ANYWAY_MS         60000 /* or that is never the case */
+#define TIDY_AT_ONCE           4     /* links */
+#define SPREAD_EARLY           4     /* neighbours that get what others said at once, besides the ring's next one */
+#define SPREAD_FEW_LINKS       3
+#define SPREAD_LATE_MIN_MS     200 /* the others have it after that, unless they were first */
+#define SPREAD_LATE_MAX_MS     600
+#define SPREAD_GAP_MS          40 /* between deltas on a link of a sparse mesh: news in quick succession travel together */
 #define PUBLISH_COALESCE_MS    20
+#define PUBLISH_QUICK_MS       1000 /* one so soon after another: in a larger mesh the next one waits twice as long */
 /* What costs each peer as much as there are peers, is not done for each of the many changes that a large mesh sees when it starts: our own
  * links are published, and routes looked for, at most once in so many milliseconds (one for each two peers). The first one after a pause waits for nothing. */
-#define PEERS_PAUSE_MIN    32
-#define PEERS_PAUSE_MAX_MS 500
-#define PEERS_MAX          16384
-#define CONTEST_HOLD_MS    60000
-#define CONTEST_SEEN       16 /* floods remembered */
-#define CONTEST_SEEN_MS    5000
-#define FLOOD_BURST        32
-#define FLOOD_PER_SECOND   4
-#define ACCEPT_BURST       64
-#define ACCEPT_PER_SECOND  50
+#define PEERS_PAUSE_MIN       32
+#define PEERS_PAUSE_MAX_MS    500
+#define PEERS_MAX             16384
+#define CONTEST_HOLD_MS       60000
+#define CONTEST_SEEN          16 /* floods remembered */
+#define CONTEST_SEEN_MS       5000
+#define FLOOD_BURST           32
+#define FLOOD_PER_SECOND      4
+#define ACCEPT_BURST          64
+#define HANDSHAKES_BURST      256 /* of those who are let in; the others are told that we are busy */
+#define HANDSHAKES_PER_SECOND 400
+#define BUSY_MIN_MS           200 /* and come back after so long */
+#define BUSY_MAX_MS           1200
+#define ACCEPT_PER_SECOND     50
 #define ACCEPT_FIRST_BURST \
 	256 /* the same for addresses without a half-open connection: one scanner does not keep the others out */
 #define ACCEPT_FIRST_PER_SECOND 200
@@ -87,6 +109,8 @@ enum timer_kind {
 	TIMER_TOPOLOGY,
 	TIMER_LATER,
 	TIMER_PROVE,
+	TIMER_CHOOSE,
+	TIMER_TIDY,
 	TIMER_KINDS
 };
 /* First member of what it belongs to. at_ms stays when the heap had no memory for it: gossip_timers_repair(). */
@@ -115,7 +139,10 @@ struct target {
 	uint16_t port;
 	bool literal; /* host is an address: at */
 	struct hostport at;
-	uint64_t peer; /* who answered there last */
+	uint64_t peer;             /* who answered there last */
+	struct hostport elsewhere; /* it is full and has named another; family 0: not */
+	bool redirected;           /* the dial under way goes there */
+	unsigned hops;             /* such dials in a row */
 };
 
 struct peer_link {
@@ -140,12 +167,14 @@ enum ending {
 	ENDED_BY_HOST,  /* closed, without a goodbye */
 	ENDED_BY_PEER,  /* with a goodbye */
 	ENDED_BY_STOP,
+	ENDED_SURPLUS, /* neither end wanted it, or a more important one needed the place */
 };
 
 struct peer {
 	struct dial dial; /* by discovery */
 	uint64_t name;
-	bool has_info, has_links, wanted;
+	bool has_info, has_links, wanted, successor;
+	bool probed; /* dialled once, though not wanted */
 	bool was_reachable;
 	enum ending ending; /* of our last link to it */
 	bool given_up;      /* by us, for its silence */
@@ -165,11 +194,13 @@ struct peer {
 };
 
 /* Keys that still have to go out over one link for one channel. */
+struct keyset {
+	uint8_t *bytes;    /* u8 length (0x80 set: gone), key, … */
+	struct map *index; /* from KEYSET_INDEX_MIN keys on: key -> place + 1 */
+	uint32_t len, cap, n;
+};
 struct slot {
-	uint8_t *keys; /* u8 length, key, … */
-	size_t len, cap, n;
-	struct map *index; /* from SLOT_INDEX_MIN keys on */
-	bool reconcile;    /* keys were lost: open a reconciliation instead */
+	struct keyset now, later;
 };
 
 enum stage { STAGE_CONNECTING, STAGE_HANDSHAKE, STAGE_ESTABLISHED, STAGE_REPLACED, STAGE_CLOSED, STAGES };
@@ -198,10 +229,17 @@ struct link {
 	uint64_t ping_id;
 	uint32_t gap_mean, gap_dev; /* ms, times 8 and times 4 */
 	uint32_t rtt_us;
-	size_t queued;   /* bytes the shell has not sent yet */
-	struct wbuf out; /* bytes not yet given to the shell */
-	bool waiting;    /* a slot is not empty */
-	struct slot slots[GOSSIP_CHANNELS_MAX];
+	size_t queued;                           /* bytes the shell has not sent yet */
+	struct wbuf out;                         /* bytes not yet given to the shell */
+	bool waiting;                            /* something is to be sent */
+	bool early;                              /* among those that get this step's news at once */
+	bool surplus;                            /* ended because neither end wanted it */
+	uint16_t reconcile;                      /* channels of which keys were lost: a reconciliation instead */
+	struct slot *slots[GOSSIP_CHANNELS_MAX]; /* NULL: nothing waits */
+	uint64_t later_ms;                       /* when what waits for later is sent; 0: nothing does */
+	uint64_t delta_ms;                       /* the last delta */
+	enum worth told, theirs;                 /* what the link is worth to us, as they know; and to them */
+	uint64_t surplus_ms;                     /* neither end wants it since; 0: one does */
 	char why[REASON_MAX];
 };
 
@@ -222,7 +260,8 @@ struct said { /* a line of log, and about whom */
 };
 
 struct routes {
-	bool stale;
+	bool stale, urgent; /* urgent: one of our own links has ended */
+	uint64_t at_ms;     /* of the last search */
 	struct peer **queue;
 	size_t cap;
 };
@@ -281,12 +320,18 @@ struct gossip {
 
 	struct heap timers;
 	bool timers_lost;
-	struct timer publish_timer, recon_timer, recon_soon_timer, contest_timer, grace_timer, topology_timer;
+	struct timer publish_timer, recon_timer, recon_soon_timer, contest_timer, grace_timer, topology_timer, choose_timer,
+		tidy_timer;
 	bool publish_links, publish_info;
 	uint64_t published_ms;
-	uint64_t topology_ms; /* when it was last said */
+	uint64_t topology_ms;  /* when it was last said */
+	uint64_t choose_ms;    /* choosing is owed since; 0: it is not */
+	bool chosen_sparse;    /* when it was last done */
+	unsigned publications; /* in quick succession */
+	uint64_t unrest_ms;    /* when a peer last came or went */
+	bool early_chosen;     /* in this step */
 	bool topology_dirty, choose_dirty, peers_stale;
-	struct bucket accept, accept_first, floods;
+	struct bucket accept, accept_first, handshakes, floods;
 	uint64_t orphans[8]; /* connections we had no memory for, to be closed */
 	size_t n_orphans;
 
@@ -385,18 +430,22 @@ void gossip_connect_linked(struct gossip *g, struct link *l, struct peer *p);   
 void gossip_connect_unlinked(struct gossip *g, struct peer *p, uint64_t lived_ms, const char *why); /* its link is gone */
 void gossip_connect_ended(
 	struct gossip *g, const struct link *l, const char *why); /* before it is closed: what that tells of the host */
-enum retry { RETRY_BACKOFF, RETRY_SOON, RETRY_RARELY, RETRY_NEVER };
+enum retry { RETRY_BACKOFF, RETRY_SOON, RETRY_BUSY, RETRY_RARELY, RETRY_NEVER };
 void gossip_connect_failed(struct gossip *g, struct link *l, enum link_state show, enum retry how, const char *reason);
 void gossip_connect_address_heard(struct gossip *g, struct peer *p); /* takes NULL */
 void gossip_connect_sign_of_life(struct gossip *g, struct peer *p);  /* it has published something */
 void gossip_connect_choose(struct gossip *g);
+void gossip_connect_try(struct gossip *g, struct peer *p); /* once, whether it is wanted or not */
+enum retry gossip_connect_full(struct gossip *g, struct link *l, struct hostport elsewhere);
+bool gossip_connect_is_target(const struct gossip *g, const struct peer *p);
 bool gossip_connect_known_address(const struct gossip *g, struct ip ip);
 
 /* choose.c */
 struct choice {
 	uint64_t name;
-	bool usable, wanted;
+	bool usable, wanted, successor;
 };
+uint64_t gossip_ring_distance(uint64_t self, uint64_t other);
 void gossip_choose(uint64_t self, struct choice *v, size_t n);
 
 /* sign.c */
@@ -424,7 +473,31 @@ void gossip_spread_established(struct gossip *g, struct link *l);
 void gossip_spread_random(struct gossip *g);
 void gossip_spread_flush(struct gossip *g, struct link *l);
 void gossip_spread_unicast(struct gossip *g, const struct message_unicast *u, bool ours);
+void gossip_spread_later(struct gossip *g, struct link *l);           /* its time has come */
+bool gossip_spread_gap(const struct gossip *g, const struct link *l); /* the next delta has to wait a little */
+
+/* slot.c */
 size_t gossip_slot_bytes(const struct link *l);
-void gossip_slot_free(struct slot *s);
+void gossip_slots_free(struct link *l);
+struct slot *gossip_slot_get(struct link *l, uint8_t channel);             /* makes it; NULL: out of memory */
+void gossip_slot_tidy(struct link *l, uint8_t channel);                    /* frees an empty one */
+bool gossip_keyset_add(struct keyset *s, struct slice key, uint64_t seed); /* false: out of memory */
+bool gossip_keyset_has(const struct keyset *s, struct slice key);
+void gossip_keyset_remove(struct keyset *s, struct slice key);
+void gossip_keyset_clear(struct keyset *s);
+bool gossip_keyset_next(const struct keyset *s, uint32_t *at, struct slice *key); /* from *at, which starts at 0 */
+bool gossip_keyset_drop(struct keyset *s, uint32_t at, uint64_t seed);            /* all before that place; false: as add */
+
+/* tidy.c */
+uint64_t gossip_pause_ms(const struct gossip *g); /* gossip.c: between two of what costs as much as there are peers */
+bool gossip_sparse(const struct gossip *g);       /* too many peers for everybody to link with everybody */
+enum worth gossip_worth_of(const struct gossip *g, const struct peer *p); /* of a link with it, to us */
+enum worth gossip_worth(const struct gossip *g, const struct link *l);    /* to us or to the other end, whichever is more */
+/* Is there a link that is worth less? Ends it, when `really`. */
+bool gossip_make_room(struct gossip *g, enum worth worth, bool really);
+struct hostport gossip_elsewhere(
+	struct gossip *g, uint64_t for_peer); /* where one whom we refuse may try; family 0: we know nobody */
+void gossip_want_received(struct gossip *g, struct link *l, const struct message_want *w);
+void gossip_tidy(struct gossip *g);
 
 #endif

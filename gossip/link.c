@@ -82,8 +82,7 @@ void gossip_link_free(struct gossip *g, struct link *l)
 	gossip_timer_off(g, &l->timer);
 	session_free(l->session);
 	wbuf_free(&l->out);
-	for (size_t i = 0; i < GOSSIP_CHANNELS_MAX; i++)
-		gossip_slot_free(&l->slots[i]);
+	gossip_slots_free(l);
 	mem_free(l);
 }
 
@@ -135,6 +134,8 @@ bool gossip_link_send(struct gossip *g, struct link *l, const struct message *m)
 
 static enum ending ending_of(const struct link *l, const struct peer *p)
 {
+	if (l->surplus)
+		return ENDED_SURPLUS;
 	if (l->bye_seen)
 		return l->stopping ? ENDED_BY_STOP : ENDED_BY_PEER;
 	return p->seen_ms != 0 ? ENDED_BY_HOST : ENDED_SILENTLY;
@@ -153,9 +154,11 @@ static void link_ended(struct gossip *g, struct link *l, const char *why)
 	g->publish_links = true;
 	g->topology_dirty = true;
 	g->routes->stale = true;
-	g->counters.terminations++;
-	gossip_act_note_about(g, p->name, NOTE_INFO, false, "link to %s is gone: %s", gossip_link_who(l, who), why);
-	if (g->recon_soon_timer.at_ms == 0)
+	g->routes->urgent = true;
+	g->counters.terminations += l->surplus ? 0 : 1;
+	gossip_act_note_about(
+		g, p->name, l->surplus ? NOTE_DEBUG : NOTE_INFO, false, "link to %s is gone: %s", gossip_link_who(l, who), why);
+	if (g->recon_soon_timer.at_ms == 0 && !l->surplus)
 		gossip_timer_set(g, &g->recon_soon_timer, g->now + RECON_SOON_MS);
 	gossip_connect_unlinked(g, p, g->now - l->established_ms, why);
 	if (!p->has_info && !p->has_links && p->name != g->self)
@@ -225,6 +228,7 @@ static void session_broken(struct gossip *g, struct link *l)
 	enum err e = session_error(l->session);
 	bool stranger = l->stage == STAGE_HANDSHAKE;
 	enum link_state show = LINK_RETRYING;
+	enum retry how = RETRY_BACKOFF;
 	(void)snprintf(text, sizeof text, "%s", session_error_text(l->session));
 	if (!stranger) {
 		g->counters.malformed++;
@@ -232,6 +236,8 @@ static void session_broken(struct gossip *g, struct link *l)
 		g->counters.handshakes_auth++;
 		show = LINK_FAILED;
 		(void)snprintf(text, sizeof text, "password differs");
+	} else if (e == ERR_BUSY) {
+		how = RETRY_BUSY;
 	} else if (e == ERR_VERSION) {
 		g->counters.handshakes_version++;
 		show = LINK_FAILED;
@@ -243,7 +249,7 @@ static void session_broken(struct gossip *g, struct link *l)
 			e == ERR_AUTH ? "; give all hosts of the network the same password" : "");
 	if (show == LINK_FAILED && !l->outbound)
 		remember_refused(g, l->remote, text);
-	gossip_connect_failed(g, l, show, RETRY_BACKOFF, text);
+	gossip_connect_failed(g, l, show, how, text);
 	gossip_link_close(g, l, text);
 }
 
@@ -281,7 +287,8 @@ static bool may_enter(struct gossip *g, struct ip ip, bool known)
 	return known || bucket_take(&g->accept, g->now) || (!has_half_open(g, ip) && bucket_take(&g->accept_first, g->now));
 }
 
-static void shake_hands(struct gossip *g, struct link *l, const uint8_t *entropy)
+/* busy: only says so. */
+static void shake_hands(struct gossip *g, struct link *l, const uint8_t *entropy, bool busy)
 {
 	struct session_config cfg = {
 		.initiator = l->outbound,
@@ -294,9 +301,15 @@ static void shake_hands(struct gossip *g, struct link *l, const uint8_t *entropy
 		.version_max = SESSION_VERSION_MAX,
 	};
 	enum err e = session_new(&l->session, &cfg);
-	if (e == ERR_OK)
+	if (e == ERR_OK && busy)
+		session_refuse(l->session, SESSION_ALERT_BUSY, &l->out);
+	else if (e == ERR_OK)
 		e = session_start(l->session, &l->out);
 	mend(g, l);
+	if (e == ERR_OK && busy) {
+		gossip_link_close(g, l, "busy with other handshakes");
+		return;
+	}
 	gossip_timer_set(g, &l->timer, l->opened_ms + GOSSIP_HANDSHAKE_MS);
 	if (e != ERR_OK) {
 		g->nomem = true;
@@ -324,7 +337,7 @@ void gossip_link_open(struct gossip *g, struct link *l, const struct gossip_even
 	l->remote = ev->u.open.remote;
 	l->local = ev->u.open.local;
 	l->opened_ms = l->last_in_ms = l->last_out_ms = g->now;
-	shake_hands(g, l, ev->u.open.entropy);
+	shake_hands(g, l, ev->u.open.entropy, !l->outbound && !bucket_take(&g->handshakes, g->now));
 }
 
 /* Life */
@@ -362,7 +375,7 @@ static void heard(struct gossip *g, struct link *l)
 {
 	uint64_t gap = g->now - l->last_in_ms;
 	l->last_in_ms = g->now;
-	if (gap == 0 || l->stage != STAGE_ESTABLISHED)
+	if (gap == 0 || l->stage != STAGE_ESTABLISHED || g->now < g->reading_ms) /* it waited for us, not we for it */
 		return;
 	if (gap > UINT16_MAX)
 		gap = UINT16_MAX;
@@ -406,6 +419,8 @@ void gossip_link_timer(struct gossip *g, struct link *l)
 		gossip_link_close(g, l, "replaced by another link");
 		return;
 	}
+	if (l->later_ms != 0 && g->now >= l->later_ms)
+		gossip_spread_later(g, l);
 	uint64_t dies = l->last_in_ms + deadline_of(g, l);
 	if (g->now >= dies && g->now < g->reading_ms) {
 		dies = g->reading_ms;
@@ -422,7 +437,11 @@ void gossip_link_timer(struct gossip *g, struct link *l)
 	uint64_t next = l->last_out_ms + GOSSIP_HEARTBEAT_MS;
 	if (next <= g->now)
 		next = g->now + GOSSIP_HEARTBEAT_MS; /* busy: what is queued will be heard */
-	gossip_timer_set(g, &l->timer, next < dies ? next : dies);
+	if (next > dies)
+		next = dies;
+	if (l->later_ms != 0 && l->later_ms < next)
+		next = l->later_ms;
+	gossip_timer_set(g, &l->timer, next);
 }
 
 static void pong_received(struct gossip *g, struct link *l, const struct message_ping *p)
@@ -472,6 +491,7 @@ static void dispatch(struct gossip *g, struct link *l, const struct message *m)
 		break;
 	case MESSAGE_BYE: gossip_bye_received(g, l, &m->u.bye); break;
 	case MESSAGE_CONTEST: gossip_contest_received(g, l, &m->u.contest); break;
+	case MESSAGE_WANT: gossip_want_received(g, l, &m->u.want); break;
 	}
 }
 

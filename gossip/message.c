@@ -16,6 +16,7 @@ enum hello_field {
 	HELLO_NICKNAME = 7,    /* UTF-8 */
 	HELLO_VERSION = 8,     /* UTF-8 */
 	HELLO_SIGN_KEY = 9,    /* 32 bytes */
+	HELLO_WORTH = 10,      /* u8 */
 };
 #define HELLO_FIELD_MAX 1024 /* bytes of one field */
 #define HELLO_TEXT_MAX  64
@@ -47,6 +48,7 @@ static void hello_encode(struct wbuf *w, const struct message *m)
 	field_text(w, HELLO_NICKNAME, h->nickname);
 	field_text(w, HELLO_VERSION, h->version);
 	field_text(w, HELLO_SIGN_KEY, slice_of(h->sign_key, sizeof h->sign_key));
+	field_number(w, HELLO_WORTH, h->worth, 1);
 }
 
 /* What a person will read must be printable: a peer's words go to logs and terminals. */
@@ -76,6 +78,7 @@ static void hello_field(struct rbuf *r, uint64_t type, struct message_hello *h)
 	case HELLO_DIAL_SEQ: h->dial_seq = rbuf_u64(r); break;
 	case HELLO_PROTOCOL: h->protocol = rbuf_u16(r); break;
 	case HELLO_NICKNAME: h->nickname = text_field(r, rbuf_left(r), HELLO_TEXT_MAX); break;
+	case HELLO_WORTH: h->worth = rbuf_u8(r); break;
 	case HELLO_VERSION: h->version = text_field(r, rbuf_left(r), HELLO_TEXT_MAX); break;
 	case HELLO_SIGN_KEY: rbuf_copy(r, h->sign_key, sizeof h->sign_key); break;
 	default: break;
@@ -85,6 +88,7 @@ static void hello_field(struct rbuf *r, uint64_t type, struct message_hello *h)
 static void hello_decode(struct rbuf *r, struct message *m)
 {
 	struct message_hello *h = &m->u.hello;
+	h->worth = WORTH_WANTED; /* if not said */
 	for (size_t n = 0; rbuf_left(r) > 0 && rbuf_ok(r); n++) {
 		if (n == MESSAGE_FIELDS_MAX) {
 			rbuf_fail(r);
@@ -228,6 +232,17 @@ static void contest_decode(struct rbuf *r, struct message *m)
 		rbuf_fail(r);
 }
 
+static void want_encode(struct wbuf *w, const struct message *m)
+{
+	wbuf_u8(w, m->u.want.worth);
+}
+
+static void want_decode(struct rbuf *r, struct message *m)
+{
+	m->u.want.worth = rbuf_u8(r);
+	rbuf_skip(r, rbuf_left(r));
+}
+
 static const struct message_row rows[] = {
 	{ MESSAGE_HELLO, "hello", 8192, true, hello_encode, hello_decode },
 	{ MESSAGE_PING, "ping", 256, false, ping_encode, ping_decode },
@@ -237,6 +252,7 @@ static const struct message_row rows[] = {
 	{ MESSAGE_UNICAST, "unicast", GOSSIP_UNICAST_MAX + 256, false, unicast_encode, unicast_decode },
 	{ MESSAGE_BYE, "bye", 1024, true, bye_encode, bye_decode },
 	{ MESSAGE_CONTEST, "contest", 1024, false, contest_encode, contest_decode },
+	{ MESSAGE_WANT, "want", 256, false, want_encode, want_decode },
 };
 
 const struct message_row *gossip_message_row(uint8_t type)
@@ -284,6 +300,7 @@ const char *gossip_bye_reason_text(enum bye_reason r)
 	case BYE_LIMIT: return "the other end has reached its connection limit";
 	case BYE_MALFORMED: return "the other end could not read what we sent";
 	case BYE_VERSION: return "incompatible version";
+	case BYE_SURPLUS: return "neither end needs the link";
 	case BYE_TIMEOUT: return "the other end heard nothing from us";
 	case BYE_OTHER:
 	case BYE_REASONS: break;

@@ -31,6 +31,7 @@ enum message_type { /* on the wire; never re-used; below 32 */
 	MESSAGE_UNICAST = 6,
 	MESSAGE_BYE = 7,
 	MESSAGE_CONTEST = 8,
+	MESSAGE_WANT = 9,
 };
 
 enum bye_reason { /* on the wire; never re-used. Unknown ones are taken as BYE_OTHER */
@@ -39,10 +40,11 @@ enum bye_reason { /* on the wire; never re-used. Unknown ones are taken as BYE_O
 	BYE_DUPLICATE = 2,      /* another link between the same two is kept */
 	BYE_DUPLICATE_NAME = 3, /* someone else has your name: address says who */
 	BYE_SELF = 4,
-	BYE_LIMIT = 5,
+	BYE_LIMIT = 5, /* address: somebody else to try */
 	BYE_MALFORMED = 6,
 	BYE_VERSION = 7,
 	BYE_TIMEOUT = 8,
+	BYE_SURPLUS = 9,
 	BYE_REASONS
 };
 const char *gossip_bye_reason_text(enum bye_reason r);
@@ -53,6 +55,7 @@ struct message_hello {
 	uint16_t port, protocol;
 	uint8_t sign_key[32];
 	struct slice nickname, version;
+	uint8_t worth; /* of the link to the sender: enum worth */
 };
 struct message_ping { /* PONG gives both back. One with id 0 answers nothing: a sign of life */
 	uint64_t id, time_ms;
@@ -74,6 +77,15 @@ struct message_bye {
 	struct hostport address; /* family 0: none */
 	struct slice text;
 };
+/* What a link is worth to one of its ends. Where there is no room for all, the lowest go first. */
+enum worth { /* on the wire; never re-used. Higher ones are taken as WORTH_BOUND */
+	WORTH_NONE = 0,
+	WORTH_WANTED = 1,
+	WORTH_BOUND = 2, /* the next on the ring, or the operator named it */
+};
+struct message_want {
+	uint8_t worth; /* of this link to the sender: enum worth */
+};
 struct
 	message_contest { /* "someone with this key says he is `name`": flooded; whoever has that name and another uid is contested */
 	uint64_t name, uid, incarnation;
@@ -91,6 +103,7 @@ struct message {
 		struct message_unicast unicast;
 		struct message_bye bye;
 		struct message_contest contest;
+		struct message_want want;
 	} u;
 };
 

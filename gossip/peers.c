@@ -301,6 +301,7 @@ struct peer *gossip_peer_get(struct gossip *g, uint64_t name)
 	memmove(&g->peers[at + 1], &g->peers[at], (g->n_peers - at) * sizeof *g->peers);
 	g->peers[at] = p;
 	g->n_peers++;
+	g->unrest_ms = g->now;
 	g->routes->stale = true;
 	g->choose_dirty = true;
 	return p;
@@ -327,6 +328,7 @@ void gossip_peer_free(struct gossip *g, struct peer *p)
 			g->links[i]->dial = NULL;
 	gossip_timer_off(g, &p->dial.timer);
 	gossip_peer_release(p);
+	g->unrest_ms = g->now;
 	g->routes->stale = true;
 	g->choose_dirty = true;
 }
@@ -608,14 +610,15 @@ bool gossip_peers_held(const struct gossip *g, const struct peer *p)
 void gossip_peers_routes(const struct gossip *g)
 {
 	struct routes *r = g->routes;
-	if (!r->stale)
+	if (!r->stale || (!r->urgent && r->at_ms != 0 && g->now < r->at_ms + gossip_pause_ms(g)))
 		return;
 	void *v = r->queue;
 	if (!mem_grow(&v, &r->cap, g->n_peers, sizeof *r->queue))
 		return; /* the old routes serve until there is memory */
 	r->queue = v;
 	search(g, r->queue);
-	r->stale = false;
+	r->stale = r->urgent = false;
+	r->at_ms = g->now;
 }
 
 bool gossip_peer(const struct gossip *g, uint64_t name, struct peer_info *out)

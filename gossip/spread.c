@@ -3,11 +3,15 @@
  * A slot is the set of keys of one channel that one link has still to carry; the values are read when they are sent. It is emptied at the
  * end of each step unless the link has more than LINK_BUSY_BYTES unsent: then it only collects, at most one entry per key.
  *
- * News from link F is not passed to a neighbour which, by published links, is linked with F's peer: it has it from there, or from
+ * Where everybody links with everybody (and in any mesh that small), news from link F is not passed to a neighbour which, by published links, is linked with F's peer: it has it from there, or from
  * whomever F's peer has it. (By induction over the chain from the origin: a peer X that is next to someone on the chain gets it from the first
  * of the chain that X is linked with, because that one's source is not linked with X.) When published links are out of date
  * something may be missed; the reconciliations that follow each new or lost link and come every 30 s find it. News under our own name is what
  * we superseded and goes to everyone, to its bringer first of all.
+ *
+ * In a sparse mesh nobody knows who has what from whom. What we change ourselves goes to all neighbours at once; what others changed goes at once to a few,
+ * the next on the ring and some by lot, which takes it everywhere in a few hops, and to the rest a little later, unless they have sent it to us meanwhile.
+ * So each link is known to have carried each change, most of them once; nothing depends on a tree that would have to stay whole.
  *
  * What cannot be marked for lack of memory becomes a reconciliation, which needs no list of keys. */
 #include <assert.h>
@@ -18,114 +22,125 @@
 #include "crdt/recon.h"
 #include "gossip/internal.h"
 
-#define SLOT_INDEX_MIN 16
 #define BATCH_KEYS_MAX 8192
 
 static_assert(RECON_MESSAGE_MAX + 2 <= MESSAGE_MAX, "an answer fits into a message");
-
-void gossip_slot_free(struct slot *s)
-{
-	mem_free(s->keys);
-	map_free(s->index);
-	*s = (struct slot){ 0 };
-}
-
-static void slot_clear(struct slot *s)
-{
-	s->len = s->n = 0;
-	map_free(s->index);
-	s->index = NULL;
-	if (s->cap > 4096) {
-		mem_free(s->keys);
-		s->keys = NULL;
-		s->cap = 0;
-	}
-}
-
-static struct slice slot_key(const struct slot *s, size_t at)
-{
-	return slice_of(s->keys + at + 1, s->keys[at]);
-}
-
-static bool slot_has(const struct slot *s, struct slice key)
-{
-	if (s->index)
-		return map_get(s->index, key) != NULL;
-	for (size_t at = 0; at < s->len; at += 1u + s->keys[at])
-		if (slice_eq(slot_key(s, at), key))
-			return true;
-	return false;
-}
-
-static bool index_slot(struct slot *s, uint64_t seed)
-{
-	struct map *m = map_new(seed);
-	bool ok = m != NULL;
-	for (size_t at = 0; ok && at < s->len; at += 1u + s->keys[at])
-		ok = map_put(m, slot_key(s, at), s, NULL) == ERR_OK;
-	if (!ok) {
-		map_free(m);
-		return false;
-	}
-	s->index = m;
-	return true;
-}
-
-static bool slot_add(struct slot *s, struct slice key, uint64_t seed)
-{
-	assert(key.n > 0 && key.n <= CRDT_KEY_MAX);
-	if (slot_has(s, key))
-		return true;
-	void *v = s->keys;
-	if (!mem_grow(&v, &s->cap, s->len + 1 + key.n, 1))
-		return false;
-	s->keys = v;
-	if (s->index && map_put(s->index, key, s, NULL) != ERR_OK)
-		return false;
-	s->keys[s->len] = (uint8_t)key.n;
-	memcpy(s->keys + s->len + 1, key.p, key.n);
-	s->len += 1 + key.n;
-	s->n++;
-	return s->index || s->n < SLOT_INDEX_MIN || index_slot(s, seed);
-}
-
-size_t gossip_slot_bytes(const struct link *l)
-{
-	size_t n = 0;
-	for (size_t i = 0; i < GOSSIP_CHANNELS_MAX; i++)
-		n += l->slots[i].len;
-	return n;
-}
-
-static void mark(struct gossip *g, struct link *l, uint8_t channel, struct slice key)
-{
-	struct slot *s = &l->slots[channel];
-	l->waiting = true;
-	if (s->reconcile || slot_add(s, key, g->uid))
-		return;
-	slot_clear(s);
-	s->reconcile = true;
-}
 
 void gossip_spread_mark_all(struct gossip *g, struct link *l, uint8_t channel)
 {
 	if (!g->channels[channel].map)
 		return;
-	l->slots[channel].reconcile = true;
+	l->reconcile |= (uint16_t)(1u << channel);
 	l->waiting = true;
+}
+
+/* later: unless it is sent now anyway. */
+static void mark(struct gossip *g, struct link *l, uint8_t channel, struct slice key, bool later)
+{
+	l->waiting = true;
+	if (l->reconcile >> channel & 1)
+		return;
+	struct slot *s = gossip_slot_get(l, channel);
+	if (s && later && gossip_keyset_has(&s->now, key))
+		return;
+	if (s && gossip_keyset_add(later ? &s->later : &s->now, key, g->uid)) {
+		if (!later)
+			gossip_keyset_remove(&s->later, key);
+		else if (l->later_ms == 0)
+			l->later_ms = g->now + rng_between(&g->rng, SPREAD_LATE_MIN_MS, SPREAD_LATE_MAX_MS);
+		return;
+	}
+	if (s) {
+		gossip_keyset_clear(&s->now);
+		gossip_keyset_clear(&s->later);
+	}
+	gossip_spread_mark_all(g, l, channel);
+}
+
+/* The next one on the ring, and some of the others by lot. */
+static void choose_early(struct gossip *g, const struct link *source)
+{
+	struct link *next = NULL, *some[SPREAD_EARLY];
+	size_t n = 0, seen = 0;
+	for (size_t i = 0; i < g->n_links; i++) {
+		struct link *l = g->links[i];
+		const struct peer *p = gossip_peer_find(g, l->peer);
+		l->early = p && p->links.n <= SPREAD_FEW_LINKS; /* it has hardly anybody else to hear it from */
+		if (l->stage == STAGE_ESTABLISHED && l != source &&
+			(!next || gossip_ring_distance(g->self, l->peer) < gossip_ring_distance(g->self, next->peer)))
+			next = l;
+	}
+	for (size_t i = 0; i < g->n_links; i++) {
+		struct link *l = g->links[i];
+		if (l->stage != STAGE_ESTABLISHED || l == source || l == next)
+			continue;
+		size_t at = n < SPREAD_EARLY ? n++ : (size_t)rng_below(&g->rng, seen + 1);
+		if (at < SPREAD_EARLY)
+			some[at] = l;
+		seen++;
+	}
+	for (size_t i = 0; i < n; i++)
+		some[i]->early = true;
+	if (next)
+		next->early = true;
+	g->early_chosen = true;
 }
 
 void gossip_spread_news(struct gossip *g, uint8_t channel, const struct crdt_changes *ch, const struct link *source)
 {
+	bool sparse = gossip_sparse(g);
+	if (sparse && source && !g->early_chosen)
+		choose_early(g, source);
 	for (size_t i = 0; i < g->n_links; i++) {
 		struct link *l = g->links[i];
 		if (l->stage != STAGE_ESTABLISHED)
 			continue;
-		bool has_it = source && (l == source || l->peer == source->peer || gossip_peers_linked(g, l->peer, source->peer));
-		for (size_t k = 0; k < ch->n; k++)
-			if (!has_it || crdt_owner(ch->keys[k]) == g->self)
-				mark(g, l, channel, ch->keys[k]);
+		bool has_it = source && (l == source || l->peer == source->peer);
+		if (!sparse && !has_it)
+			has_it = source && gossip_peers_linked(g, l->peer, source->peer);
+		bool later = sparse && source && !l->early;
+		for (size_t k = 0; k < ch->n; k++) {
+			bool ours = crdt_owner(ch->keys[k]) == g->self;
+			if (!has_it || ours)
+				mark(g, l, channel, ch->keys[k], later && !ours);
+		}
 	}
+}
+
+void gossip_spread_later(struct gossip *g, struct link *l)
+{
+	l->later_ms = 0;
+	for (uint8_t id = 0; id < GOSSIP_CHANNELS_MAX; id++) {
+		struct slot *s = l->slots[id];
+		struct slice key;
+		if (!s || s->later.n == 0)
+			continue;
+		struct keyset late = s->later;
+		s->later = (struct keyset){ 0 };
+		for (uint32_t at = 0; gossip_keyset_next(&late, &at, &key);)
+			mark(g, l, id, key, false);
+		gossip_keyset_clear(&late);
+	}
+}
+
+/* What the other end has just sent us need not go there, if ours is not newer. */
+static void spare(struct gossip *g, struct link *l, const struct message_state *m)
+{
+	struct slot *s = l->slots[m->channel];
+	struct rbuf r;
+	rbuf_init(&r, m->body.p, m->body.n);
+	uint64_t n = rbuf_varint(&r);
+	while (s && (s->now.n > 0 || s->later.n > 0) && n-- > 0 && rbuf_ok(&r)) {
+		struct crdt_item theirs, ours;
+		crdt_item_decode(&r, &theirs);
+		if (!rbuf_ok(&r) || (!gossip_keyset_has(&s->now, theirs.key) && !gossip_keyset_has(&s->later, theirs.key)))
+			continue;
+		if (crdt_map_get(g->channels[m->channel].map, theirs.key, &ours) && crdt_item_cmp(&theirs, &ours) < 0)
+			continue;
+		gossip_keyset_remove(&s->now, theirs.key);
+		gossip_keyset_remove(&s->later, theirs.key);
+	}
+	gossip_slot_tidy(l, m->channel);
 }
 
 /* Sending */
@@ -156,64 +171,66 @@ static bool send_opening(struct gossip *g, struct link *l, uint8_t channel)
 	if (crdt_recon_open(g->channels[channel].map, &g->batch) != ERR_OK || !send_batch(g, l, channel))
 		return false;
 	g->counters.reconciliations++;
-	l->slots[channel].reconcile = false;
+	l->reconcile &= (uint16_t) ~(1u << channel);
 	return true;
-}
-
-/* Takes the first bytes off the slot. */
-static void slot_drop(struct slot *s, size_t n, uint64_t seed)
-{
-	size_t at = 0;
-	for (size_t i = 0; i < n; i++)
-		at += 1u + s->keys[at];
-	if (at == s->len) {
-		slot_clear(s);
-		return;
-	}
-	memmove(s->keys, s->keys + at, s->len - at);
-	s->len -= at;
-	s->n -= n;
-	map_free(s->index);
-	s->index = NULL;
-	if (s->n >= SLOT_INDEX_MIN && !index_slot(s, seed)) {
-		slot_clear(s);
-		s->reconcile = true;
-	}
 }
 
 static bool send_delta(struct gossip *g, struct link *l, uint8_t channel)
 {
-	struct slot *s = &l->slots[channel];
-	size_t n = s->n < BATCH_KEYS_MAX ? s->n : BATCH_KEYS_MAX, taken = 0, at = 0;
+	struct keyset *s = &l->slots[channel]->now;
+	size_t n = s->n < BATCH_KEYS_MAX ? s->n : BATCH_KEYS_MAX, taken = 0;
 	struct slice *keys = arena_alloc(g->out->arena, n * sizeof *keys);
+	uint32_t at = 0;
 	if (!keys)
 		return false;
-	for (size_t i = 0; i < n; i++, at += 1u + s->keys[at])
-		keys[i] = slot_key(s, at);
+	for (size_t i = 0; i < n; i++)
+		(void)gossip_keyset_next(s, &at, &keys[i]);
 	begin(g, MESSAGE_DELTA, channel);
 	if (crdt_delta_encode(g->channels[channel].map, keys, n, MESSAGE_DELTA_MAX, &g->batch, &taken) != ERR_OK)
 		return false;
 	assert(taken > 0);
 	if (!send_batch(g, l, channel))
 		return false;
-	slot_drop(s, taken, g->uid);
+	l->delta_ms = g->now;
+	at = (uint32_t)(keys[taken - 1].p + keys[taken - 1].n - s->bytes);
+	if (!gossip_keyset_drop(s, at, g->uid)) {
+		gossip_keyset_clear(s);
+		gossip_spread_mark_all(g, l, channel);
+	}
 	return true;
+}
+
+static size_t waits(const struct link *l, uint8_t channel)
+{
+	return l->slots[channel] ? l->slots[channel]->now.n : 0;
+}
+
+bool gossip_spread_gap(const struct gossip *g, const struct link *l)
+{
+	return l->delta_ms != 0 && g->now < l->delta_ms + SPREAD_GAP_MS && gossip_sparse(g);
 }
 
 void gossip_spread_flush(struct gossip *g, struct link *l)
 {
 	bool left = false;
+	if (gossip_spread_gap(g, l)) {
+		if (l->timer.at_ms > l->delta_ms + SPREAD_GAP_MS)
+			gossip_timer_set(g, &l->timer, l->delta_ms + SPREAD_GAP_MS);
+		return;
+	}
 	for (uint8_t id = 0; id < GOSSIP_CHANNELS_MAX; id++) {
-		struct slot *s = &l->slots[id];
-		while ((s->reconcile || s->n > 0) && !busy(l)) {
-			if (s->n > 0 ? send_delta(g, l, id) : send_opening(g, l, id))
+		while ((l->reconcile >> id & 1 || waits(l, id) > 0) && !busy(l)) {
+			if (waits(l, id) > 0 ? send_delta(g, l, id) : send_opening(g, l, id))
 				continue;
 			g->nomem = true;
 			break;
 		}
-		left = left || s->reconcile || s->n > 0;
+		left = left || l->reconcile >> id & 1 || waits(l, id) > 0;
+		gossip_slot_tidy(l, id);
 	}
 	l->waiting = left;
+	if (l->later_ms != 0 && l->timer.at_ms > l->later_ms)
+		gossip_timer_set(g, &l->timer, l->later_ms);
 }
 
 /* The dialler opens: one reconciliation per channel is enough for both. Our own two items go at once, so that reachability is there
@@ -233,7 +250,8 @@ void gossip_spread_established(struct gossip *g, struct link *l)
 		wbuf_u8(&w, i == 0 ? 'i' : 'l');
 		if (!crdt_map_get(m, wbuf_slice(&w), &it))
 			continue;
-		if (!slot_add(&l->slots[CHANNEL_PEERS], it.key, g->uid))
+		struct slot *s = gossip_slot_get(l, CHANNEL_PEERS);
+		if (!s || !gossip_keyset_add(&s->now, it.key, g->uid))
 			gossip_spread_mark_all(g, l, CHANNEL_PEERS);
 		l->waiting = true;
 	}
@@ -323,6 +341,8 @@ void gossip_spread_delta(struct gossip *g, struct link *l, const struct message_
 	gossip_spread_took(g, l, m->channel, &ch);
 	if (e != ERR_OK)
 		refuse(g, l, m, e);
+	else
+		spare(g, l, m);
 }
 
 void gossip_spread_recon(struct gossip *g, struct link *l, const struct message_state *m)

@@ -35,7 +35,8 @@ static const struct {
 			  .protocol = 1,
 			  .sign_key = { 1 },
 			  .nickname = { (const uint8_t *)"h1", 2 },
-			  .version = { (const uint8_t *)"0.1", 3 } } },
+			  .version = { (const uint8_t *)"0.1", 3 },
+			  .worth = WORTH_BOUND } },
 		"01" /* type */
 		"0106020000000001"
 		"02080000000000000005"
@@ -45,7 +46,8 @@ static const struct {
 		"06020001"
 		"07026831"
 		"0803302e31"
-		"09200100000000000000000000000000000000000000000000000000000000000000" },
+		"09200100000000000000000000000000000000000000000000000000000000000000"
+		"0a0102" },
 	{ { .type = MESSAGE_PING, .u.ping = { 7, 1000 } }, "02000000000000000700000000000003e8" },
 	{ { .type = MESSAGE_PONG, .u.ping = { 7, 1000 } }, "03000000000000000700000000000003e8" },
 	{ { .type = MESSAGE_DELTA, .u.state = { 5, { (const uint8_t *)"\0", 1 } } }, "040500" },
@@ -74,6 +76,7 @@ static const struct {
 		"0800000000000c00000000000000010000000000000002"
 		"0900000000000000000000000000000000000000000000000000000000000000"
 		"040a0000011a7f20" },
+	{ { .type = MESSAGE_WANT, .u.want = { WORTH_WANTED } }, "0901" },
 };
 enum { EXAMPLES = sizeof examples / sizeof examples[0] };
 
@@ -84,7 +87,8 @@ static void assert_same(const struct message *a, const struct message *b)
 	case MESSAGE_HELLO:
 		assert_true(a->u.hello.name == b->u.hello.name && a->u.hello.incarnation == b->u.hello.incarnation &&
 			a->u.hello.uid == b->u.hello.uid && a->u.hello.dial_seq == b->u.hello.dial_seq &&
-			a->u.hello.port == b->u.hello.port && a->u.hello.protocol == b->u.hello.protocol);
+			a->u.hello.port == b->u.hello.port && a->u.hello.protocol == b->u.hello.protocol &&
+			a->u.hello.worth == b->u.hello.worth);
 		assert_true(slice_eq(a->u.hello.nickname, b->u.hello.nickname) && slice_eq(a->u.hello.version, b->u.hello.version));
 		assert_memory_equal(a->u.hello.sign_key, b->u.hello.sign_key, 32);
 		break;
@@ -113,6 +117,7 @@ static void assert_same(const struct message *a, const struct message *b)
 		assert_true(hostport_eq(a->u.contest.address, b->u.contest.address));
 		assert_memory_equal(a->u.contest.key, b->u.contest.key, 32);
 		break;
+	case MESSAGE_WANT: assert_int_equal(a->u.want.worth, b->u.want.worth); break;
 	}
 }
 
@@ -160,7 +165,7 @@ static struct hostport somewhere(struct rng *r)
 static void make(struct rng *r, struct message *m, uint8_t *mem)
 {
 	memset(m, 0, sizeof *m);
-	m->type = (enum message_type)rng_between(r, 1, 8);
+	m->type = (enum message_type)rng_between(r, 1, 9);
 	switch (m->type) {
 	case MESSAGE_HELLO:
 		m->u.hello = (struct message_hello){ .name = rng_between(r, 1, PEER_MAX),
@@ -172,6 +177,7 @@ static void make(struct rng *r, struct message *m, uint8_t *mem)
 			.nickname = some(r, mem, 64, true),
 			.version = some(r, mem + 64, 64, true) };
 		rng_fill(r, m->u.hello.sign_key, 32);
+		m->u.hello.worth = (uint8_t)rng_u64(r);
 		break;
 	case MESSAGE_PING:
 	case MESSAGE_PONG: m->u.ping = (struct message_ping){ rng_u64(r), rng_u64(r) }; break;
@@ -202,6 +208,7 @@ static void make(struct rng *r, struct message *m, uint8_t *mem)
 		m->u.contest.address = somewhere(r);
 		m->u.contest.hops = (uint8_t)rng_below(r, GOSSIP_HOPS_MAX + 1);
 		break;
+	case MESSAGE_WANT: m->u.want.worth = (uint8_t)rng_u64(r); break;
 	}
 }
 
