@@ -201,6 +201,17 @@ uint64_t ring_owned_by(const struct crdt_map *m, struct universe u, uint64_t own
 	return sum;
 }
 
+bool ring_token(const struct crdt_map *m, struct universe u, uint32_t addr, struct ring_span *out)
+{
+	struct token t;
+	if (!token_at(m, u, addr, &t))
+		return false;
+	*out = (struct ring_span){
+		.start = t.start, .end = t.end, .owner = t.owner, .epoch = t.stamp.inc, .version = t.stamp.ctr, .tokens = 1
+	};
+	return true;
+}
+
 static uint64_t token_count(const struct crdt_map *m, struct universe u)
 {
 	uint8_t lo[TOKEN_KEY], hi[TOKEN_KEY + 1];
@@ -363,6 +374,38 @@ enum err ring_fill(struct crdt_map *m, struct universe u, uint64_t to, uint64_t 
 	mem_free(b.v);
 	if (filled != NULL)
 		*filled = e == ERR_OK ? sum : 0;
+	return e;
+}
+
+enum err ring_reclaim(struct crdt_map *m, struct universe u, struct range4 r, uint64_t end, struct stamp stamp, uint64_t from,
+	uint64_t heir, uint64_t epoch, struct crdt_changes *ch)
+{
+	struct range4 all = universe_range(u);
+	struct batch b = { 0 };
+	struct token t, next;
+	enum err e = ERR_OK;
+
+	assert(epoch > 0 && heir != PEER_NONE && heir <= PEER_MAX);
+	if (r.start >= r.end || r.start < all.start || end < r.end || end > all.end)
+		return ERR_REFUSED;
+	bool known = token_at(m, u, r.start, &t), done = known && t.start == r.start && t.stamp.inc >= epoch;
+	if (!done)
+		e = batch_add(&b, (struct token){ .start = r.start, .end = r.end, .owner = heir, .stamp = { epoch, 1 } });
+	/* The part behind, unless it has a token of its own: as we know it; if we do not, as its owner has declared it. */
+	struct token rest = { .start = r.end, .end = end, .owner = from, .stamp = stamp };
+	bool behind = r.end < all.end && token_at(m, u, r.end, &next);
+	if (!done && known && t.end > r.end) {
+		rest = t;
+		rest.start = r.end;
+		behind = false;
+	}
+	if (e == ERR_OK && !behind && rest.start < rest.end)
+		e = batch_add(&b, rest);
+	if (e == ERR_OK && b.n > 0 && token_count(m, u) + b.n > RING_TOKENS_MAX)
+		e = ERR_LIMIT;
+	if (e == ERR_OK)
+		e = batch_write(&b, m, u, ch);
+	mem_free(b.v);
 	return e;
 }
 

@@ -53,6 +53,8 @@ bool ring_each_token(const struct crdt_map *m, struct universe u, uint64_t *it, 
 /* The owner of one address; PEER_NONE when the ring is empty, the address outside, or its token not known here. */
 uint64_t ring_owner(const struct crdt_map *m, struct universe u, uint32_t addr);
 uint64_t ring_owned_by(const struct crdt_map *m, struct universe u, uint64_t owner); /* addresses */
+/* The one token that covers the address, as a span, cut at the next one; false: none known. */
+bool ring_token(const struct crdt_map *m, struct universe u, uint32_t addr, struct ring_span *out);
 
 /* First division: n owners (sorted by name, distinct; n >= 1) get shares as equal as pieces aligned to 1/RING_GRAINS … 1/(2 RING_GRAINS) of
  * a share allow: one piece each, with n a power of two all equal, else they differ by at most one such part (small ranges: by one address).
@@ -72,6 +74,12 @@ enum err ring_takeover(
  * only not known here comes back to its owner in the merge. For one who may take what a dead peer never told anybody of: its writer
  * must not use them before all who may know better were heard. *filled (may be NULL) gets the number of addresses. */
 enum err ring_fill(struct crdt_map *m, struct universe u, uint64_t to, uint64_t *filled, struct crdt_changes *ch) MUST_CHECK;
+
+/* r, inside one token of `from` that has this stamp and ends at `end`, goes to `heir` with stamp (epoch, 1), which is above all stamps of
+ * former epochs; what follows r in the token keeps its owner and its stamp, so that a change of its owner's that is not known here yet wins
+ * over it. Everybody who does it writes the same; done again it changes nothing. epoch > 0. */
+enum err ring_reclaim(struct crdt_map *m, struct universe u, struct range4 r, uint64_t end, struct stamp stamp, uint64_t from,
+	uint64_t heir, uint64_t epoch, struct crdt_changes *ch) MUST_CHECK;
 
 /* The invariant (DESIGN section 8, 2): empty, or tokens in order, inside, disjoint and covering. ERR_CONFLICT with a note; a ring of
  * which some tokens have not arrived yet is not covering. */

@@ -113,6 +113,8 @@ static enum err request_single(struct ipam *i, uint64_t from, const struct ipam_
 		printable(text);
 		return deny(i, from, m, DENY_IN_USE, text);
 	}
+	if (lease_locked(i, m->range))
+		lease_want(i, m->range);
 	if (!ranges_has(&i->space.mine, addr))
 		return deny(i, from, m, DENY_NOT_NOW, "");
 	return grant(i, from, m, m->range);
@@ -172,7 +174,7 @@ enum err donate_request(struct ipam *i, uint64_t from, const struct ipam_message
 	bool found;
 	if (from == i->cfg.self)
 		return ERR_OK;
-	if (i->suspended || i->stopped || !ring_exists(i))
+	if (i->suspended || i->stopped || !ring_exists(i) || lease_over(i))
 		return deny(i, from, m, DENY_NOT_NOW, "");
 	if (range4_size(m->range) == 1)
 		return request_single(i, from, m);
@@ -181,6 +183,10 @@ enum err donate_request(struct ipam *i, uint64_t from, const struct ipam_message
 		return e;
 	if (found)
 		return grant(i, from, m, block);
+	if (lease_locked(i, m->range)) {
+		lease_want(i, m->range);
+		return deny(i, from, m, DENY_NOT_NOW, "");
+	}
 	uint64_t it = i->cfg.universe.first;
 	struct ring_span s;
 	while (ring_each(i->cfg.ring, i->cfg.universe, &it, &s))
@@ -306,6 +312,9 @@ enum err donate_leaving(struct ipam *i)
 	enum err e = ERR_OK;
 	if (!i->stopped)
 		return ERR_OK;
+	/* What is kept spare is ours to give when a majority knows that it is not spare any more. */
+	if (i->handing && i->reclaim.locked.n > 0 && i->now < i->handover_ms - HANDOVER_MS / 2)
+		return ERR_OK;
 	/* Also what comes to us later: a grant that was on its way, or somebody else's handover. */
 	if (i->space.mine.n > 0) {
 		uint64_t heir = choose_heir(i);
@@ -332,6 +341,8 @@ uint64_t donate_deadline_ms(const struct ipam *i)
 {
 	if (!i->handing)
 		return UINT64_MAX;
+	if (i->reclaim.locked.n > 0 && i->now < i->handover_ms - HANDOVER_MS / 2)
+		return i->handover_ms - HANDOVER_MS / 2;
 	return i->handover_again_ms < i->handover_ms && i->cfg.reachable(i->cfg.ctx, i->heir) ? i->handover_again_ms : i->handover_ms;
 }
 

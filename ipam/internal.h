@@ -8,10 +8,12 @@
  *   request.c   pending requests: allocate, claim, prime
  *   ask.c       whom to ask for space, and what became of it
  *   donate.c    answering those who ask; handover
+ *   reclaim.c   membership epochs: who votes, when an owner is removed, what follows from it
+ *   lease.c     what we keep spare, and our lease; acknowledging those of others
  *   usage.c     the usage map: free space and holds, ours and theirs
  *   guard.c     who may write which tokens: claims against an owner are held until it is known to consent
  *   founding.c  rings that were formed apart: which of them is to hold
- *   space.c, ranges.c, paxos.c, message.c   plain parts that know nothing of struct ipam */
+ *   space.c, ranges.c, paxos.c, epoch.c, message.c   plain parts that know nothing of struct ipam */
 #ifndef WEFT_IPAM_INTERNAL_H
 #define WEFT_IPAM_INTERNAL_H
 
@@ -20,16 +22,19 @@
 #include "ipam/message.h"
 #include "ipam/paxos.h"
 #include "ipam/ranges.h"
+#include "ipam/reclaim.h"
 #include "ipam/space.h"
 
-#define HANDOVER_MS     2000
-#define USAGE_MS        1000 /* free space is published at most so often */
-#define PROPOSE_MS      150  /* first wait before proposing against another's proposal; jittered, doubles up to IPAM_RETRY_MS */
-#define BACKOFF_MAX     3    /* doublings of IPAM_RETRY_MS */
-#define FOREIGN_MAX     16   /* other universes that are reported by name */
-#define USAGE_SPANS_MAX 512  /* published; neighbours are lumped together beyond it */
-#define REASON_MAX      160
-#define NAMES_MAX       2 /* hosts named in a reason; the rest are counted */
+#define HANDOVER_MS        2000
+#define USAGE_MS           1000 /* free space is published at most so often */
+#define PROPOSE_MS         150 /* first wait before proposing against another's proposal; jittered, doubles up to IPAM_RETRY_MS */
+#define BACKOFF_MAX        3   /* doublings of IPAM_RETRY_MS */
+#define FOREIGN_MAX        16  /* other universes that are reported by name */
+#define USAGE_SPANS_MAX    512 /* published; neighbours are lumped together beyond it */
+#define REASON_MAX         160
+#define RECLAIM_FIRST_MS   600000 /* so long after it could a host joins in at most; else a sixteenth of its lease */
+#define RECLAIM_VOTERS_MIN 3      /* with fewer nobody can be removed without its own vote */
+#define NAMES_MAX          2      /* hosts named in a reason; the rest are counted */
 
 enum pending_kind { PENDING_PRIME, PENDING_CLAIM, PENDING_ALLOCATE };
 struct pending {
@@ -135,6 +140,7 @@ struct ipam {
 	struct space space;
 	struct ranges owned; /* as the ring says */
 	struct ranges doubt; /* the part of it that must not be used yet */
+	struct ranges whole; /* owned without doubt: space.mine and what is kept spare */
 	struct ranges lost;  /* taken from us by a merge */
 	uint64_t lost_to;
 	struct ranges given, trusted; /* in this step: granted away by us; granted to us */
@@ -148,6 +154,7 @@ struct ipam {
 	uint64_t *taken; /* peers taken over; stored as long as something is in doubt */
 	size_t n_taken, cap_taken;
 
+	struct reclaim reclaim;
 	struct paxos paxos;
 	bool paxos_stored, paxos_published, elected;
 	bool paxos_wanted;                   /* then */
@@ -276,6 +283,49 @@ enum err donate_handover_received(struct ipam *i, uint64_t from, const struct ip
 enum err donate_handover_ack(struct ipam *i, uint64_t from, const struct ipam_message *m) MUST_CHECK;
 enum err donate_leaving(struct ipam *i) MUST_CHECK; /* while stopped */
 uint64_t donate_deadline_ms(const struct ipam *i);
+
+/* --- reclaim.c --- */
+void reclaim_init(struct ipam *i);
+void reclaim_free(struct ipam *i);
+enum err reclaim_load_epoch(struct ipam *i, struct slice value) MUST_CHECK;
+enum err reclaim_load_vote(struct ipam *i, struct slice value) MUST_CHECK;
+enum err reclaim_begin(struct ipam *i) MUST_CHECK;
+enum err reclaim(struct ipam *i) MUST_CHECK; /* with lease() */
+enum err reclaim_rewrite(struct ipam *i) MUST_CHECK;
+enum err reclaim_removed(struct ipam *i, uint64_t peer) MUST_CHECK; /* rmpeer: it is out by the operator's word */
+enum err reclaim_request(struct ipam *i, uint64_t from, const struct ipam_message *m) MUST_CHECK;
+enum err reclaim_state(struct ipam *i, const struct ipam_message *m) MUST_CHECK;
+void reclaim_topology(struct ipam *i);
+uint64_t reclaim_deadline_ms(const struct ipam *i);
+size_t reclaim_reachable(const struct ipam *i); /* members */
+uint64_t reclaim_known(const struct ipam *i);
+bool reclaim_pending(const struct ipam *i);
+/* Did the members decide that this range is the heir's, by tokens of this epoch? They need no consent of the former owner. */
+bool epoch_allows(const struct ipam *i, struct range4 r, uint64_t heir, uint64_t token_epoch);
+
+/* --- lease.c --- */
+enum err lease(struct ipam *i) MUST_CHECK;
+enum err lease_begin(struct ipam *i) MUST_CHECK;
+enum err lease_rewrite(struct ipam *i) MUST_CHECK;
+enum err lease_store_own(struct ipam *i) MUST_CHECK;
+enum err lease_load_own(struct ipam *i, struct slice value) MUST_CHECK;
+enum err lease_load_seen(struct ipam *i, uint64_t name, struct slice value) MUST_CHECK;
+enum err lease_align(struct ipam *i) MUST_CHECK;
+enum err lease_heard(struct ipam *i, uint64_t peer) MUST_CHECK; /* acknowledges what it has declared, if it may */
+enum err lease_heard_all(struct ipam *i) MUST_CHECK;
+enum err lease_ack(struct ipam *i, uint64_t from, const struct ipam_message *m) MUST_CHECK;
+enum err lease_publish(struct ipam *i) MUST_CHECK;
+bool lease_is_key(const struct ipam *i, struct slice subkey);
+bool lease_declared(const struct ipam *i, uint64_t peer, struct declaration *d);
+struct seen *lease_seen(const struct ipam *i, uint64_t peer);
+void lease_want(struct ipam *i, struct range4 r);
+bool lease_locked(const struct ipam *i, struct range4 r); /* is part of it kept spare? */
+bool lease_over(const struct ipam *i);                    /* nothing new may be given out */
+bool lease_counts(const struct ipam *i);
+uint64_t lease_left_ms(const struct ipam *i);
+void lease_majority_text(const struct ipam *i, char *out, size_t size);
+void lease_topology(struct ipam *i);
+uint64_t lease_deadline_ms(const struct ipam *i);
 
 /* --- usage.c --- */
 enum err usage_publish(struct ipam *i) MUST_CHECK;

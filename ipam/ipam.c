@@ -86,6 +86,7 @@ enum err ipam_new(struct ipam **out, const struct ipam_cfg *cfg, struct err_note
 	rng_seed(&i->rng, cfg->seed);
 	i->run = rng_u64(&i->rng);
 	paxos_init(&i->paxos, cfg->self, cfg->universe, (uint32_t)rng_u64(&i->rng));
+	reclaim_init(i);
 	e = space_init(&i->space, rng_u64(&i->rng));
 	if (e == ERR_OK)
 		e = copy_seeds(i);
@@ -106,6 +107,8 @@ void ipam_free(struct ipam *i)
 	space_free(&i->space);
 	paxos_free(&i->paxos);
 	guard_free(i);
+	reclaim_free(i);
+	ranges_free(&i->whole);
 	ranges_free(&i->owned);
 	ranges_free(&i->doubt);
 	ranges_free(&i->lost);
@@ -151,6 +154,10 @@ static enum err load(struct ipam *i, struct slice tag, struct rbuf *rest, struct
 	}
 	if (slice_eq(tag, slice_str("ring/")))
 		return load_token(i, value);
+	if (slice_eq(tag, slice_str("seen/"))) {
+		uint64_t name = rbuf_u48(rest);
+		return rbuf_end(rest) == ERR_OK ? lease_load_seen(i, name, value) : ERR_MALFORMED;
+	}
 	if (rbuf_end(rest) != ERR_OK)
 		return ERR_MALFORMED;
 	if (slice_eq(tag, slice_str("paxos/")))
@@ -163,6 +170,12 @@ static enum err load(struct ipam *i, struct slice tag, struct rbuf *rest, struct
 		return founding_load(i, value);
 	if (slice_eq(tag, slice_str("doubt/")))
 		return own_load_doubt(i, value);
+	if (slice_eq(tag, slice_str("epoch/")))
+		return reclaim_load_epoch(i, value);
+	if (slice_eq(tag, slice_str("vote/")))
+		return reclaim_load_vote(i, value);
+	if (slice_eq(tag, slice_str("spare/")))
+		return lease_load_own(i, value);
 	return ERR_MALFORMED;
 }
 
@@ -215,6 +228,8 @@ static enum err rewrite(struct ipam *i)
 	if (e == ERR_OK)
 		e = agree_store(i);
 	if (e == ERR_OK)
+		e = reclaim_rewrite(i);
+	if (e == ERR_OK)
 		e = usage_scan(i);
 	if (e == ERR_OK) {
 		i->paxos_published = false;
@@ -243,6 +258,8 @@ static enum err begin(struct ipam *i)
 		e = usage_scan(i);
 	if (e == ERR_OK)
 		e = usage_back(i);
+	if (e == ERR_OK)
+		e = reclaim_begin(i);
 	i->holds_dirty = true;
 	i->started = e == ERR_OK;
 	return e;
@@ -266,6 +283,8 @@ static enum err settle(struct ipam *i)
 	if (e == ERR_OK)
 		e = agree(i);
 	if (e == ERR_OK)
+		e = reclaim(i);
+	if (e == ERR_OK)
 		e = recover(i);
 	if (e == ERR_OK)
 		e = donate_leaving(i);
@@ -277,6 +296,8 @@ static enum err settle(struct ipam *i)
 		if (e == ERR_OK)
 			e = request_retry(i);
 	}
+	if (e == ERR_OK && i->reclaim.n_want > 0)
+		e = lease(i);
 	if (e == ERR_OK && i->holds_dirty)
 		e = publish_holds(i);
 	if (e == ERR_OK)
@@ -337,7 +358,7 @@ static enum err news(struct ipam *i, const struct ipam_event *ev)
 	case IPAM_MAP_PAXOS:
 		/* agree() looks at all of it. The first ring may be in its map already and be reported only after this: what it gives us has to
 		 * be known before it counts as a ring in which others are asked for space. */
-		i->ring_dirty = i->paxos_dirty = true;
+		i->ring_dirty = i->paxos_dirty = i->reclaim.dirty = true;
 		break;
 	case IPAM_MAP_USAGE:
 		i->ring_dirty = i->ring_dirty || i->owned.n == 0;
@@ -361,6 +382,7 @@ static void topology(struct ipam *i)
 	if (i->propose_ms > soon)
 		i->propose_ms = soon;
 	i->elect_ms = i->now;
+	reclaim_topology(i);
 }
 
 static enum err message(struct ipam *i, uint64_t from, struct slice payload)
@@ -385,6 +407,9 @@ static enum err message(struct ipam *i, uint64_t from, struct slice payload)
 	case MSG_HANDOVER: return donate_handover_received(i, from, &m);
 	case MSG_HANDOVER_ACK: return donate_handover_ack(i, from, &m);
 	case MSG_ELECT: i->elected = !ring_exists(i); return ERR_OK;
+	case MSG_LEASE_ACK: return lease_ack(i, from, &m);
+	case MSG_EPOCH_REQUEST: return reclaim_request(i, from, &m);
+	case MSG_EPOCH_STATE: return reclaim_state(i, &m);
 	case MSG_TYPES: break;
 	}
 	return ERR_OK;
@@ -446,6 +471,7 @@ uint64_t ipam_deadline_ms(const struct ipam *i)
 	uint64_t at = min_u64(agree_deadline_ms(i), recover_deadline_ms(i));
 	at = min_u64(at, min_u64(ask_deadline_ms(i), usage_deadline_ms(i)));
 	at = min_u64(at, min_u64(donate_deadline_ms(i), guard_deadline_ms(i)));
+	at = min_u64(at, reclaim_deadline_ms(i));
 	if (ring_learning(i) && i->n_pending > 0)
 		at = min_u64(at, i->learning_ms);
 	return i->failed ? i->now + FAILED_MS : at; /* what is due has just failed: not again at once */

@@ -9,8 +9,11 @@
  *
  * Maps are the caller's (replicated through gossip):
  *   ring   unowned, crdt/ring.h
- *   paxos  subkey "a" ‖ universe(5): this acceptor's state (paxos.h)
+ *   paxos  subkey "a" ‖ universe(5): this acceptor's state (paxos.h);
+ *          subkey "e" ‖ universe(5): its state about the next epoch (epoch.h);
+ *          subkey "x" ‖ universe(5): members removed by `rmpeer` here
  *   usage  subkey "u" ‖ universe(5): free addresses per owned span, published when they change by much, at most once a second;
+ *          subkey "d" ‖ universe(5): what is kept spare (epoch.h, struct declaration);
  *          subkey "h" ‖ address(4): an address in use here that lies in a range someone else owns (ring conflict, claim outside): the
  *          others keep their hands off it
  *          subkey "g" ‖ universe(5): it has left; subkey "f" ‖ universe(5): hash of the founders of the ring it belongs to
@@ -59,6 +62,8 @@ struct ipam_cfg {
 	bool (*in_use_elsewhere)(void *ctx, uint32_t addr, uint64_t *holder);
 	const char *(*nickname)(void *ctx, uint64_t peer); /* for reasons people read; "" when unknown */
 	uint64_t seed;                                     /* for choices */
+	uint64_t reclaim_after_ms;                         /* the lease after which others may take what we keep spare; 0: never */
+	uint64_t boot;    /* tells one run of the clock from another: now_ms of equal ones may be compared. 0: it may not */
 	bool fresh_store; /* nothing was stored: ranges that the others say are ours are used only after every owner in the
 	                                   ring was heard (they know what we granted before we lost our disk) */
 };
@@ -154,7 +159,8 @@ enum ipam_state {
 	IPAM_PRIMING,
 	IPAM_UNREACHABLE,
 	IPAM_RECOVERING,
-	IPAM_CONTESTED
+	IPAM_CONTESTED,
+	IPAM_LEASE_OVER
 };
 struct ipam_view {
 	enum ipam_state state;
@@ -166,6 +172,25 @@ struct ipam_view {
 	char conflict[200]; /* empty, or what was taken from us by a merge, by whom, and the command that resolves it */
 };
 void ipam_view(const struct ipam *i, struct ipam_view *out);
+/* Membership and what was reclaimed. */
+#define IPAM_AUDIT_MAX 32
+struct ipam_reclaim_view {
+	uint64_t after_ms;
+	bool known, member; /* an epoch is; we are a member of it */
+	uint64_t epoch;
+	size_t members, quorum, reachable;
+	bool leased, over; /* a lease counts; it has run out */
+	uint64_t left_ms, spare,
+		reclaimed; /* spare: addresses of ours that we keep our hands off; reclaimed: by anybody, in this run */
+};
+void ipam_reclaim_view(const struct ipam *i, struct ipam_reclaim_view *out);
+bool ipam_next_member(const struct ipam *i, size_t *it, uint64_t *peer); /* by name */
+struct ipam_reclaimed {
+	uint64_t epoch, from, heir, serial;
+	uint32_t first, last;
+};
+/* The last ones first. */
+bool ipam_next_reclaimed(const struct ipam *i, size_t *it, struct ipam_reclaimed *out);
 struct ipam_pending_view {
 	uint64_t request;
 	const char *kind; /* "allocate", "claim", "prime" */

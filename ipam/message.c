@@ -10,6 +10,8 @@ enum {
 	PRINT = 16,
 	ITEMS = 32,
 	HELD = 64,
+	EPOCH = 128,
+	STATE = 256,
 };
 
 static const struct {
@@ -20,10 +22,13 @@ static const struct {
 	[MSG_SPACE_GRANT] = { "space-grant", RANGE | SERIAL | ITEMS },
 	[MSG_SPACE_DENIED] = { "space-denied", RANGE | SERIAL | REASON | TEXT },
 	[MSG_RING_REQUEST] = { "ring-request", RANGE | SERIAL | PRINT | ITEMS },
-	[MSG_RING_STATE] = { "ring-state", RANGE | SERIAL | PRINT | ITEMS | HELD },
+	[MSG_RING_STATE] = { "ring-state", RANGE | SERIAL | PRINT | ITEMS | HELD | EPOCH },
 	[MSG_HANDOVER] = { "handover", SERIAL | ITEMS },
 	[MSG_HANDOVER_ACK] = { "handover-ack", SERIAL },
 	[MSG_ELECT] = { "elect", 0 },
+	[MSG_LEASE_ACK] = { "lease-ack", SERIAL | EPOCH },
+	[MSG_EPOCH_REQUEST] = { "epoch-request", EPOCH },
+	[MSG_EPOCH_STATE] = { "epoch-state", STATE },
 };
 
 const char *ipam_message_name(enum ipam_message_type t)
@@ -61,6 +66,10 @@ void ipam_message_encode(struct wbuf *w, const struct ipam_message *m)
 		wbuf_varint(w, m->n_held);
 		wbuf_bytes(w, m->held.p, m->held.n);
 	}
+	if (fields & EPOCH)
+		wbuf_varint(w, m->epoch);
+	if (fields & STATE)
+		wbuf_lv(w, m->state);
 }
 
 static void decode_universe(struct rbuf *r, struct universe *u)
@@ -167,5 +176,9 @@ enum err ipam_message_decode(struct slice payload, struct ipam_message *m)
 		return ERR_LIMIT;
 	if ((fields & HELD) && !decode_held(&r, m))
 		return ERR_LIMIT;
+	if (fields & EPOCH)
+		m->epoch = rbuf_varint(&r);
+	if (fields & STATE)
+		m->state = rbuf_lv(&r, EPOCH_STATE_MAX);
 	return rbuf_end(&r);
 }

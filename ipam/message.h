@@ -8,6 +8,8 @@
  *   PRINT   u64 a, u64 b, varint count        fingerprint of the sender's tokens in the range (in the answer: with the asker's merged)
  *   ITEMS   varint n, n ring items            (crdt_item_encode), of this universe, well-formed tokens
  *   HELD    varint n, n x u32                 addresses, ascending
+ *   EPOCH   varint                            of the membership (epoch.h); in RING_STATE plus one, 0: none
+ *   STATE   lv, at most EPOCH_STATE_MAX       an encoded epoch
  *
  * A message of another universe decodes; whoever gets it says so and ignores it. */
 #ifndef WEFT_IPAM_MESSAGE_H
@@ -22,6 +24,7 @@
 #include "base/err.h"
 #include "crdt/map.h"
 #include "crdt/ring.h"
+#include "ipam/epoch.h"
 
 #define IPAM_ITEMS_MAX   480  /* ring items in a message: with their proofs and IPAM_HELD_MAX addresses it fits into a payload */
 #define IPAM_HELD_MAX    2048 /* addresses in a message */
@@ -36,7 +39,10 @@ enum ipam_message_type {   /* on the wire; never re-used */
 	MSG_RING_STATE = 5,
 	MSG_HANDOVER = 6, /* I leave; these are yours now */
 	MSG_HANDOVER_ACK = 7,
-	MSG_ELECT = 8, /* please agree on the first division */
+	MSG_ELECT = 8,          /* please agree on the first division */
+	MSG_LEASE_ACK = 9,      /* your declaration of this serial is on our disk; by whom is a matter of the epoch */
+	MSG_EPOCH_REQUEST = 10, /* tell me the present epoch; ours is this */
+	MSG_EPOCH_STATE = 11,
 	MSG_TYPES
 };
 
@@ -56,6 +62,8 @@ struct ipam_message {
 	enum deny_reason reason;
 	struct slice text;
 	struct fingerprint print;
+	uint64_t epoch;
+	struct slice state;
 	size_t n_items, n_held;
 	struct slice items, held; /* encoded, checked; walk with a reader and crdt_item_decode, rbuf_u32 */
 };

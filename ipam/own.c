@@ -115,7 +115,7 @@ static enum err add_all(struct ranges *to, const struct ranges *what)
 }
 
 struct sync {
-	struct ranges owned, gained, lost, doubt, mine, t;
+	struct ranges owned, gained, lost, doubt, whole, mine, t;
 };
 
 /* Everything new is computed first and put in place at the end, so that a lack of memory leaves the old. */
@@ -142,7 +142,9 @@ static enum err sync_compute(const struct ipam *i, struct sync *s)
 	for (size_t n = 0; n < i->trusted.n && e == ERR_OK; n++)
 		e = ranges_sub(&s->doubt, i->trusted.v[n]);
 	if (e == ERR_OK)
-		e = ranges_minus(&s->mine, &s->owned, &s->doubt);
+		e = ranges_minus(&s->whole, &s->owned, &s->doubt);
+	if (e == ERR_OK)
+		e = ranges_minus(&s->mine, &s->whole, &i->reclaim.locked);
 	return e;
 }
 
@@ -166,6 +168,9 @@ enum err own_sync(struct ipam *i)
 		bool doubt_changed = !ranges_eq(&s.doubt, &i->doubt);
 		ranges_swap(&i->owned, &s.owned);
 		ranges_swap(&i->doubt, &s.doubt);
+		if (!ranges_eq(&s.whole, &i->whole))
+			i->usage_dirty = i->freed = true;
+		ranges_swap(&i->whole, &s.whole);
 		if (!ranges_eq(&s.mine, &i->space.mine)) {
 			ranges_swap(&i->space.mine, &s.mine);
 			i->holds_dirty = i->usage_dirty = i->freed = true;
@@ -197,6 +202,7 @@ enum err own_sync(struct ipam *i)
 	ranges_free(&s.gained);
 	ranges_free(&s.lost);
 	ranges_free(&s.doubt);
+	ranges_free(&s.whole);
 	ranges_free(&s.mine);
 	ranges_free(&s.t);
 	return e;

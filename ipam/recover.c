@@ -94,6 +94,8 @@ void recover_waiting_for(const struct ipam *i, char *out, size_t size)
 	}
 	if (more > 0)
 		line_format(out + at, size - at, " and %zu more", more);
+	else if (named == 0 && reclaim_pending(i))
+		line_format(out, size, "a majority of those who vote, which must agree to it");
 	else if (named == 0)
 		line_format(out, size, "the other hosts");
 }
@@ -166,6 +168,7 @@ static enum err send_tokens(struct ipam *i, uint64_t to, struct ipam_message *m)
 			m->n_held++;
 		}
 		m->held = wbuf_slice(&held);
+		m->epoch = reclaim_known(i);
 	}
 	enum err e = wbuf_end(&items);
 	if (e == ERR_OK)
@@ -208,7 +211,9 @@ enum err recover_state(struct ipam *i, uint64_t from, const struct ipam_message 
 	struct answer *a = e == ERR_OK && c->active && m->serial == c->serial ? answer_of(c, from) : NULL;
 	if (!a)
 		return e;
-	if (m->range.start == c->hull.start && m->range.end == c->hull.end && fingerprint_eq(m->print, print_of(i, c->hull)))
+	bool behind = m->epoch > (i->reclaim.epoch.known ? i->reclaim.epoch.number + 1 : 0);
+	if (m->range.start == c->hull.start && m->range.end == c->hull.end && fingerprint_eq(m->print, print_of(i, c->hull)) &&
+		!behind)
 		a->heard = true;
 	else
 		a->ask_again_ms = i->now + rng_between(&i->rng, IPAM_ASK_MS / 4, IPAM_ASK_MS / 2);
@@ -277,10 +282,13 @@ static enum err census_end(struct ipam *i)
 	if (err != ERR_OK || filled)
 		return err;
 
-	struct ranges mine = { 0 }, none = { 0 };
-	enum err e = ranges_minus(&mine, &i->owned, &none);
+	struct ranges mine = { 0 }, whole = { 0 }, none = { 0 };
+	enum err e = ranges_minus(&whole, &i->owned, &none);
+	if (e == ERR_OK)
+		e = ranges_minus(&mine, &whole, &i->reclaim.locked);
 	if (e == ERR_OK) {
 		ranges_swap(&i->space.mine, &mine);
+		ranges_swap(&i->whole, &whole);
 		out_note(i, 1, "%llu addresses are usable again: all who may know better were heard",
 			(unsigned long long)ranges_size(&i->doubt));
 		ranges_clear(&i->doubt);
@@ -291,6 +299,7 @@ static enum err census_end(struct ipam *i)
 			i->rewrite = true;
 	}
 	ranges_free(&mine);
+	ranges_free(&whole);
 	return e;
 }
 
@@ -315,7 +324,7 @@ enum err recover(struct ipam *i)
 	for (size_t n = 0; n < c->n; n++)
 		if (!c->v[n].heard && still_needed(i, c->v[n].peer))
 			return census_ask(i);
-	return census_end(i);
+	return reclaim_pending(i) ? ERR_OK : census_end(i);
 }
 
 uint64_t recover_deadline_ms(const struct ipam *i)
@@ -421,6 +430,8 @@ enum err recover_takeover(struct ipam *i, const struct ipam_event *ev)
 	enum err e = recover_remember_taken(i, ev->peer);
 	if (e == ERR_OK && i->doubt.n > 0)
 		e = own_store_doubt(i); /* who need not be heard any more is stored beside it */
+	if (e == ERR_OK)
+		e = reclaim_removed(i, ev->peer);
 	if (e == ERR_OK)
 		e = forget_holds(i, ev->peer);
 	/* The answer cannot fail once the ring has changed: its room is part of what take() puts aside. */

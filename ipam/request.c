@@ -242,6 +242,7 @@ static struct prefix lease_prefix(const struct lease *l)
 /* What keeps every request waiting; false: nothing does. Asked once for all of them. */
 static bool blocked(const struct ipam *i, char reason[REASON_MAX])
 {
+	char majority[REASON_MAX / 2];
 	if (i->suspended)
 		line_format(reason, REASON_MAX, "another host uses our name: no addresses are given out until one of them is stopped");
 	else if (!ring_exists(i) && i->cfg.init == IPAM_OBSERVER)
@@ -249,7 +250,10 @@ static bool blocked(const struct ipam *i, char reason[REASON_MAX])
 	else if (!ring_exists(i))
 		line_format(reason, REASON_MAX, "awaiting consensus (quorum: %zu, known: %zu)", agree_quorum(i),
 			paxos_known(&i->paxos, i->cfg.paxos));
-	else
+	else if (lease_over(i)) {
+		lease_majority_text(i, majority, sizeof majority);
+		line_format(reason, REASON_MAX, "our lease has run out, no new addresses until a majority renews it: %s", majority);
+	} else
 		return false;
 	return true;
 }
@@ -282,6 +286,18 @@ static void waiting_text(const struct ipam *i, const struct ask *a, char reason[
 	}
 }
 
+/* Free space of ours that is kept spare: a majority has to hear first that it is not. Where none can be reached others may have some. */
+static bool want_spare(struct ipam *i, struct range4 r, char reason[REASON_MAX])
+{
+	char majority[REASON_MAX / 2];
+	if (!lease_locked(i, r))
+		return false;
+	lease_want(i, r);
+	lease_majority_text(i, majority, sizeof majority);
+	line_format(reason, REASON_MAX, "waiting for a majority to hear that what is free here is not spare any more: %s", majority);
+	return reclaim_reachable(i) >= instance_quorum(&i->reclaim.in);
+}
+
 /* Each try_* answers pending[n] (and then *done) or leaves the reason why not. */
 static enum err try_allocate(struct ipam *i, size_t n, const char *block, bool *done)
 {
@@ -307,6 +323,10 @@ static enum err try_allocate(struct ipam *i, size_t n, const char *block, bool *
 		}
 		if (ring_learning(i)) {
 			line_format(p->reason, sizeof p->reason, "learning who owns which addresses");
+			*done = false;
+			return ERR_OK;
+		}
+		if (want_spare(i, range4_of(p->subnet), p->reason)) {
 			*done = false;
 			return ERR_OK;
 		}
@@ -365,6 +385,8 @@ static enum err claim_elsewhere(struct ipam *i, size_t n, uint64_t owner, bool *
 	if (owner == PEER_NONE || owner == i->cfg.self) {
 		if (owner == PEER_NONE)
 			line_format(reason, sizeof reason, "it is not known yet which host owns %s", ip);
+		else if (lease_locked(i, (struct range4){ addr, addr + 1 }))
+			(void)want_spare(i, (struct range4){ addr, addr + 1 }, reason);
 		else
 			line_format(reason, sizeof reason, "%s is ours only when all the other hosts were heard", ip);
 		return claim_wait(i, n, ERR_AGAIN, reason, done);

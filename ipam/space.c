@@ -251,6 +251,23 @@ static uint64_t first_hole(const struct space *s, struct range4 r)
 	return hole < r.end ? hole : r.end;
 }
 
+uint64_t space_unused_in(const struct space *s, struct range4 r)
+{
+	return r.start < r.end ? range4_size(r) - (used_find(s, r.end) - used_find(s, r.start)) : 0;
+}
+
+bool space_gap(const struct space *s, struct range4 r, struct range4 *gap)
+{
+	if (r.start >= r.end)
+		return false;
+	gap->start = first_hole(s, r);
+	if (gap->start >= r.end)
+		return false;
+	size_t next = used_find(s, gap->start);
+	gap->end = next < s->n_used && s->used[next] < r.end ? s->used[next] : r.end;
+	return true;
+}
+
 bool space_lowest(const struct space *s, struct range4 r, uint32_t *addr)
 {
 	for (size_t i = ranges_find(&s->mine, r.start); i < s->mine.n && s->mine.v[i].start < r.end; i++) {

@@ -51,6 +51,9 @@ void space_unhold_every(struct space *s);
 /* Who holds it; PEER_NONE: nobody. */
 uint64_t space_holder(const struct space *s, uint32_t addr);
 
+/* Addresses of r that nobody uses, be they ours or not; and the first run of them at or after r.start, as far as r goes. */
+uint64_t space_unused_in(const struct space *s, struct range4 r);
+bool space_gap(const struct space *s, struct range4 r, struct range4 *gap);
 uint64_t space_free_in(const struct space *s, struct range4 r);
 /* The lowest free address of ours in r; O(log n) unless holes are many. */
 bool space_lowest(const struct space *s, struct range4 r, uint32_t *addr);

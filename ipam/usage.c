@@ -109,13 +109,13 @@ bool usage_excludes(const struct ipam *i, uint64_t peer, struct range4 r)
 
 static size_t spans_now(const struct ipam *i, struct usage_span v[USAGE_SPANS_MAX])
 {
-	const struct ranges *mine = &i->space.mine;
+	const struct ranges *mine = &i->whole; /* what is kept spare is free as well, for who asks */
 	size_t lump = mine->n / USAGE_SPANS_MAX + 1, n = 0;
 	for (size_t k = 0; k < mine->n; n++) {
 		v[n] = (struct usage_span){ .start = mine->v[k].start };
 		for (size_t m = 0; m < lump && k < mine->n; m++, k++) {
 			v[n].end = mine->v[k].end;
-			v[n].free += space_free_in(&i->space, mine->v[k]) - free_edges(i, mine->v[k]);
+			v[n].free += space_unused_in(&i->space, mine->v[k]) - free_edges(i, mine->v[k]);
 		}
 	}
 	return n;
@@ -305,6 +305,10 @@ enum err usage_news(struct ipam *i, const struct crdt_changes *ch)
 			e = scan(i, peer);
 		} else if (hold_addr(sub, &addr)) {
 			e = take_hold(i, peer, addr, crdt_map_get(i->cfg.usage, ch->keys[k], &it) && it.live);
+		} else if (lease_is_key(i, sub)) {
+			e = lease_heard(i, peer);
+		} else {
+			i->reclaim.check = true; /* it may have left */
 		}
 	}
 	return e;

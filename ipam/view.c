@@ -53,6 +53,10 @@ static void state(const struct ipam *i, struct ipam_view *v)
 		line_format(
 			text, sizeof text, "recovering %" PRIu64 " addresses: waiting to hear from %s", ranges_size(&i->doubt), names);
 		say(v, IPAM_RECOVERING, text);
+	} else if (lease_over(i)) {
+		lease_majority_text(i, names, sizeof names);
+		line_format(text, sizeof text, "no new addresses: our lease has run out until a majority renews it (%s)", names);
+		say(v, IPAM_LEASE_OVER, text);
 	} else if (out_of_space(i)) {
 		say(v, IPAM_WAITING_SPACE, "waiting for space");
 	} else if (claim_unreachable(i, &p)) {
@@ -111,7 +115,8 @@ void ipam_view(const struct ipam *i, struct ipam_view *out)
 	out->leases = i->space.n_leases;
 	out->total = range4_size(universe_range(i->cfg.universe));
 	out->owned = ranges_size(&i->owned);
-	out->free_owned = space_free_in(&i->space, universe_range(i->cfg.universe));
+	for (size_t n = 0; n < i->whole.n; n++)
+		out->free_owned += space_unused_in(&i->space, i->whole.v[n]);
 	state(i, out);
 	conflict(i, out);
 }

@@ -186,7 +186,8 @@ static const char *ipam_health(const struct ipam_view *v)
 	case IPAM_CONTESTED: return "contested";
 	case IPAM_WAITING_SPACE:
 	case IPAM_UNREACHABLE:
-	case IPAM_RECOVERING: return "waiting";
+	case IPAM_RECOVERING:
+	case IPAM_LEASE_OVER: return "waiting";
 	case IPAM_AWAITING: return v->pending_allocates + v->pending_claims > 0 ? "waiting" : "ok";
 	case IPAM_IDLE:
 	case IPAM_READY:

@@ -60,6 +60,9 @@ struct host {
 	uint64_t other_count;
 	char other_text[256];
 	size_t notes_error;
+	uint64_t reclaim_after_ms, boot;
+	int drift_pm;                /* its clock runs so many per mille faster */
+	uint64_t clock_ms, clock_at; /* what it showed when it was at model time clock_at */
 };
 
 struct packet {
@@ -106,6 +109,30 @@ struct model {
 	} while (0)
 
 static inline void model_step(struct model *m, size_t at, const struct ipam_event *ev);
+
+/* The host's own clock, and when it will show this. */
+static inline uint64_t host_clock(const struct host *h)
+{
+	return h->clock_ms + (h->m->now - h->clock_at) * (uint64_t)(1000 + h->drift_pm) / 1000;
+}
+
+static inline uint64_t host_when(const struct host *h, uint64_t clock)
+{
+	if (clock == UINT64_MAX)
+		return clock;
+	if (clock <= host_clock(h))
+		return h->m->now;
+	uint64_t rate = (uint64_t)(1000 + h->drift_pm), at = h->clock_at + ((clock - h->clock_ms) * 1000 + rate - 1) / rate;
+	return at > h->m->now ? at : h->m->now + 1;
+}
+
+/* A boot of the machine: the clock begins anew. */
+static inline void host_reboot(struct host *h)
+{
+	h->boot++;
+	h->clock_ms = 1 + h->boot * 777 % 5000;
+	h->clock_at = h->m->now;
+}
 
 /* --- what the mesh knows --- */
 
@@ -423,6 +450,8 @@ static inline void host_up(struct model *m, size_t at)
 		.in_use_elsewhere = model_in_use,
 		.nickname = model_nickname,
 		.seed = rng_u64(&m->rng),
+		.reclaim_after_ms = h->reclaim_after_ms,
+		.boot = h->boot,
 		.fresh_store = fresh,
 	};
 	assert_int_equal(ipam_new(&h->ipam, &cfg, &note), ERR_OK);
@@ -479,7 +508,7 @@ static inline void model_step(struct model *m, size_t at, const struct ipam_even
 	struct ipam_event ev = *given;
 	struct ipam_actions out;
 	struct arena *arena = m->arena;
-	ev.now_ms = m->now;
+	ev.now_ms = host_clock(h);
 	ipam_actions_init(&out, arena);
 	enum err e;
 	if (rng_chance(&m->rng, m->oom_ppm))
@@ -498,7 +527,7 @@ static inline void model_step(struct model *m, size_t at, const struct ipam_even
 				disk_write(h, out.v[k].u.persist.key, out.v[k].u.persist.value);
 	for (size_t k = 0; k + 1 < keep; k++)
 		do_action(m, at, &out.v[k]);
-	h->deadline_ms = ipam_deadline_ms(h->ipam);
+	h->deadline_ms = host_when(h, ipam_deadline_ms(h->ipam));
 	if (crash) {
 		m->crashes++;
 		host_down(m, at);
@@ -659,6 +688,8 @@ static inline void model_init(struct model *m, uint64_t seed, size_t n, uint8_t 
 	for (size_t k = 0; k < n; k++) {
 		m->h[k].m = m;
 		m->h[k].name = 0x0a0000000001 + 0x100 * k;
+		m->h[k].boot = 1 + k;
+		m->h[k].clock_ms = m->h[k].clock_at = m->now;
 	}
 }
 

@@ -1,0 +1,967 @@
+/* Membership epochs at work: who belongs to the electorate, when the next epoch is proposed, and what follows from a decision
+ * (docs/adr/0013; the rules of the agreement are in epoch.h, those of what may be taken in lease.c).
+ *
+ * A host that owns addresses asks to become a member by publishing its state with a wish; members propose to add it. A member that is
+ * gone (it has left by `reset`, the operator has removed it, or its lease and a margin have passed without a word from it) is *overdue*
+ * in the state of whoever finds so; when a majority does, somebody proposes to remove it and names an heir for what it had declared spare.
+ *
+ * When the next epoch is known, everybody writes the tokens that follow from it, the same everywhere: so the heir need not live to see it,
+ * and the dead owner, should it return, gives way by its own view. Who has missed the agreement asks somebody for the epoch as a
+ * whole and takes it when most of those who can be reached publish the same digest. */
+#include <assert.h>
+#include <inttypes.h>
+#include <string.h>
+
+#include "ipam/internal.h"
+
+#define LAG_MS   300 /* so long a newer epoch may be learnt from the states of its voters */
+#define GONE_MAX 64
+
+static bool reachable(const struct ipam *i, uint64_t peer)
+{
+	return peer == i->cfg.self || i->cfg.reachable(i->cfg.ctx, peer);
+}
+
+static bool is_gone(const struct reclaim *c, uint64_t peer)
+{
+	for (size_t k = 0; k < c->n_gone; k++)
+		if (c->gone[k] == peer)
+			return true;
+	return false;
+}
+
+static bool votes(const struct ipam *i)
+{
+	return instance_votes(&i->reclaim.in, i->cfg.self, i->paxos.memory) && !i->suspended;
+}
+
+size_t reclaim_reachable(const struct ipam *i)
+{
+	const struct reclaim *c = &i->reclaim;
+	size_t n = 0;
+	for (size_t k = 0; k < c->epoch.n; k++)
+		n += !is_gone(c, c->epoch.v[k].name) && reachable(i, c->epoch.v[k].name);
+	return n;
+}
+
+void reclaim_init(struct ipam *i)
+{
+	struct reclaim *c = &i->reclaim;
+	c->in = (struct instance){ .self = i->cfg.self, .u = i->cfg.universe, .e = &c->epoch, .map = i->cfg.paxos };
+	c->dirty = c->check = true;
+}
+
+void reclaim_free(struct ipam *i)
+{
+	struct reclaim *c = &i->reclaim;
+	epoch_free(&c->epoch);
+	instance_reset(&c->in);
+	mem_free(c->seen);
+	mem_free(c->gone);
+	mem_free(c->acks);
+	ranges_free(&c->locked);
+}
+
+/* --- disk --- */
+
+static enum err store_epoch(struct ipam *i)
+{
+	struct wbuf w;
+	uint8_t key[RECORD_KEY_MAX];
+	wbuf_grow(&w, EPOCH_STATE_MAX);
+	epoch_encode(&w, &i->reclaim.epoch);
+	enum err e = wbuf_end(&w);
+	if (e == ERR_OK)
+		e = out_persist(i, record_key(i, "epoch/", NULL, 0, key), wbuf_slice(&w));
+	wbuf_free(&w);
+	return e;
+}
+
+enum err reclaim_load_epoch(struct ipam *i, struct slice value)
+{
+	epoch_free(&i->reclaim.epoch);
+	return epoch_decode(value, i->cfg.universe, &i->reclaim.epoch);
+}
+
+/* A former self of ours is a member: it remembers what we do not. */
+static bool was_member(const struct ipam *i)
+{
+	const struct member *m = epoch_member(&i->reclaim.epoch, i->cfg.self);
+	return m && m->memory != i->paxos.memory;
+}
+
+static bool wants_in(const struct ipam *i)
+{
+	const struct reclaim *c = &i->reclaim;
+	bool part = was_member(i) || (i->owned.n > 0 && !epoch_member(&c->epoch, i->cfg.self));
+	return c->active && !i->stopped && !i->suspended && i->cfg.reclaim_after_ms > 0 && part;
+}
+
+static struct vote own_vote(const struct ipam *i)
+{
+	const struct reclaim *c = &i->reclaim;
+	return (struct vote){ .memory = i->paxos.memory,
+		.known = c->epoch.known,
+		.wish = wants_in(i),
+		.epoch = c->epoch.number,
+		.digest = c->epoch.digest,
+		.promised = c->in.promised,
+		.accepted = c->in.accepted,
+		.value = slice_of(c->in.value, c->in.value_n) };
+}
+
+static enum err store_vote(struct ipam *i)
+{
+	struct wbuf w;
+	struct vote v = own_vote(i);
+	uint8_t key[RECORD_KEY_MAX];
+	wbuf_grow(&w, EPOCH_VALUE_MAX + 128);
+	vote_encode(&w, &v);
+	enum err e = wbuf_end(&w);
+	if (e == ERR_OK)
+		e = out_persist(i, record_key(i, "vote/", NULL, 0, key), wbuf_slice(&w));
+	wbuf_free(&w);
+	return e;
+}
+
+enum err reclaim_load_vote(struct ipam *i, struct slice value)
+{
+	struct reclaim *c = &i->reclaim;
+	struct vote v;
+	enum err e = vote_decode(value, &v);
+	if (e != ERR_OK)
+		return e;
+	uint8_t *copy = v.value.n > 0 ? mem_dup(v.value.p, v.value.n) : NULL;
+	if (v.value.n > 0 && !copy)
+		return ERR_NOMEM;
+	instance_reset(&c->in);
+	c->in.promised = v.promised;
+	c->in.accepted = v.accepted;
+	c->in.value = copy;
+	c->in.value_n = v.value.n;
+	c->loaded = true;
+	c->loaded_epoch = v.epoch;
+	c->active = true; /* who has a vote on disk has shown it before */
+	return ERR_OK;
+}
+
+/* --- what we publish --- */
+
+static enum err put_reports(const struct ipam *i, struct wbuf *w)
+{
+	const struct reclaim *c = &i->reclaim;
+	bool any = instance_open(&c->in);
+	for (size_t k = 0; k < c->n_seen; k++)
+		any = any || c->seen[k].overdue;
+	if (!any || !votes(i))
+		return ERR_OK;
+	for (size_t k = 0; k < c->epoch.n; k++) {
+		const struct seen *s = lease_seen(i, c->epoch.v[k].name);
+		uint64_t serial = s ? s->serial - c->epoch.v[k].serial : 0;
+		wbuf_varint(w, 2 * serial + (s && s->overdue));
+	}
+	return wbuf_end(w);
+}
+
+static enum err publish(struct ipam *i)
+{
+	struct wbuf w, reports;
+	struct vote v = own_vote(i);
+	uint8_t key[EPOCH_SUBKEY];
+	wbuf_grow(&w, CRDT_VALUE_MAX);
+	wbuf_grow(&reports, CRDT_VALUE_MAX - EPOCH_VALUE_MAX - 128);
+	enum err e = put_reports(i, &reports);
+	if (e == ERR_OK) {
+		v.reports = wbuf_slice(&reports);
+		vote_encode(&w, &v);
+		e = wbuf_end(&w);
+	}
+	if (e == ERR_OK)
+		e = out_put(i, IPAM_MAP_PAXOS, vote_subkey(i->cfg.universe, key), wbuf_slice(&w));
+	i->reclaim.shown = i->reclaim.shown || e == ERR_OK;
+	wbuf_free(&w);
+	wbuf_free(&reports);
+	return e;
+}
+
+/* --- the operator's word: subkey "x" and the universe: varint n, n x { u48 name, varint epoch } --- */
+
+static struct slice gone_subkey(const struct ipam *i, uint8_t mem[EPOCH_SUBKEY])
+{
+	struct wbuf w;
+	wbuf_fixed(&w, mem, EPOCH_SUBKEY);
+	wbuf_u8(&w, 'x');
+	wbuf_u32(&w, i->cfg.universe.first);
+	wbuf_u8(&w, i->cfg.universe.len);
+	return wbuf_slice(&w);
+}
+
+static enum err add_gone(struct reclaim *c, uint64_t peer)
+{
+	void *mem = c->gone;
+	if (is_gone(c, peer))
+		return ERR_OK;
+	bool ok = mem_grow(&mem, &c->cap_gone, c->n_gone + 1, sizeof *c->gone);
+	c->gone = mem;
+	if (!ok)
+		return ERR_NOMEM;
+	c->gone[c->n_gone++] = peer;
+	return ERR_OK;
+}
+
+/* A member is gone when some host says so that said it in an epoch of which it is a member still. */
+static enum err collect_gone(struct ipam *i)
+{
+	struct reclaim *c = &i->reclaim;
+	uint8_t mem[EPOCH_SUBKEY];
+	struct slice subkey = gone_subkey(i, mem), at = { NULL, 0 };
+	struct crdt_item it;
+	enum err e = ERR_OK;
+	c->n_gone = 0;
+	while (e == ERR_OK && crdt_map_next(i->cfg.paxos, at, &it)) {
+		at = it.key;
+		if (!it.live || !slice_eq(crdt_subkey(it.key), subkey))
+			continue;
+		struct rbuf r;
+		rbuf_init(&r, it.value.p, it.value.n);
+		uint64_t n = rbuf_varint(&r);
+		for (uint64_t k = 0; k < n && k < GONE_MAX && e == ERR_OK; k++) {
+			uint64_t name = rbuf_u48(&r), epoch = rbuf_varint(&r);
+			const struct member *m = rbuf_ok(&r) ? epoch_member(&c->epoch, name) : NULL;
+			if (m && m->since <= epoch && !reachable(i, name))
+				e = add_gone(c, name);
+		}
+	}
+	c->in.gone = c->gone;
+	c->in.n_gone = c->n_gone;
+	return e;
+}
+
+/* Does anybody take part in all this? */
+static bool anybody_active(const struct ipam *i)
+{
+	struct slice at = { NULL, 0 };
+	uint64_t peer;
+	struct vote v;
+	return i->reclaim.active || instance_next(&i->reclaim.in, &at, &peer, &v);
+}
+
+enum err reclaim_removed(struct ipam *i, uint64_t peer)
+{
+	struct reclaim *c = &i->reclaim;
+	uint8_t sub[EPOCH_SUBKEY], mem[16 + GONE_MAX * 16];
+	struct crdt_item it;
+	struct wbuf w, key;
+	uint64_t names[GONE_MAX], epochs[GONE_MAX];
+	size_t n = 0;
+	if (!c->epoch.known || !epoch_member(&c->epoch, peer) || !anybody_active(i))
+		return ERR_OK;
+	uint8_t whole[6 + EPOCH_SUBKEY];
+	wbuf_fixed(&key, whole, sizeof whole);
+	wbuf_u48(&key, i->cfg.self);
+	wbuf_bytes(&key, gone_subkey(i, sub).p, EPOCH_SUBKEY);
+	if (crdt_map_get(i->cfg.paxos, wbuf_slice(&key), &it) && it.live) {
+		struct rbuf r;
+		rbuf_init(&r, it.value.p, it.value.n);
+		uint64_t had = rbuf_varint(&r);
+		for (uint64_t k = 0; k < had && n < GONE_MAX - 1 && rbuf_ok(&r); k++) {
+			names[n] = rbuf_u48(&r);
+			epochs[n] = rbuf_varint(&r);
+			n += rbuf_ok(&r) && names[n] != peer && epoch_member(&c->epoch, names[n]) != NULL;
+		}
+	}
+	names[n] = peer;
+	epochs[n++] = c->epoch.number;
+	wbuf_fixed(&w, mem, sizeof mem);
+	wbuf_varint(&w, n);
+	for (size_t k = 0; k < n; k++) {
+		wbuf_u48(&w, names[k]);
+		wbuf_varint(&w, epochs[k]);
+	}
+	assert(!w.failed);
+	c->dirty = c->check = true;
+	return out_put(i, IPAM_MAP_PAXOS, gone_subkey(i, sub), wbuf_slice(&w));
+}
+
+/* --- an epoch is known --- */
+
+/* The tokens that follow from the marks above the epoch `after`. Done again they change nothing. */
+static enum err write_marks(struct ipam *i, const struct epoch *e, uint64_t after)
+{
+	struct crdt_changes ch;
+	size_t n = 0;
+	for (size_t k = 0; k < e->n_marks; k++)
+		n += e->marks[k].epoch > after;
+	crdt_changes_init(&ch, i->out->arena);
+	enum err err = out_reserve(i, 2 * n + 8, (2 * n + 4) * RECORD_BYTES);
+	for (size_t k = 0; k < e->n_marks && err == ERR_OK; k++) {
+		const struct mark *m = &e->marks[k];
+		if (m->epoch <= after)
+			continue;
+		err = ring_reclaim(i->cfg.ring, i->cfg.universe, m->what.r, m->what.end, m->what.stamp, m->from, m->heir, m->epoch, &ch);
+		if (err == ERR_LIMIT || err == ERR_REFUSED)
+			err = ERR_OK; /* no room for more tokens: it stays where it is, here as everywhere */
+	}
+	enum err f = out_ring(i, &ch, true);
+	return err == ERR_OK ? f : err;
+}
+
+static void report_marks(struct ipam *i, const struct epoch *e, uint64_t after)
+{
+	char from[WHO_TEXT], heir[WHO_TEXT], r[2 * IP_TEXT];
+	for (size_t k = 0; k < e->n_marks; k++) {
+		const struct mark *m = &e->marks[k];
+		if (m->epoch <= after)
+			continue;
+		i->reclaim.reclaimed += range4_size(m->what.r);
+		out_note(i, 2, "reclaimed: %s of %s, free and not heard of for too long, is %s's now (epoch %" PRIu64 ")",
+			range_format(m->what.r, r), ipam_who(i, m->from, from), ipam_who(i, m->heir, heir), m->epoch);
+	}
+}
+
+/* Takes *next, which is all zeros then. */
+static enum err adopt(struct ipam *i, struct epoch *next)
+{
+	struct reclaim *c = &i->reclaim;
+	uint64_t after = c->epoch.known ? c->epoch.number : 0;
+	bool was = epoch_member(&c->epoch, i->cfg.self) != NULL;
+	enum err e = write_marks(i, next, after);
+	if (e != ERR_OK) {
+		epoch_free(next);
+		return e;
+	}
+	report_marks(i, next, after);
+	if (was && !epoch_member(next, i->cfg.self))
+		out_note(i, 2,
+			"the other hosts have not heard of us for too long and have removed us from those who vote: what was spare here is theirs, what is "
+			"in use stays");
+	epoch_free(&c->epoch);
+	c->epoch = *next;
+	*next = (struct epoch){ 0 };
+	instance_reset(&c->in);
+	c->propose_ms = c->lag_ms = 0;
+	c->duels = 0;
+	c->dirty = c->check = true;
+	e = lease_align(i);
+	if (e == ERR_OK)
+		e = collect_gone(i);
+	if (e == ERR_OK)
+		e = store_epoch(i);
+	if (e == ERR_OK)
+		e = own_sync(i);
+	if (e == ERR_OK)
+		e = lease_heard_all(i);
+	if (e == ERR_OK && c->active) {
+		e = store_vote(i);
+		if (e == ERR_OK)
+			e = publish(i);
+	}
+	if (e != ERR_OK)
+		i->rewrite = true;
+	return e;
+}
+
+/* Epoch 0: only who takes part in the division, or has the list from its operator, can say who they are. */
+static enum err found(struct ipam *i)
+{
+	struct epoch e = { 0 };
+	struct slice members;
+	enum err err = ERR_OK;
+	if (!ring_exists(i) || i->cfg.init == IPAM_OBSERVER)
+		return ERR_OK;
+	if (i->cfg.init == IPAM_SEED) {
+		struct wbuf w;
+		wbuf_grow(&w, IPAM_SEEDS_MAX * PAXOS_MEMBER);
+		for (size_t k = 0; k < i->cfg.n_seeds; k++) {
+			wbuf_u48(&w, i->seeds[k]);
+			wbuf_u32(&w, 0);
+		}
+		err = wbuf_end(&w);
+		if (err == ERR_OK)
+			err = epoch_found(&e, wbuf_slice(&w));
+		wbuf_free(&w);
+	} else {
+		size_t at = 0;
+		uint64_t name;
+		uint32_t memory;
+		bool ours = false;
+		if (!paxos_chosen(&i->paxos, i->cfg.paxos, agree_quorum(i), &members))
+			return ERR_OK;
+		while (paxos_member(members, &at, &name, &memory))
+			ours = ours || (name == i->cfg.self && memory == i->paxos.memory);
+		if (!ours)
+			return ERR_OK;
+		err = epoch_found(&e, members);
+	}
+	return err == ERR_OK ? adopt(i, &e) : err;
+}
+
+/* --- others are ahead --- */
+
+enum err reclaim_request(struct ipam *i, uint64_t from, const struct ipam_message *m)
+{
+	const struct reclaim *c = &i->reclaim;
+	if (!c->epoch.known || m->epoch > c->epoch.number)
+		return ERR_OK;
+	struct wbuf w;
+	wbuf_grow(&w, EPOCH_STATE_MAX);
+	epoch_encode(&w, &c->epoch);
+	struct ipam_message a = { .type = MSG_EPOCH_STATE, .u = i->cfg.universe };
+	enum err e = wbuf_end(&w);
+	a.state = wbuf_slice(&w);
+	if (e == ERR_OK)
+		e = out_send(i, from, &a);
+	wbuf_free(&w);
+	return e;
+}
+
+/* Do most of those who can be reached and are ahead of us publish just this? */
+static bool trusted(const struct ipam *i, const struct epoch *e)
+{
+	const struct reclaim *c = &i->reclaim;
+	size_t same = 0, all = 0;
+	struct slice at = { NULL, 0 };
+	uint64_t peer;
+	struct vote v;
+	while (instance_next(&c->in, &at, &peer, &v)) {
+		if (!v.known || !reachable(i, peer) || (c->epoch.known && v.epoch <= c->epoch.number))
+			continue;
+		all++;
+		same += v.epoch == e->number && v.digest == e->digest;
+	}
+	return 2 * same > all;
+}
+
+enum err reclaim_state(struct ipam *i, const struct ipam_message *m)
+{
+	struct reclaim *c = &i->reclaim;
+	struct epoch next = { 0 };
+	enum err e = epoch_decode(m->state, i->cfg.universe, &next);
+	if (e != ERR_OK)
+		return e == ERR_NOMEM ? e : ERR_OK;
+	if ((c->epoch.known && next.number <= c->epoch.number) || !trusted(i, &next)) {
+		epoch_free(&next);
+		return ERR_OK;
+	}
+	return adopt(i, &next);
+}
+
+static enum err catch_up(struct ipam *i)
+{
+	struct reclaim *c = &i->reclaim;
+	uint64_t best = PEER_NONE, best_epoch = 0, peer;
+	struct slice at = { NULL, 0 };
+	struct vote v;
+	while (instance_next(&c->in, &at, &peer, &v))
+		if (v.known && reachable(i, peer) && (!c->epoch.known || v.epoch > c->epoch.number) &&
+			(best == PEER_NONE || v.epoch > best_epoch)) {
+			best = peer;
+			best_epoch = v.epoch;
+		}
+	if (best == PEER_NONE) {
+		c->lag_ms = 0;
+		return ERR_OK;
+	}
+	if (c->lag_ms == 0)
+		c->lag_ms = i->now + (c->epoch.known && best_epoch == c->epoch.number + 1 ? LAG_MS : 0);
+	if (i->now < c->lag_ms)
+		return ERR_OK;
+	c->lag_ms = i->now + rng_between(&i->rng, IPAM_ASK_MS, IPAM_RETRY_MS);
+	struct ipam_message m = {
+		.type = MSG_EPOCH_REQUEST, .u = i->cfg.universe, .epoch = c->epoch.known ? c->epoch.number + 1 : 0
+	};
+	return out_send(i, best, &m);
+}
+
+/* --- who is overdue --- */
+
+static bool find_overdue(const struct ipam *i, const struct seen *s, uint64_t *next_ms)
+{
+	uint64_t lease_ms = i->cfg.reclaim_after_ms > s->lease_ms ? i->cfg.reclaim_after_ms : s->lease_ms;
+	if (s->name == i->cfg.self)
+		return false;
+	if (is_gone(&i->reclaim, s->name))
+		return true;
+	if (reachable(i, s->name))
+		return false;
+	if (usage_is_gone(i, s->name))
+		return true;
+	if (i->cfg.reclaim_after_ms == 0)
+		return false;
+	/* A quarter for clocks that run apart by a tenth each. */
+	uint64_t at = s->at_ms + lease_ms + lease_ms / 4;
+	if (i->now < at && at < *next_ms)
+		*next_ms = at;
+	return i->now >= at;
+}
+
+/* Whoever said it cannot take it back while an instance is open. */
+static bool check_overdue(struct ipam *i)
+{
+	struct reclaim *c = &i->reclaim;
+	bool changed = false;
+	c->check_ms = UINT64_MAX;
+	c->check = false;
+	for (size_t k = 0; k < c->n_seen; k++) {
+		bool now = find_overdue(i, &c->seen[k], &c->check_ms);
+		if (now == c->seen[k].overdue || (instance_open(&c->in) && !now))
+			continue;
+		c->seen[k].overdue = now;
+		changed = true;
+	}
+	return changed;
+}
+
+/* --- proposing --- */
+
+static bool wishes(const struct ipam *i, uint64_t peer, const struct vote *v)
+{
+	const struct member *m = epoch_member(&i->reclaim.epoch, peer);
+	return v->wish && reachable(i, peer) && !(m && m->memory == v->memory);
+}
+
+/* How many voters find each member overdue, ourselves included, and up to which serial its declarations were acknowledged. With a ballot: of
+ * those who have promised it. */
+struct poll {
+	size_t *overdue;
+	uint64_t *serials;
+};
+
+static void poll_one(const struct epoch *e, struct slice reports, struct poll *p)
+{
+	struct rbuf r;
+	struct report x;
+	rbuf_init(&r, reports.p, reports.n);
+	for (size_t k = 0; k < e->n && rbuf_left(&r) > 0 && vote_report(&r, &e->v[k], &x); k++) {
+		p->overdue[k] += x.overdue;
+		if (x.serial > p->serials[k])
+			p->serials[k] = x.serial;
+	}
+}
+
+static enum err poll(const struct ipam *i, const struct ballot *b, struct poll *p)
+{
+	const struct reclaim *c = &i->reclaim;
+	const struct epoch *e = &c->epoch;
+	struct slice at = { NULL, 0 };
+	uint64_t peer;
+	struct vote v;
+	p->overdue = mem_zalloc(e->n, sizeof *p->overdue);
+	p->serials = mem_zalloc(e->n, sizeof *p->serials);
+	if (!p->overdue || !p->serials)
+		return ERR_NOMEM;
+	for (size_t k = 0; k < e->n; k++) {
+		const struct seen *s = lease_seen(i, e->v[k].name);
+		p->overdue[k] = s && s->overdue;
+		p->serials[k] = s ? s->serial : e->v[k].serial;
+	}
+	while (instance_next(&c->in, &at, &peer, &v))
+		if (instance_counts(&c->in, peer, &v) && (!b || ballot_cmp(v.promised, *b) == 0))
+			poll_one(e, v.reports, p);
+	return ERR_OK;
+}
+
+static void poll_free(struct poll *p)
+{
+	mem_free(p->overdue);
+	mem_free(p->serials);
+}
+
+/* Is there anything to be changed? */
+static enum err reason_to_propose(const struct ipam *i, bool *reason)
+{
+	const struct reclaim *c = &i->reclaim;
+	struct slice at = { NULL, 0 };
+	struct poll p = { 0 };
+	uint64_t peer;
+	struct vote v = own_vote(i);
+	bool maybe = false;
+	*reason = c->n_gone > 0 || (v.wish && c->epoch.n < EPOCH_MEMBERS_MAX);
+	while (!*reason && instance_next(&c->in, &at, &peer, &v))
+		*reason = wishes(i, peer, &v) && (c->epoch.n < EPOCH_MEMBERS_MAX || epoch_member(&c->epoch, peer));
+	for (size_t k = 0; k < c->n_seen; k++)
+		maybe = maybe || c->seen[k].overdue;
+	if (*reason || !maybe)
+		return ERR_OK;
+	enum err e = poll(i, NULL, &p);
+	for (size_t k = 0; k < c->epoch.n && e == ERR_OK; k++)
+		*reason = *reason || p.overdue[k] >= instance_quorum(&c->in);
+	poll_free(&p);
+	return e;
+}
+
+static bool we_are_first(const struct ipam *i)
+{
+	const struct epoch *e = &i->reclaim.epoch;
+	for (size_t k = 0; k < e->n; k++)
+		if (!is_gone(&i->reclaim, e->v[k].name) && reachable(i, e->v[k].name))
+			return e->v[k].name == i->cfg.self;
+	return false;
+}
+
+static enum err propose(struct ipam *i, bool *changed)
+{
+	struct reclaim *c = &i->reclaim;
+	bool open = instance_open(&c->in), reason = open;
+	enum err e = open || !c->active ? ERR_OK : reason_to_propose(i, &reason);
+	if (e != ERR_OK)
+		return e;
+	if (!reason || (open && c->in.promised.proposer == i->cfg.self)) {
+		c->propose_ms = 0;
+		return ERR_OK;
+	}
+	if (c->propose_ms == 0) {
+		uint64_t ms = (uint64_t)PROPOSE_MS << (c->duels < BACKOFF_MAX ? c->duels : BACKOFF_MAX);
+		c->duels += open;
+		c->propose_ms = i->now + (open ? rng_between(&i->rng, ms, 3 * ms) : rng_between(&i->rng, 1, we_are_first(i) ? 50 : 1500));
+	}
+	/* Who cannot win leaves the ballots of those who can alone. */
+	if (i->now < c->propose_ms || reclaim_reachable(i) < instance_quorum(&c->in))
+		return ERR_OK;
+	c->propose_ms = 0;
+	instance_propose(&c->in, changed);
+	return ERR_OK;
+}
+
+/* --- naming a value --- */
+
+struct draft {
+	struct member added[EPOCH_CHANGES_MAX];
+	struct removal removed[EPOCH_CHANGES_MAX];
+	struct declaration *spare[EPOCH_CHANGES_MAX];
+	struct epoch_change c;
+};
+
+static void draft_added(const struct ipam *i, struct draft *d)
+{
+	const struct reclaim *c = &i->reclaim;
+	struct slice at = { NULL, 0 };
+	uint64_t peer;
+	struct vote v;
+	size_t n = 0;
+	bool self = own_vote(i).wish;
+	/* Keys are in the owners' order; ourselves in between. */
+	while (n < EPOCH_CHANGES_MAX - 1 && c->epoch.n + n < EPOCH_MEMBERS_MAX - 1 && instance_next(&c->in, &at, &peer, &v)) {
+		if (self && peer > i->cfg.self) {
+			d->added[n++] = (struct member){ .name = i->cfg.self, .memory = i->paxos.memory };
+			self = false;
+		}
+		if (wishes(i, peer, &v))
+			d->added[n++] = (struct member){ .name = peer, .memory = v.memory };
+	}
+	if (self)
+		d->added[n++] = (struct member){ .name = i->cfg.self, .memory = i->paxos.memory };
+	d->c.added = d->added;
+	d->c.n_added = n;
+}
+
+static bool is_added(const struct draft *d, uint64_t peer)
+{
+	for (size_t k = 0; k < d->c.n_added; k++)
+		if (d->added[k].name == peer)
+			return true;
+	return false;
+}
+
+/* A member that stays, can be reached, and owns least. */
+static uint64_t choose_heir(const struct ipam *i, const struct poll *p)
+{
+	const struct epoch *e = &i->reclaim.epoch;
+	uint64_t best = PEER_NONE, least = UINT64_MAX;
+	for (size_t k = 0; k < e->n; k++) {
+		if (p->overdue[k] > 0 || !reachable(i, e->v[k].name) || (e->v[k].name != i->cfg.self && usage_is_gone(i, e->v[k].name)))
+			continue;
+		uint64_t owns = ring_owned_by(i->cfg.ring, i->cfg.universe, e->v[k].name);
+		if (owns < least) {
+			least = owns;
+			best = e->v[k].name;
+		}
+	}
+	return best;
+}
+
+/* What may be taken of the member: what it has declared spare, by a declaration that is late enough. false: not to be removed now. */
+static bool draft_spare(const struct ipam *i, const struct member *m, uint64_t serial, struct declaration *d)
+{
+	if (lease_declared(i, m->name, d) && d->serial >= serial && d->epoch >= m->since)
+		return true;
+	*d = (struct declaration){ 0 };
+	return serial == 0; /* else something is declared, and we do not know it yet */
+}
+
+static enum err draft_removed(const struct ipam *i, const struct poll *p, struct draft *d)
+{
+	const struct reclaim *c = &i->reclaim;
+	size_t bytes = d->c.n_added * 10 + c->epoch.n * 5;
+	uint64_t heir = choose_heir(i, p);
+	for (size_t k = 0; k < c->epoch.n && d->c.n_removed < EPOCH_CHANGES_MAX; k++) {
+		const struct member *m = &c->epoch.v[k];
+		bool gone = is_gone(c, m->name);
+		if (is_added(d, m->name) || m->name == i->cfg.self || (!gone && p->overdue[k] < instance_quorum(&c->in)))
+			continue;
+		struct declaration *s = mem_zalloc(1, sizeof *s);
+		if (!s)
+			return ERR_NOMEM;
+		bool ok = draft_spare(i, m, p->serials[k], s) || gone;
+		if (gone || heir == PEER_NONE)
+			s->n = 0; /* the operator has said who takes it */
+		bytes += 32 + s->n * 32;
+		if (!ok || bytes > EPOCH_VALUE_MAX || c->epoch.n - d->c.n_removed < 2) {
+			mem_free(s);
+			continue;
+		}
+		d->spare[d->c.n_removed] = s;
+		d->removed[d->c.n_removed++] =
+			(struct removal){ .name = m->name, .heir = s->n > 0 ? heir : PEER_NONE, .serial = s->serial, .n = s->n, .v = s->v };
+	}
+	d->c.removed = d->removed;
+	return ERR_OK;
+}
+
+static enum err name_value(struct ipam *i, bool *changed)
+{
+	struct reclaim *c = &i->reclaim;
+	struct poll p = { 0 };
+	struct wbuf w;
+	struct draft *d = mem_zalloc(1, sizeof *d);
+	enum err e = d ? poll(i, &c->in.promised, &p) : ERR_NOMEM;
+	wbuf_grow(&w, EPOCH_VALUE_MAX);
+	if (e == ERR_OK) {
+		draft_added(i, d);
+		e = draft_removed(i, &p, d);
+	}
+	if (e == ERR_OK) {
+		d->c.serials = p.serials;
+		epoch_value_encode(&w, &c->epoch, &d->c);
+		e = wbuf_end(&w);
+	}
+	if (e == ERR_OK)
+		e = instance_accept(&c->in, wbuf_slice(&w), changed);
+	for (size_t k = 0; d && k < d->c.n_removed; k++)
+		mem_free(d->spare[k]);
+	mem_free(d);
+	poll_free(&p);
+	wbuf_free(&w);
+	return e;
+}
+
+static enum err lead(struct ipam *i, bool *changed)
+{
+	bool any;
+	struct slice value;
+	if (!instance_leads(&i->reclaim.in, &any, &value))
+		return ERR_OK;
+	return any ? name_value(i, changed) : instance_accept(&i->reclaim.in, value, changed);
+}
+
+/* --- going forward --- */
+
+/* Whoever has nothing to fear or to win stays silent: without --reclaim-after nothing of all this is heard of. */
+static void activate(struct ipam *i)
+{
+	struct reclaim *c = &i->reclaim;
+	bool part = i->owned.n > 0 || epoch_member(&c->epoch, i->cfg.self) != NULL;
+	if (c->active || i->cfg.reclaim_after_ms == 0 || i->stopped || i->suspended || !ring_exists(i) || !part)
+		return;
+	if (i->recovering && was_member(i)) {
+		c->active_ms = i->now; /* what is ours waits for it */
+	} else if (c->active_ms == 0) {
+		uint64_t wait = i->cfg.reclaim_after_ms / 16 < RECLAIM_FIRST_MS ? i->cfg.reclaim_after_ms / 16 : RECLAIM_FIRST_MS;
+		c->active_ms = i->now + rng_between(&i->rng, wait * 3 / 4, wait);
+	}
+	c->active = i->now >= c->active_ms;
+	c->dirty = c->dirty || c->active;
+}
+
+static enum err vote(struct ipam *i)
+{
+	struct reclaim *c = &i->reclaim;
+	struct epoch next = { 0 };
+	bool changed = false;
+	enum err e;
+	while ((e = instance_chosen(&c->in, &next)) == ERR_OK) {
+		e = adopt(i, &next);
+		if (e != ERR_OK)
+			return e;
+	}
+	if (e != ERR_AGAIN)
+		return e;
+	struct ballot before = c->in.promised;
+	e = catch_up(i);
+	if (e == ERR_OK)
+		e = instance_listen(&c->in, &changed);
+	if (ballot_cmp(before, c->in.promised) != 0)
+		c->propose_ms = 0;
+	bool told = (c->check || i->now >= c->check_ms) && check_overdue(i);
+	if (e == ERR_OK && votes(i)) {
+		e = propose(i, &changed);
+		if (e == ERR_OK)
+			e = lead(i, &changed);
+	}
+	bool show = changed || (c->active && (told || !c->shown));
+	if (show && !i->paxos_stored) {
+		enum err f = agree_store(i); /* the memory we vote with */
+		i->paxos_stored = f == ERR_OK;
+		e = e == ERR_OK ? f : e;
+	}
+	if (e == ERR_OK && (changed || (show && !c->shown)))
+		e = store_vote(i);
+	if (e == ERR_OK && show)
+		e = publish(i);
+	if (e != ERR_OK && changed)
+		i->rewrite = true;
+	c->dirty = e != ERR_OK || changed; /* it may be chosen by now */
+	return e;
+}
+
+enum err reclaim(struct ipam *i)
+{
+	struct reclaim *c = &i->reclaim;
+	enum err e = ERR_OK;
+	c->in.memory = i->paxos.memory;
+	if (!c->epoch.known)
+		e = found(i);
+	activate(i);
+	if (e == ERR_OK && c->dirty)
+		e = collect_gone(i);
+	for (int round = 0; round < 4 && e == ERR_OK; round++) {
+		bool due = c->dirty || c->check || i->now >= c->check_ms || (c->propose_ms > 0 && i->now >= c->propose_ms) ||
+			(c->lag_ms > 0 && i->now >= c->lag_ms);
+		if (!due)
+			break;
+		e = vote(i);
+	}
+	return e == ERR_OK ? lease(i) : e;
+}
+
+enum err reclaim_begin(struct ipam *i)
+{
+	struct reclaim *c = &i->reclaim;
+	c->in.memory = i->paxos.memory;
+	if (c->loaded && (!c->epoch.known || c->loaded_epoch != c->epoch.number))
+		instance_reset(&c->in);
+	enum err e = lease_align(i);
+	if (e == ERR_OK)
+		e = lease_begin(i);
+	return e;
+}
+
+enum err reclaim_rewrite(struct ipam *i)
+{
+	struct reclaim *c = &i->reclaim;
+	enum err e = ERR_OK;
+	if (c->epoch.known) {
+		e = write_marks(i, &c->epoch, 0);
+		if (e == ERR_OK && c->n_seen != c->epoch.n)
+			e = lease_align(i);
+		if (e == ERR_OK)
+			e = store_epoch(i);
+	}
+	if (e == ERR_OK && (c->active || instance_open(&c->in)))
+		e = store_vote(i);
+	if (e == ERR_OK)
+		e = lease_rewrite(i);
+	c->shown = false;
+	c->dirty = c->check = true;
+	return e;
+}
+
+void reclaim_topology(struct ipam *i)
+{
+	struct reclaim *c = &i->reclaim;
+	c->dirty = c->check = true;
+	c->duels = 0;
+	lease_topology(i);
+}
+
+uint64_t reclaim_deadline_ms(const struct ipam *i)
+{
+	const struct reclaim *c = &i->reclaim;
+	uint64_t at = lease_deadline_ms(i);
+	if (!c->active && c->active_ms > 0 && c->active_ms < at)
+		at = c->active_ms;
+	if (c->epoch.known && votes(i)) {
+		if (c->check_ms < at)
+			at = c->check_ms;
+		if (c->propose_ms > 0 && c->propose_ms < at && reclaim_reachable(i) >= instance_quorum(&c->in))
+			at = c->propose_ms;
+	}
+	if (c->lag_ms > 0 && c->lag_ms < at)
+		at = c->lag_ms;
+	return at;
+}
+
+/* --- what others ask --- */
+
+/* What we say of our epoch to those who recover: one more than it, 0 while nobody can act on it. */
+uint64_t reclaim_known(const struct ipam *i)
+{
+	return i->reclaim.shown && i->reclaim.epoch.known ? i->reclaim.epoch.number + 1 : 0;
+}
+
+/* Must what is in doubt stay so? As long as it might be reclaimed from somebody that we were, or that we have taken it over from. */
+bool reclaim_pending(const struct ipam *i)
+{
+	const struct reclaim *c = &i->reclaim;
+	if (!c->epoch.known || !anybody_active(i))
+		return false;
+	const struct member *m = epoch_member(&c->epoch, i->cfg.self);
+	if (i->recovering && m && m->memory != i->paxos.memory && m->memory != 0)
+		return true;
+	for (size_t k = 0; k < i->n_taken; k++)
+		if (epoch_member(&c->epoch, i->taken[k]))
+			return true;
+	return false;
+}
+
+/* Has it been decided that the heir has this range, by a token of this epoch? */
+bool epoch_allows(const struct ipam *i, struct range4 r, uint64_t heir, uint64_t token_epoch)
+{
+	const struct epoch *e = &i->reclaim.epoch;
+	for (size_t k = 0; k < e->n_marks; k++) {
+		const struct mark *m = &e->marks[k];
+		if (m->epoch == token_epoch && m->heir == heir && m->what.r.start <= r.start && r.end <= m->what.r.end)
+			return true;
+	}
+	return false;
+}
+
+void ipam_reclaim_view(const struct ipam *i, struct ipam_reclaim_view *out)
+{
+	const struct reclaim *c = &i->reclaim;
+	*out = (struct ipam_reclaim_view){ .after_ms = i->cfg.reclaim_after_ms,
+		.known = c->epoch.known,
+		.epoch = c->epoch.number,
+		.members = c->epoch.n,
+		.quorum = c->epoch.known ? instance_quorum(&c->in) : 0,
+		.reachable = reclaim_reachable(i),
+		.member = epoch_member(&c->epoch, i->cfg.self) != NULL,
+		.leased = lease_counts(i),
+		.over = lease_over(i),
+		.left_ms = lease_left_ms(i),
+		.spare = ranges_size(&c->locked),
+		.reclaimed = c->reclaimed };
+}
+
+bool ipam_next_member(const struct ipam *i, size_t *it, uint64_t *peer)
+{
+	if (*it >= i->reclaim.epoch.n)
+		return false;
+	*peer = i->reclaim.epoch.v[(*it)++].name;
+	return true;
+}
+
+bool ipam_next_reclaimed(const struct ipam *i, size_t *it, struct ipam_reclaimed *out)
+{
+	const struct epoch *e = &i->reclaim.epoch;
+	if (*it >= e->n_marks || *it >= IPAM_AUDIT_MAX)
+		return false;
+	const struct mark *m = &e->marks[e->n_marks - 1 - (*it)++];
+	*out = (struct ipam_reclaimed){ .epoch = m->epoch,
+		.from = m->from,
+		.heir = m->heir,
+		.serial = m->serial,
+		.first = (uint32_t)m->what.r.start,
+		.last = (uint32_t)(m->what.r.end - 1) };
+	return true;
+}
