@@ -97,7 +97,7 @@ static void printable(char *s)
 			*s = '?';
 }
 
-static enum err request_single(struct ipam *i, uint64_t from, const struct ipam_message *m)
+static enum err request_single(struct ipam *i, uint64_t from, const struct ipam_message *m, bool again)
 {
 	uint32_t addr = (uint32_t)m->range.start;
 	char text[IPAM_TEXT_MAX + 1] = "", name[WHO_TEXT];
@@ -113,8 +113,8 @@ static enum err request_single(struct ipam *i, uint64_t from, const struct ipam_
 		printable(text);
 		return deny(i, from, m, DENY_IN_USE, text);
 	}
-	if (lease_locked(i, m->range))
-		lease_want(i, m->range);
+	if (!again && lease_locked(i, m->range) && lease_defer(i, from, m))
+		return ERR_OK;
 	if (!ranges_has(&i->space.mine, addr))
 		return deny(i, from, m, DENY_NOT_NOW, "");
 	return grant(i, from, m, m->range);
@@ -168,7 +168,7 @@ static enum err choose_block(const struct ipam *i, struct range4 r, struct range
 	return e;
 }
 
-enum err donate_request(struct ipam *i, uint64_t from, const struct ipam_message *m)
+static enum err request(struct ipam *i, uint64_t from, const struct ipam_message *m, bool again)
 {
 	struct range4 block;
 	bool found;
@@ -177,22 +177,30 @@ enum err donate_request(struct ipam *i, uint64_t from, const struct ipam_message
 	if (i->suspended || i->stopped || !ring_exists(i) || lease_over(i))
 		return deny(i, from, m, DENY_NOT_NOW, "");
 	if (range4_size(m->range) == 1)
-		return request_single(i, from, m);
+		return request_single(i, from, m, again);
 	enum err e = choose_block(i, m->range, &block, &found);
 	if (e != ERR_OK)
 		return e;
 	if (found)
 		return grant(i, from, m, block);
-	if (lease_locked(i, m->range)) {
-		lease_want(i, m->range);
-		return deny(i, from, m, DENY_NOT_NOW, "");
-	}
+	if (lease_locked(i, m->range))
+		return !again && lease_defer(i, from, m) ? ERR_OK : deny(i, from, m, DENY_NOT_NOW, "");
 	uint64_t it = i->cfg.universe.first;
 	struct ring_span s;
 	while (ring_each(i->cfg.ring, i->cfg.universe, &it, &s))
 		if (s.owner == i->cfg.self && range4_size(range4_and((struct range4){ s.start, s.end }, m->range)) > 0)
 			return deny(i, from, m, DENY_FULL, "");
 	return deny(i, from, m, DENY_NOT_OWNER, "");
+}
+
+enum err donate_request(struct ipam *i, uint64_t from, const struct ipam_message *m)
+{
+	return request(i, from, m, false);
+}
+
+enum err donate_again(struct ipam *i, uint64_t from, const struct ipam_message *m)
+{
+	return request(i, from, m, true);
 }
 
 /* --- leaving --- */

@@ -160,6 +160,8 @@ static enum judgement judge(const struct ipam *i, const struct claim *c, uint64_
 		return REFUSE;
 	if (c->stamp.inc > i->guard.epoch && c->stamp.inc > c->known.inc)
 		return HOLD;
+	if (epoch_allows(i, c->taken, c->owner, c->stamp.inc))
+		return TAKE; /* the members have decided it */
 	if (cuts(c, writer) && harmless(c) && i->guard.cuts >= CUTS_MAX)
 		return HOLD;
 	if (harmless(c) || writer == c->from || writer == i->cfg.self || was_former(i, writer, c->taken))

@@ -278,6 +278,7 @@ void ask_free_all(struct ipam *i);
 
 /* --- donate.c --- */
 enum err donate_request(struct ipam *i, uint64_t from, const struct ipam_message *m) MUST_CHECK;
+enum err donate_again(struct ipam *i, uint64_t from, const struct ipam_message *m) MUST_CHECK; /* one that had to wait */
 enum err donate_handover(struct ipam *i, uint64_t request) MUST_CHECK;
 enum err donate_handover_received(struct ipam *i, uint64_t from, const struct ipam_message *m) MUST_CHECK;
 enum err donate_handover_ack(struct ipam *i, uint64_t from, const struct ipam_message *m) MUST_CHECK;
@@ -295,6 +296,7 @@ enum err reclaim_rewrite(struct ipam *i) MUST_CHECK;
 enum err reclaim_removed(struct ipam *i, uint64_t peer) MUST_CHECK; /* rmpeer: it is out by the operator's word */
 enum err reclaim_request(struct ipam *i, uint64_t from, const struct ipam_message *m) MUST_CHECK;
 enum err reclaim_state(struct ipam *i, const struct ipam_message *m) MUST_CHECK;
+void reclaim_news(struct ipam *i, const struct crdt_changes *ch); /* of the paxos map */
 void reclaim_topology(struct ipam *i);
 uint64_t reclaim_deadline_ms(const struct ipam *i);
 size_t reclaim_reachable(const struct ipam *i); /* members */
@@ -319,6 +321,9 @@ bool lease_is_key(const struct ipam *i, struct slice subkey);
 bool lease_declared(const struct ipam *i, uint64_t peer, struct declaration *d);
 struct seen *lease_seen(const struct ipam *i, uint64_t peer);
 void lease_want(struct ipam *i, struct range4 r);
+bool lease_defer(
+	struct ipam *i, uint64_t from, const struct ipam_message *m); /* answered by donate_again, soon; false: deny it */
+enum err lease_deferred(struct ipam *i) MUST_CHECK;
 bool lease_locked(const struct ipam *i, struct range4 r); /* is part of it kept spare? */
 bool lease_over(const struct ipam *i);                    /* nothing new may be given out */
 bool lease_counts(const struct ipam *i);

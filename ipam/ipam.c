@@ -298,6 +298,8 @@ static enum err settle(struct ipam *i)
 	}
 	if (e == ERR_OK && i->reclaim.n_want > 0)
 		e = lease(i);
+	if (e == ERR_OK && i->reclaim.n_deferred > 0)
+		e = lease_deferred(i);
 	if (e == ERR_OK && i->holds_dirty)
 		e = publish_holds(i);
 	if (e == ERR_OK)
@@ -358,7 +360,8 @@ static enum err news(struct ipam *i, const struct ipam_event *ev)
 	case IPAM_MAP_PAXOS:
 		/* agree() looks at all of it. The first ring may be in its map already and be reported only after this: what it gives us has to
 		 * be known before it counts as a ring in which others are asked for space. */
-		i->ring_dirty = i->paxos_dirty = i->reclaim.dirty = true;
+		i->ring_dirty = i->paxos_dirty = true;
+		reclaim_news(i, ev->changes);
 		break;
 	case IPAM_MAP_USAGE:
 		i->ring_dirty = i->ring_dirty || i->owned.n == 0;

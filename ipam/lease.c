@@ -17,6 +17,7 @@
 
 #define RETRY_MS      500
 #define RETRIES_MAX   6
+#define WANT_MS       10000
 #define WORKING_MIN   4
 #define WORKING_MAX   4096
 #define DECLARE_BYTES (64 + EPOCH_SPARE_MAX * 40)
@@ -411,12 +412,13 @@ static enum err look_at_acks(struct ipam *i)
 		c->renew_ms = c->sent_ms[0] + renewal_ms(i);
 	}
 	if (all) {
-		c->n_want = 0;
 		e = lock(i);
 		if (e != ERR_OK)
 			i->rewrite = true; /* which locks anew */
 		else
 			e = own_sync(i);
+		for (size_t k = 0; k < c->n_want; k++)
+			c->want[k].fresh = c->want[k].fresh && lease_locked(i, c->want[k].r);
 	}
 	return e;
 }
@@ -434,15 +436,63 @@ enum err lease_ack(struct ipam *i, uint64_t from, const struct ipam_message *m)
 	return acked(i, from, m->epoch, m->serial);
 }
 
-/* More of the range is wanted than is left beside what is spare. */
+/* More of the range is wanted than is left beside what is spare. It is remembered for a while, or the next renewal would take it back. */
 void lease_want(struct ipam *i, struct range4 r)
 {
 	struct reclaim *c = &i->reclaim;
-	for (size_t k = 0; k < c->n_want; k++)
-		if (c->want[k].start == r.start && c->want[k].end == r.end)
-			return;
-	if (c->n_want < LEASE_WANT_MAX)
-		c->want[c->n_want++] = r;
+	size_t at = 0, oldest = 0;
+	while (at < c->n_want && (c->want[at].r.start != r.start || c->want[at].r.end != r.end)) {
+		oldest = c->want[at].until_ms < c->want[oldest].until_ms ? at : oldest;
+		at++;
+	}
+	if (at == LEASE_WANT_MAX)
+		at = oldest;
+	else if (at == c->n_want)
+		c->n_want++;
+	c->want[at] = (struct wanted){ .r = r, .until_ms = i->now + WANT_MS, .fresh = true };
+}
+
+static bool wanted(struct ipam *i)
+{
+	struct reclaim *c = &i->reclaim;
+	bool fresh = false;
+	for (size_t k = 0; k < c->n_want; k++) {
+		if (i->now >= c->want[k].until_ms)
+			c->want[k--] = c->want[--c->n_want];
+		else
+			fresh = fresh || c->want[k].fresh;
+	}
+	return fresh;
+}
+
+bool lease_defer(struct ipam *i, uint64_t from, const struct ipam_message *m)
+{
+	struct reclaim *c = &i->reclaim;
+	lease_want(i, m->range);
+	if (c->n_deferred == LEASE_WANT_MAX || reclaim_reachable(i) < instance_quorum(&c->in))
+		return false;
+	c->deferred[c->n_deferred++] = (struct deferred){ from, m->serial, i->now + IPAM_ASK_MS, m->range };
+	return true;
+}
+
+/* Those who asked for space that was spare then. Who has waited for too long has gone on to somebody else. */
+enum err lease_deferred(struct ipam *i)
+{
+	struct reclaim *c = &i->reclaim;
+	enum err e = ERR_OK;
+	for (size_t k = 0; k < c->n_deferred && e == ERR_OK;) {
+		struct deferred d = c->deferred[k];
+		bool late = i->now >= d.until_ms;
+		if (!late && c->acked.serial < c->first) {
+			k++;
+			continue;
+		}
+		c->deferred[k] = c->deferred[--c->n_deferred];
+		struct ipam_message m = { .type = MSG_SPACE_REQUEST, .u = i->cfg.universe, .range = d.r, .serial = d.serial };
+		if (!late)
+			e = donate_again(i, d.from, &m);
+	}
+	return e;
 }
 
 /* --- what to declare --- */
@@ -504,7 +554,7 @@ static enum err choose_spare(const struct ipam *i, struct declaration *d)
 	if (e == ERR_OK)
 		e = keep_in(i, &base, universe_range(i->cfg.universe), &keep);
 	for (size_t k = 0; k < i->reclaim.n_want && e == ERR_OK; k++)
-		e = keep_in(i, &base, i->reclaim.want[k], &keep);
+		e = keep_in(i, &base, i->reclaim.want[k].r, &keep);
 	if (e == ERR_OK)
 		e = ranges_minus(&rest, &base, &keep);
 	for (size_t k = 0; k < rest.n && e == ERR_OK; k++) {
@@ -601,7 +651,7 @@ static enum err forget(struct ipam *i)
 	c->acked = c->sent = (struct declaration){ 0 };
 	c->first = c->until_ms = c->first_ms = c->renew_ms = 0;
 	c->leased = false;
-	c->n_want = c->n_acks = 0;
+	c->n_want = c->n_deferred = c->n_acks = 0;
 	ranges_clear(&c->locked);
 	i->ring_dirty = true;
 	enum err e = lease_store_own(i);
@@ -629,7 +679,7 @@ static bool due(struct ipam *i)
 		return i->now >= c->renew_ms && (voters(i) < RECLAIM_VOTERS_MIN || reclaim_reachable(i) >= instance_quorum(&c->in));
 	if (!c->declared)
 		return true;
-	bool release = c->sent.n > 0 && (c->n_want > 0 || !lasting(i) || i->stopped);
+	bool release = c->sent.n > 0 && (wanted(i) || !lasting(i) || i->stopped);
 	return release || (lasting(i) && i->now >= c->renew_ms);
 }
 
@@ -644,15 +694,15 @@ enum err lease(struct ipam *i)
 	if (!m || !due(i))
 		return ERR_OK;
 	struct declaration d = c->sent;
-	bool wanted = c->n_want > 0 || !lasting(i) || i->stopped;
-	if (c->sent.serial == 0 || (!outstanding(c) && (wanted || unbalanced(i)))) {
+	bool asked = wanted(i), less = asked || !lasting(i) || i->stopped;
+	if (c->sent.serial == 0 || (!outstanding(c) && (less || unbalanced(i)))) {
 		enum err e = choose_spare(i, &d);
 		if (e != ERR_OK)
 			return e;
-		if (c->sent.serial > 0 && same_spare(&d, &c->sent) && c->declared && c->n_want > 0 && i->now < c->renew_ms) {
-			c->n_want = 0; /* nothing is gained by it */
-			return ERR_OK;
-		}
+		for (size_t k = 0; k < c->n_want; k++)
+			c->want[k].fresh = false;
+		if (c->sent.serial > 0 && same_spare(&d, &c->sent) && c->declared && asked && i->now < c->renew_ms)
+			return ERR_OK; /* nothing is gained by it */
 	}
 	return declare(i, &d);
 }

@@ -48,7 +48,7 @@ void reclaim_init(struct ipam *i)
 {
 	struct reclaim *c = &i->reclaim;
 	c->in = (struct instance){ .self = i->cfg.self, .u = i->cfg.universe, .e = &c->epoch, .map = i->cfg.paxos };
-	c->dirty = c->check = true;
+	c->dirty = c->check = c->founding = true;
 }
 
 void reclaim_free(struct ipam *i)
@@ -337,6 +337,8 @@ static enum err adopt(struct ipam *i, struct epoch *next)
 			"in use stays");
 	epoch_free(&c->epoch);
 	c->epoch = *next;
+	i->guard.epoch = c->epoch.number;
+	i->guard.dirty = true; /* what was held because of its epoch is judged again */
 	*next = (struct epoch){ 0 };
 	instance_reset(&c->in);
 	c->propose_ms = c->lag_ms = 0;
@@ -385,10 +387,11 @@ static enum err found(struct ipam *i)
 		uint64_t name;
 		uint32_t memory;
 		bool ours = false;
-		if (!paxos_chosen(&i->paxos, i->cfg.paxos, agree_quorum(i), &members))
+		if (!paxos_chosen(&i->paxos, i->cfg.paxos, agree_quorum(i), &members) || members.n == 0)
 			return ERR_OK;
 		while (paxos_member(members, &at, &name, &memory))
 			ours = ours || (name == i->cfg.self && memory == i->paxos.memory);
+		i->reclaim.outsider = !ours;
 		if (!ours)
 			return ERR_OK;
 		err = epoch_found(&e, members);
@@ -819,8 +822,11 @@ enum err reclaim(struct ipam *i)
 	struct reclaim *c = &i->reclaim;
 	enum err e = ERR_OK;
 	c->in.memory = i->paxos.memory;
-	if (!c->epoch.known)
+	if (!c->epoch.known && !c->outsider && c->founding && ring_exists(i)) {
+		c->founding = false;
 		e = found(i);
+		c->founding = e != ERR_OK;
+	}
 	activate(i);
 	if (e == ERR_OK && c->dirty)
 		e = collect_gone(i);
@@ -840,6 +846,7 @@ enum err reclaim_begin(struct ipam *i)
 	c->in.memory = i->paxos.memory;
 	if (c->loaded && (!c->epoch.known || c->loaded_epoch != c->epoch.number))
 		instance_reset(&c->in);
+	i->guard.epoch = c->epoch.number;
 	enum err e = lease_align(i);
 	if (e == ERR_OK)
 		e = lease_begin(i);
@@ -864,6 +871,16 @@ enum err reclaim_rewrite(struct ipam *i)
 	c->shown = false;
 	c->dirty = c->check = true;
 	return e;
+}
+
+void reclaim_news(struct ipam *i, const struct crdt_changes *ch)
+{
+	struct reclaim *c = &i->reclaim;
+	for (size_t k = 0; k < ch->n; k++) {
+		struct slice sub = crdt_subkey(ch->keys[k]);
+		c->dirty = c->dirty || sub.n == 0 || sub.p[0] == 'e' || sub.p[0] == 'x';
+		c->founding = c->founding || sub.n == 0 || sub.p[0] == 'a';
+	}
 }
 
 void reclaim_topology(struct ipam *i)
@@ -924,6 +941,11 @@ bool epoch_allows(const struct ipam *i, struct range4 r, uint64_t heir, uint64_t
 			return true;
 	}
 	return false;
+}
+
+bool ipam_spare(const struct ipam *i, uint32_t addr)
+{
+	return ranges_has(&i->reclaim.locked, addr);
 }
 
 void ipam_reclaim_view(const struct ipam *i, struct ipam_reclaim_view *out)

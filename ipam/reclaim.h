@@ -6,13 +6,22 @@
 #include "ipam/ranges.h"
 
 #define LEASE_SENT_MAX 4 /* declarations under way whose time of sending is known */
-#define LEASE_WANT_MAX 8 /* ranges of which more is wanted than the working part has */
+#define LEASE_WANT_MAX 8
 
 /* What an acceptor knows of a member; in the order of the epoch's members. */
 struct seen {
 	uint64_t name, since, serial; /* acknowledged by us */
 	uint64_t lease_ms, at_ms;     /* when; or since when we know it as a member */
 	bool overdue;
+};
+struct wanted { /* more is wanted here than the working part has */
+	struct range4 r;
+	uint64_t until_ms; /* so long it is kept out of what is spare */
+	bool fresh;        /* nothing has been declared since */
+};
+struct deferred { /* a request for space that waits for a majority */
+	uint64_t from, serial, until_ms;
+	struct range4 r;
 };
 struct ack {
 	uint64_t peer, epoch, serial;
@@ -23,8 +32,10 @@ struct reclaim {
 	struct epoch epoch;
 	struct instance in;
 	bool active, shown, dirty;
-	bool check;  /* whom we find overdue has to be looked at again */
-	bool loaded; /* in.promised and what follows were read from disk, of this epoch: */
+	bool check;    /* whom we find overdue has to be looked at again */
+	bool founding; /* whether we are a founder may be seen by now */
+	bool outsider; /* ... we are none */
+	bool loaded;   /* in.promised and what follows were read from disk, of this epoch: */
 	uint64_t loaded_epoch;
 	uint64_t active_ms; /* when we join in; 0: nothing to join in for yet */
 	uint64_t propose_ms, check_ms, ask_ms, lag_ms;
@@ -45,8 +56,9 @@ struct reclaim {
 	struct ack *acks;
 	size_t n_acks, cap_acks;
 	struct ranges locked; /* declared: not to be given */
-	struct range4 want[LEASE_WANT_MAX];
-	size_t n_want;
+	struct wanted want[LEASE_WANT_MAX];
+	struct deferred deferred[LEASE_WANT_MAX];
+	size_t n_want, n_deferred;
 };
 
 #endif

@@ -20,6 +20,7 @@ static void start(struct model *m, size_t n, uint8_t len)
 		m->h[k].reclaim_after_ms = LEASE_MS;
 	model_start(m);
 	new_links(m);
+	model_run(m, m->now + 100); /* so that all know of all */
 	for (size_t k = 0; k < n; k++)
 		user_other(m, k, IPAM_PRIME, 0);
 	model_run(m, m->now + 2000);
@@ -213,6 +214,7 @@ static void newcomers_join(void **state)
 		host_up(&m, k);
 	model_topology(&m);
 	new_links(&m);
+	model_run(&m, m.now + 100);
 	user_allocate(&m, 0, 0, m.subnet);
 	model_run(&m, m.now + 2000);
 	for (size_t k = 3; k < 6; k++) {
@@ -242,6 +244,8 @@ static void off_says_nothing(void **state)
 	struct model m;
 	model_init(&m, test_seed("off"), 3, 24);
 	model_start(&m);
+	new_links(&m);
+	model_run(&m, m.now + 100);
 	user_allocate(&m, 0, 0, m.subnet);
 	model_run(&m, m.now + 60000);
 	struct crdt_item it;

@@ -321,13 +321,18 @@ static inline void check_addresses(struct model *m)
 	free(seen);
 }
 
-/* No address is two hosts', each by its own ring. */
+/* No address is two hosts', each by its own ring; what is kept spare may be another's already. */
 static inline void check_owners(struct model *m)
 {
 	for (uint32_t a = m->u.first; a < m->u.first + ((uint32_t)1 << (32 - m->u.len)); a += 1) {
 		size_t owners = 0;
 		for (size_t k = 0; k < m->n; k++)
-			owners += m->h[k].up && !m->h[k].dead && ring_owner(m->h[k].maps[IPAM_MAP_RING], m->u, a) == m->h[k].name;
+			owners += m->h[k].up && !m->h[k].dead && ring_owner(m->h[k].maps[IPAM_MAP_RING], m->u, a) == m->h[k].name &&
+				!ipam_spare(m->h[k].ipam, a);
+		for (size_t k = 0; k < m->n && owners > 1; k++)
+			printf("%u: by host %zu's ring it is %llx's; spare %d\n", a & 0xff, k,
+				m->h[k].up ? (unsigned long long)ring_owner(m->h[k].maps[IPAM_MAP_RING], m->u, a) : 0,
+				m->h[k].up && ipam_spare(m->h[k].ipam, a));
 		MODEL_CHECK(m, owners <= 1);
 	}
 }
