@@ -108,8 +108,7 @@ static enum err adopt(struct ipam *i)
 	}
 	if (best_n == 0)
 		return ERR_OK;
-	/* Its founders need not be counted by who is none of them. */
-	best.members = 1;
+	best.members = best_n + 1;
 	i->founding = best;
 	return store(i);
 }
@@ -128,7 +127,7 @@ enum err founding_settle(struct ipam *i)
 	enum err e = ERR_OK;
 	if (!none(&i->yielding) && i->now >= i->yielding_ms) {
 		i->founding = i->yielding;
-		i->founding.members = 1;
+		i->founding.members = publishers(i, &i->yielding);
 		i->yielding = (struct founding){ 0 };
 		e = store(i);
 	}

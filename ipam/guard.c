@@ -8,8 +8,8 @@
  *   - the owner wrote what came before it, and that has arrived meanwhile (tokens travel one by one);
  *   - the owner has itself published (usage.c, signed) that it does not have these addresses, and still says so CONSENT_MS after we got the token:
  *     what it may have got just now it would have published by then;
- *   - the owner cannot be reached, and could not for ABSENT_MS: its space is at its operators' command on any host (`rmpeer`). A
- *     claim that has stood that long against an owner who was there all the time is a forgery, and its absence later does not help it;
+ *   - the owner cannot be reached, and could not for ABSENT_MS: its space is at the command of any host's operator (`rmpeer`). A claim that came
+ *     while its owner was there is most likely a forgery, and has to stand much longer (PRESENT_MS);
  *   - whoever wrote it had the stretch before it was taken in its absence (`former`).
  *
  * Claims against ourselves are never decided by our consent, which we would know of. After a takeover behind our back the others have
@@ -26,7 +26,8 @@
 
 #define CONSENT_MS 3000
 #define ABSENT_MS  3000
-#define FORGED_MS  60000 /* so long a forgery is remembered as one */
+#define PRESENT_MS 20000
+#define FORGED_MS  60000 /* so long it is remembered what the others said of a claim */
 #define LEARN_MS   10000 /* a newcomer takes what it hears: it has no view of its own yet */
 #define TELL_MS    5000  /* claims that stand so long are reported */
 #define VOTE_MS    1500
@@ -172,7 +173,7 @@ static enum judgement judge(const struct ipam *i, const struct claim *c, uint64_
 		return TAKE;
 	if (age >= CONSENT_MS && usage_excludes(i, c->from, c->taken))
 		return TAKE;
-	if (age >= ABSENT_MS && !h->forged && !reachable(i, c->from))
+	if (h && !reachable(i, c->from) && (h->there_ms == 0 ? age >= ABSENT_MS : i->now - h->there_ms >= PRESENT_MS))
 		return SUFFER;
 	return HOLD;
 }
@@ -233,6 +234,7 @@ static void hold(struct ipam *i, const struct crdt_item *it, const struct claim 
 	h->from = c->from;
 	h->owner = c->owner;
 	h->taken = c->taken;
+	h->there_ms = reachable(i, c->from) ? i->now : 0;
 	h->since_ms = 0; /* our clock stands still between steps: the next one says */
 	memcpy(h->value, it->value.p, sizeof h->value);
 	h->proof_n = (uint8_t)it->proof.n;
@@ -505,7 +507,7 @@ static enum err consider(struct ipam *i, struct held *h, bool *gone, bool *taken
 	*taken = false;
 	*gone = stale(i, &it);
 	if (*gone) {
-		*gone = i->now - h->since_ms >= FORGED_MS || !(h->ruled || h->forged);
+		*gone = i->now - h->since_ms >= FORGED_MS || !h->ruled;
 		return ERR_OK;
 	}
 	struct claim c = claim_of(i, &it);
@@ -519,8 +521,8 @@ static enum err consider(struct ipam *i, struct held *h, bool *gone, bool *taken
 			j = TAKE;
 	}
 	if (j == HOLD) {
-		bool long_ago = i->now - h->since_ms >= FORGED_MS;
-		h->forged = !long_ago && (h->forged || (i->now - h->since_ms >= ABSENT_MS && reachable(i, c.from)));
+		if (reachable(i, c.from))
+			h->there_ms = i->now;
 		tell(i, h);
 		return e;
 	}

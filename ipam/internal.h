@@ -93,7 +93,7 @@ struct held { /* a token that somebody else's word stands against; by writer and
 	uint64_t writer, owner, from; /* from: who has it in our view */
 	struct range4 taken;
 	uint64_t since_ms; /* 0: since the step that comes */
-	bool forged;       /* its owner was there all the time and did not consent */
+	uint64_t there_ms; /* when its owner could last be reached, and did not consent; 0: never */
 	bool told, yield;  /* reported; taken though it is ours */
 	bool ruled;        /* ours: the others do not have it */
 	unsigned rounds;   /* of asking the others about it */
@@ -121,7 +121,7 @@ struct guard {
 #define FOUNDING_ID 8
 struct founding { /* of the ring that we took part in dividing, or came to have space in */
 	uint8_t id[FOUNDING_ID];
-	uint64_t members; /* how many there were at first; 0: no founding */
+	uint64_t members; /* how many there were when we came to it; 0: no founding */
 };
 
 struct ipam {
