@@ -196,6 +196,9 @@ void faults_make(struct world *w)
 	for (unsigned d = 0; d < DISH_COUNT; d++)
 		if (rng_chance(&w->rng, 600000))
 			w->menu |= UINT32_C(1) << d;
+	if (w->hostile != NULL)
+		w->menu &= UINT32_C(1) << DISH_CRASH | UINT32_C(1) << DISH_TORN | UINT32_C(1) << DISH_FULL | UINT32_C(1) << DISH_ALL |
+			UINT32_C(1) << DISH_STALL | UINT32_C(1) << DISH_DRIFT | UINT32_C(1) << DISH_WIRE;
 	w->lossy = rng_chance(&w->rng, 700000);
 	if ((w->menu >> DISH_DRIFT & 1) != 0)
 		for (size_t i = 0; i < w->cfg.nodes; i++)

@@ -9,7 +9,7 @@
 #include "ipam/message.h"
 #include "router/core/internal.h"
 
-enum { PEERS_MAX = 64, BYTES_MAX = 4096 };
+enum { PAYLOAD_BYTES = 4096 };
 
 void liar_init(struct liar *l, uint64_t seed)
 {
@@ -288,7 +288,8 @@ static bool say_own(struct liar *l, struct core *c)
 		.value = wbuf_slice(&v) };
 	if (!it.live)
 		it.value = slice_of(NULL, 0);
-	it.proof = slice_of(proof, gossip_sign_proof(c->gossip->prover, c->gossip->sign_secret, c->gossip->self, true, channel, &it, proof));
+	it.proof =
+		slice_of(proof, gossip_sign_proof(c->gossip->prover, c->gossip->sign_secret, c->gossip->self, true, channel, &it, proof));
 	return v.failed || k.failed || say_delta(l, c, channel, &it, 1);
 }
 
@@ -314,8 +315,8 @@ static bool say_unicast(struct liar *l, struct core *c)
 		q.type = MSG_HANDOVER_ACK;
 	if (q.type == MSG_SPACE_REQUEST || q.type == MSG_ELECT) /* asking is any member's right, and would drain the others */
 		q.type = MSG_SPACE_DENIED;
-	wbuf_grow(&items, BYTES_MAX);
-	wbuf_grow(&w, BYTES_MAX * 2);
+	wbuf_grow(&items, PAYLOAD_BYTES);
+	wbuf_grow(&w, PAYLOAD_BYTES * 2);
 	if (l->tokens && make_token(l, c, &mem, &it)) {
 		crdt_item_encode(&items, &it);
 		q.n_items = 1;

@@ -20,7 +20,8 @@ struct liar {
 	struct rng rng;
 	struct lie recent[LIAR_RECENT]; /* a ring */
 	size_t n_recent;
-	bool tokens; /* also tokens over others' addresses, and floors of others: not while some of those cannot be reached, for then any member may */
+	bool
+		tokens; /* also tokens over others' addresses, and floors of others: not while some of those cannot be reached, for then any member may */
 	size_t said;
 };
 void liar_init(struct liar *l, uint64_t seed);

@@ -1,4 +1,4 @@
-/* weft-sim [--seeds A-B] [--nodes N] [--busy MS] [--quiet MS] [--no-faults] [--trace] [--commit TEXT]
+/* weft-sim [--seeds A-B] [--nodes N] [--busy MS] [--quiet MS] [--no-faults] [--hostile] [--trace] [--commit TEXT]
  * weft-sim --measure boot|change|death|heal|idle [--nodes N] [--rtt-ms MS] [--loss PERCENT%] [--containers K] [--seeds A-B]
  *
  * Runs each seed twice and compares the traces. Prints one line for each failure with what replays it; ends with "N passed, N failed". */
@@ -68,6 +68,10 @@ static bool parse(int argc, char **argv, struct args *a)
 			a->cfg.faults = false;
 			continue;
 		}
+		if (strcmp(argv[i], "--hostile") == 0) {
+			a->cfg.hostile = true;
+			continue;
+		}
 		if (strcmp(argv[i], "--trace") == 0) {
 			a->cfg.trace = stdout;
 			continue;
@@ -118,8 +122,8 @@ static bool one_seed(const struct args *a, uint64_t seed, uint64_t *events)
 	}
 	if (!ok)
 		(void)printf("FAILED seed %" PRIu64 " at commit %s: %s\n  replay: ./dev sim --seeds %" PRIu64 "-%" PRIu64
-					 " --nodes %zu --trace\n",
-			seed, a->commit, failure, seed, seed, cfg.nodes);
+					 " --nodes %zu%s --trace\n",
+			seed, a->commit, failure, seed, seed, cfg.nodes, cfg.hostile ? " --hostile" : "");
 	return ok;
 }
 

@@ -6,6 +6,7 @@
  *   node.c    one host: core, disk, containers; carries out the core's actions, may die between any two of them
  *   faults.c  what goes wrong, and how often
  *   check.c   the invariants of DESIGN section 8
+ *   hostile.c a host that lies; what it says is made up in liar.c
  *   prover.c  signatures that cost little, for most seeds
  *   measure.c how long a large mesh takes for this and that, and at what cost
  *   main.c    seeds, replay, trace
@@ -35,6 +36,7 @@ struct sim_cfg {
 	size_t nodes;
 	uint64_t busy_ms, quiet_ms; /* time with requests and faults; longest time given to come to rest after it */
 	bool faults;
+	bool hostile; /* the last host lies (hostile.c) */
 	enum measure measure; /* nothing goes wrong then but what is measured, no users act, and there is no data plane */
 	uint64_t rtt_ms;      /* 0: a few milliseconds, and sometimes much more */
 	uint32_t loss_pm;     /* segments lost for ever, per million */
@@ -127,6 +129,7 @@ struct world {
 	uint64_t now_us, trace_hash, events;
 	struct node *nodes;
 	struct data *data;
+	struct hostile *hostile; /* NULL: nobody lies */
 	uint32_t menu; /* of faults (faults.c) */
 	bool lossy, drifting;
 	uint64_t flaps, machines;
@@ -192,6 +195,12 @@ void fault_torn(struct world *w, struct node *n);
 void fault_restart_all(struct world *w, uint32_t part_pm);
 void fault_stall(struct world *w, struct node *n, uint64_t us);
 void fault_drift(struct world *w, struct node *n, int32_t ppm);
+
+/* hostile.c */
+void hostile_make(struct world *w);
+void hostile_free(struct world *w);
+bool hostile_is(const struct node *n);
+bool hostile_acts(struct node *n); /* instead of its users; false: it is an honest host */
 
 /* data.c */
 void data_make(struct world *w);

@@ -90,7 +90,8 @@ static void dispatch(struct world *w, struct sim_event *ev)
 			node_timer(n, ev->generation);
 		break;
 	case SIM_CLIENT:
-		node_client(n);
+		if (!hostile_acts(n))
+			node_client(n);
 		(void)sim_schedule(w, rng_between(&w->rng, CLIENT_EVERY_US / 4, CLIENT_EVERY_US * 2) * crowd(w), SIM_CLIENT, ev->node);
 		break;
 	case SIM_FAULT:
@@ -213,6 +214,8 @@ void world_make(struct world *w, const struct sim_cfg *cfg)
 	}
 	data_make(w);
 	w->by_targets = w->by_targets && !w->line;
+	if (cfg->hostile)
+		hostile_make(w);
 	if (cfg->faults && cfg->measure == MEASURE_NONE)
 		faults_make(w);
 	if (cfg->faults && cfg->measure == MEASURE_NONE)
@@ -237,6 +240,7 @@ void world_free(struct world *w)
 		node_free(&w->nodes[i]);
 	net_free(w);
 	data_free(w);
+	hostile_free(w);
 	map_free(w->addresses);
 	mem_free(w->claimed);
 	mem_free(w->seeds);
