@@ -528,8 +528,12 @@ static enum err take(
 		return ERR_OK;
 	struct crdt_item mine = *it;
 	struct proof mem;
-	if (source == OURS && mine.proof.n == 0)
+	/* A floor of ours that somebody else has set holds, since we have moved above it: then it has to be one that all others take as well. */
+	bool ours = source == OURS && mine.proof.n == 0;
+	if (ours || (source == OUTSIDE && floor && is_own(m, it->key))) {
+		mine.proof = slice_of(NULL, 0);
 		sign(m, &mine, &mem);
+	}
 	enum err e = floor ? set_floor(m, &mine, trusted, ch)
 		: own          ? supersede(m, &mine, old, ch)
 					   : store(m, &mine, trusted, old, ch);

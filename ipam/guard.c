@@ -234,6 +234,7 @@ static void hold(struct ipam *i, const struct crdt_item *it, const struct claim 
 	h->from = c->from;
 	h->owner = c->owner;
 	h->taken = c->taken;
+	h->known = c->known;
 	h->there_ms = reachable(i, c->from) ? i->now : 0;
 	h->since_ms = 0; /* our clock stands still between steps: the next one says */
 	memcpy(h->value, it->value.p, sizeof h->value);
@@ -511,7 +512,16 @@ static enum err consider(struct ipam *i, struct held *h, bool *gone, bool *taken
 		return ERR_OK;
 	}
 	struct claim c = claim_of(i, &it);
+	if (h->from != c.from || stamp_cmp(h->known, c.known) != 0) {
+		/* It stands against somebody else now, who may have come to it this moment and not have published anything yet. */
+		h->since_ms = i->now;
+		h->there_ms = c.from != PEER_NONE && reachable(i, c.from) ? i->now : 0;
+		h->rounds = 0;
+		h->n_voters = 0;
+		h->ruled = false;
+	}
 	h->from = c.from;
+	h->known = c.known;
 	h->taken = c.taken;
 	enum judgement j = judge(i, &c, h->writer, h);
 	enum err e = ERR_OK;

@@ -89,7 +89,7 @@ struct voter {
 };
 struct held { /* a token that somebody else's word stands against; by writer and key */
 	uint8_t key[9], value[11], proof[CRDT_PROOF_MAX], proof_n;
-	struct stamp stamp;
+	struct stamp stamp, known;    /* known: of what lies there */
 	uint64_t writer, owner, from; /* from: who has it in our view */
 	struct range4 taken;
 	uint64_t since_ms; /* 0: since the step that comes */

@@ -67,7 +67,17 @@ static bool rings_known(const struct world *w)
 	return true;
 }
 
-/* Nobody has taken what was said over its head. Who died while it was on its way could not be reached when it came. */
+/* What its owner has given away itself meanwhile, to the very one that the lie names, is nobody's loss. */
+static bool still_has(const struct world *w, const struct node *victim, const struct lie *x)
+{
+	struct rbuf r;
+
+	rbuf_init(&r, x->key + 5, 4);
+	return victim->core != NULL &&
+		ring_owner(core_channel(victim->core, CHANNEL_RING), w->universe, rbuf_u32(&r)) == victim->name;
+}
+
+/* Nobody has taken what was said over its owner's head. Who died while it was on its way could not be reached when it came. */
 static void check_lies(struct world *w)
 {
 	struct hostile *h = w->hostile;
@@ -82,7 +92,7 @@ static void check_lies(struct world *w)
 			h->of[k].said_us = 0;
 			continue;
 		}
-		for (size_t i = 0; i < w->cfg.nodes; i++) {
+		for (size_t i = 0; i < w->cfg.nodes && still_has(w, victim, x); i++) {
 			struct crdt_item it;
 			const struct core *c = w->nodes[i].core;
 			if (c == NULL || hostile_is(&w->nodes[i]) ||
