@@ -43,9 +43,23 @@ static struct answer *answer_of(struct census *c, uint64_t peer)
 	return NULL;
 }
 
+static bool peer_known(const struct ipam *i, uint64_t peer)
+{
+	uint64_t it = 0, p;
+	while (i->cfg.next_peer(i->cfg.ctx, &it, &p))
+		if (p == peer)
+			return true;
+	return false;
+}
+
+/* Whom the mesh has forgotten and who owns nothing any more was taken over by somebody else, who was told that it will not come back. */
 static bool still_needed(const struct ipam *i, uint64_t peer)
 {
-	return peer != i->cfg.self && !recover_taken(i, peer) && (reachable(i, peer) || !usage_is_gone(i, peer));
+	if (peer == i->cfg.self || recover_taken(i, peer))
+		return false;
+	if (!peer_known(i, peer))
+		return ring_owned_by(i->cfg.ring, i->cfg.universe, peer) > 0;
+	return reachable(i, peer) || !usage_is_gone(i, peer);
 }
 
 static enum err must_hear(struct ipam *i, uint64_t peer)
@@ -380,15 +394,6 @@ static enum err take(struct ipam *i, uint64_t peer, uint64_t *moved)
 		e = own_sync(i);
 	}
 	return e;
-}
-
-static bool peer_known(const struct ipam *i, uint64_t peer)
-{
-	uint64_t it = 0, p;
-	while (i->cfg.next_peer(i->cfg.ctx, &it, &p))
-		if (p == peer)
-			return true;
-	return false;
 }
 
 /* The addresses that the dead peer used in ranges of others are free again, everywhere. */

@@ -215,10 +215,19 @@ static bool names_right(struct world *w, bool final)
 /* A record of the channel networks as far as it decides what holds (docs/wire.md). */
 struct said {
 	uint64_t owner, generation;
-	bool removed;
+	bool removed,
+		waits_for_dead; /* for a host that is gone for good: its record was seen before it went, and only rmpeer ends that */
 };
 
-static bool said_of(const struct crdt_item *it, const char *name, struct said *out)
+static bool gone_for_good(const struct world *w, uint64_t name)
+{
+	for (size_t i = 0; i < w->cfg.nodes; i++)
+		if (w->nodes[i].name == name)
+			return false;
+	return true;
+}
+
+static bool said_of(const struct world *w, const struct crdt_item *it, const char *name, struct said *out)
 {
 	struct rbuf r;
 
@@ -229,6 +238,13 @@ static bool said_of(const struct crdt_item *it, const char *name, struct said *o
 	out->owner = crdt_owner(it->key);
 	out->generation = rbuf_varint(&r);
 	out->removed = rbuf_u8(&r) == 2;
+	for (int subnet = 0; subnet < 2; subnet++) {
+		(void)rbuf_ip(&r);
+		(void)rbuf_u8(&r);
+	}
+	out->waits_for_dead = false;
+	for (uint64_t n = rbuf_varint(&r); n > 0 && rbuf_ok(&r); n--)
+		out->waits_for_dead = gone_for_good(w, rbuf_u48(&r)) || out->waits_for_dead;
 	return true;
 }
 
@@ -242,14 +258,6 @@ static bool has_containers_in(const struct node *n, const char *network)
 	return false;
 }
 
-static bool gone_for_good(const struct world *w, uint64_t name)
-{
-	for (size_t i = 0; i < w->cfg.nodes; i++)
-		if (w->nodes[i].name == name)
-			return false;
-	return true;
-}
-
 /* 6. Of a network that is there whoever made it says so, and whoever uses it; of one that is not, only who waits for somebody gone for good. */
 static bool network_said_right(struct world *w, bool final, const char *name)
 {
@@ -259,9 +267,9 @@ static bool network_said_right(struct world *w, bool final, const char *name)
 	bool dead = false;
 
 	while (crdt_map_next(map, it.key, &it)) {
-		if (!said_of(&it, name, &one))
+		if (!said_of(w, &it, name, &one))
 			continue;
-		dead = dead || gone_for_good(w, one.owner);
+		dead = dead || gone_for_good(w, one.owner) || one.waits_for_dead;
 		if (one.generation > holds.generation || (one.generation == holds.generation && one.owner > holds.owner))
 			holds = one;
 	}
@@ -283,7 +291,7 @@ static bool network_said_right(struct world *w, bool final, const char *name)
 		}
 		it = (struct crdt_item){ .key = { NULL, 0 } };
 		while (crdt_map_next(map, it.key, &it)) {
-			if (!said_of(&it, name, &one) || one.owner != n->name || used || one.owner == holds.owner)
+			if (!said_of(w, &it, name, &one) || one.owner != n->name || used || one.owner == holds.owner)
 				continue;
 			complain(w, final, "a host says of a network what another's record outdoes", i);
 			return false;
@@ -346,6 +354,27 @@ static bool waits_for_the_dead(const struct world *w, const struct node *n, cons
 	return dead;
 }
 
+static void say_waiting(struct node *n, const struct container *c)
+{
+	struct ipam_view v;
+	struct ipam_pending_view p = { 0 }, at;
+	char text[IP_TEXT] = "any";
+
+	if (c->addr.family != 0)
+		text_of(c->addr, text);
+	for (size_t it = 0; ipam_next_pending(core_ipam(n->core), &it, &at);)
+		if (at.request == c->request)
+			p = at;
+	for (size_t i = 0; i < n->w->cfg.nodes; i++) {
+		ipam_view(core_ipam(n->w->nodes[i].core), &v);
+		sim_trace(n->w, "node %zu owns %llu, %llu free: %s; %s", i, (unsigned long long)v.owned, (unsigned long long)v.free_owned,
+			v.text, v.conflict);
+	}
+	ipam_view(core_ipam(n->core), &v);
+	sim_fail(n->w, "liveness: c%llu on node %zu still waits for an address (%s): %s, %s", (unsigned long long)c->number, n->index,
+		text, v.text, p.reason);
+}
+
 static bool requests_answered(struct world *w, bool final)
 {
 	for (size_t i = 0; i < w->cfg.nodes; i++) {
@@ -354,10 +383,7 @@ static bool requests_answered(struct world *w, bool final)
 			if (c->live || c->given_up || waits_for_the_dead(w, &w->nodes[i], c))
 				continue;
 			if (final) {
-				struct ipam_view v;
-				ipam_view(core_ipam(w->nodes[i].core), &v);
-				sim_fail(
-					w, "liveness: c%llu on node %zu still waits for an address (%s)", (unsigned long long)c->number, i, v.text);
+				say_waiting(&w->nodes[i], c);
 			}
 			return false;
 		}

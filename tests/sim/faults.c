@@ -153,20 +153,21 @@ void fault_drift(struct world *w, struct node *n, int32_t ppm)
 	sim_trace(w, "the clock of node %zu is %.1f %% fast", n->index, ppm / 1e4);
 }
 
-/* Its operator sees that a peer is gone for good, and says so here. Once for each of them, and not while the network is cut: who has taken a
- * space over asks everybody that can be reached. */
-static void remove_gone(struct world *w, struct node *n)
+/* Its operator sees that a peer is gone for good, and says so here. Once for each of them, and not while hosts are down or the network is cut:
+ * who takes a space over asks everybody. */
+bool fault_remove_gone(struct world *w, struct node *n)
 {
-	if (n->core == NULL || w->n_gone == 0)
-		return;
 	for (size_t i = 0; i < w->cfg.nodes * w->cfg.nodes; i++)
 		if (w->cut[i] != 0)
-			return;
+			return false;
 	for (size_t i = 0; i < w->cfg.nodes; i++)
 		if (w->nodes[i].core == NULL || w->nodes[i].stalled_until_us > w->now_us)
-			return;
+			return false;
+	if (w->n_gone == 0 || gossip_reachable(core_gossip(n->core), w->gone[w->n_gone - 1]))
+		return false;
 	sim_trace(w, "node %zu: rmpeer %llx", n->index, (unsigned long long)w->gone[w->n_gone - 1]);
 	node_remove_peer(n, w->gone[--w->n_gone]);
+	return true;
 }
 
 /* --- the menu ----------------------------------------------------------------------------------------------------------------------------- */
@@ -227,7 +228,7 @@ static void serve(struct world *w, enum dish d)
 		if (a != b && n->core != NULL && fault_may_lose(w, n) && rng_chance(&w->rng, 300000))
 			fault_clone(w, &w->nodes[b], n);
 		break;
-	case DISH_REMOVE: remove_gone(w, n); break;
+	case DISH_REMOVE: (void)fault_remove_gone(w, n); break;
 	case DISH_ALL:
 		if (rng_chance(&w->rng, 300000))
 			fault_restart_all(w, rng_chance(&w->rng, 500000) ? 1000000 : 700000);
