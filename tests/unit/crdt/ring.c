@@ -407,17 +407,17 @@ static void random_grant(struct crdt_map *m, struct universe u, struct rng *r, u
 	}
 }
 
-static struct crdt_map *random_ring(struct rng *r)
+static struct crdt_map *random_ring(struct rng *r, struct universe u)
 {
 	struct crdt_map *m = ring();
 	uint64_t owners[4] = { 1, 2, 3, 4 };
 	size_t first = (size_t)rng_below(r, 4);
-	assert_int_equal(ring_divide(m, small, owners + first, (size_t)rng_between(r, 1, 4 - first), NULL), ERR_OK);
+	assert_int_equal(ring_divide(m, u, owners + first, (size_t)rng_between(r, 1, 4 - first), NULL), ERR_OK);
 	for (uint64_t n = rng_below(r, 5); n > 0; n--) {
 		if (rng_below(r, 8) == 0)
-			assert_int_equal(ring_takeover(m, small, rng_between(r, 1, 4), rng_between(r, 1, 4), NULL, NULL), ERR_OK);
+			assert_int_equal(ring_takeover(m, u, rng_between(r, 1, 4), rng_between(r, 1, 4), NULL, NULL), ERR_OK);
 		else
-			random_grant(m, small, r, rng_between(r, 1, 4), 4);
+			random_grant(m, u, r, rng_between(r, 1, 4), 4);
 	}
 	return m;
 }
@@ -427,8 +427,8 @@ static void merges_of_legal_rings_are_legal(void **state)
 {
 	(void)state;
 	struct rng r = util_rng("merges_of_legal_rings_are_legal");
-	for (uint64_t i = util_env("WEFT_CASES", 100000); i > 0; i--) {
-		struct crdt_map *a = random_ring(&r), *b = random_ring(&r), *ab = ring(), *ba = ring();
+	for (uint64_t i = util_env("WEFT_CASES", 30000); i > 0; i--) {
+		struct crdt_map *a = random_ring(&r, small), *b = random_ring(&r, small), *ab = ring(), *ba = ring();
 		util_merge_map(ab, a);
 		util_merge_map(ab, b);
 		util_merge_map(ba, b);
@@ -444,6 +444,57 @@ static void merges_of_legal_rings_are_legal(void **state)
 		for (size_t k = 0; k < 4; k++)
 			crdt_map_free(all[k]);
 	}
+}
+
+enum { POOL = 400, GROUP = 6, MERGES = 12 };
+
+/* The rings of a group, in any order and some of them several times; all are there. */
+static struct crdt_map *merge_group(struct rng *r, struct crdt_map *const group[GROUP], struct universe u, uint64_t *cases)
+{
+	struct crdt_map *m = ring();
+	size_t order[MERGES];
+	for (size_t k = 0; k < MERGES; k++)
+		order[k] = k < GROUP ? k : (size_t)rng_below(r, GROUP);
+	for (size_t k = MERGES; k > 1; k--) {
+		size_t o = (size_t)rng_below(r, k), t = order[k - 1];
+		order[k - 1] = order[o];
+		order[o] = t;
+	}
+	for (size_t k = 0; k < MERGES; k++, (*cases)++) {
+		util_merge_map(m, group[order[k]]);
+		expect_legal(m, u);
+	}
+	return m;
+}
+
+/* Any legal rings, in any order, any number of times: legal after each merge, and the same in the end. Also where the address space ends. */
+static void a_million_merges(void **state)
+{
+	(void)state;
+	static const struct universe where[] = { { 0x0a000000, 28 }, { 0xfffffff0, 28 }, { 0xffffff00, 24 } };
+	enum { WHERE = sizeof where / sizeof *where };
+	struct rng r = util_rng("a_million_merges");
+	struct crdt_map *pool[WHERE][POOL];
+	for (size_t w = 0; w < WHERE; w++)
+		for (size_t k = 0; k < POOL; k++)
+			pool[w][k] = random_ring(&r, where[w]);
+	uint64_t cases = 0;
+	for (size_t w = 0; cases < util_env("WEFT_CASES", 1000000); w = (w + 1) % WHERE) {
+		struct crdt_map *group[GROUP];
+		for (size_t k = 0; k < GROUP; k++)
+			group[k] = pool[w][rng_below(&r, POOL)];
+		struct crdt_map *a = merge_group(&r, group, where[w], &cases), *b = merge_group(&r, group, where[w], &cases);
+		assert_true(util_equal(a, b));
+		uint64_t sum = 0;
+		for (uint64_t o = 1; o <= 4; o++)
+			sum += ring_owned_by(a, where[w], o);
+		assert_int_equal(sum, range4_size(universe_range(where[w])));
+		crdt_map_free(a);
+		crdt_map_free(b);
+	}
+	for (size_t w = 0; w < WHERE; w++)
+		for (size_t k = 0; k < POOL; k++)
+			crdt_map_free(pool[w][k]);
 }
 
 /* --- safety: no address has two owners, each by its own view --- */
@@ -594,6 +645,7 @@ int main(void)
 		cmocka_unit_test(foreign_items_are_no_tokens),
 		cmocka_unit_test(tokens_come_one_by_one),
 		cmocka_unit_test(merges_of_legal_rings_are_legal),
+		cmocka_unit_test(a_million_merges),
 		cmocka_unit_test(no_address_has_two_owners),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
