@@ -1,5 +1,5 @@
 /* Spreading: who sends what to whom, slow links, repair, members that send nonsense, and memory running out anywhere. */
-#include "tests/unit/gossip/net.h"
+#include "tests/unit/gossip/rogue.h"
 
 #include <sodium.h>
 
@@ -218,113 +218,6 @@ static void partition(void **state)
 		assert_true(net_until(&t, 9000, settled) != UINT64_MAX); /* a dial into the void may take 5 s, the back-off 4 */
 		net_free(&t);
 	}
-}
-
-/* A member made by hand: a session and what it wants to say. */
-struct rogue {
-	struct session *s;
-	struct stream *stream;
-	struct wbuf out;
-	uint64_t conn;
-	size_t taken;
-	bool closed;
-	enum bye_reason bye;
-};
-
-static void rogue_pump(struct net *t, struct rogue *r)
-{
-	for (int i = 0; i < 8; i++) {
-		if (r->out.len > 0 && r->stream->open[1]) {
-			struct gossip_event ev = { .kind = GOSSIP_CONN_DATA };
-			ev.u.data.conn = r->conn;
-			ev.u.data.bytes = wbuf_slice(&r->out);
-			(void)net_step(t, 0, &ev);
-		}
-		wbuf_reset(&r->out);
-		struct direction *d = &r->stream->d[1];
-		struct rbuf in;
-		struct slice msg;
-		rbuf_init(&in, d->buf + r->taken, d->len - r->taken);
-		r->taken = d->len;
-		while (rbuf_left(&in) > 0) {
-			struct message m;
-			assert_int_equal(session_input(r->s, &in, &r->out, &msg), ERR_OK);
-			if (msg.n > 0 && gossip_message_decode(msg, &m) == ERR_OK && m.type == MESSAGE_BYE)
-				r->bye = m.u.bye.reason;
-		}
-	}
-	r->closed = !r->stream->open[1];
-}
-
-static void rogue_open(struct net *t, struct rogue *r, uint64_t conn)
-{
-	static const uint8_t psk[1][32];
-	uint8_t sk[32] = { 99 }, pk[32], e_sk[32] = { 77 };
-	memset(r, 0, sizeof *r);
-	wbuf_grow(&r->out, 8 << 20);
-	assert_int_equal(crypto_scalarmult_base(pk, sk), 0);
-	struct session_config cfg = {
-		.initiator = true, .s_sk = sk, .s_pk = pk, .e_sk = e_sk, .psk = psk, .n_psk = 1, .version_min = 1, .version_max = 1
-	};
-	assert_int_equal(session_new(&r->s, &cfg), ERR_OK);
-	r->conn = conn;
-	r->stream = &t->s[NET_STREAMS - 1]; /* beyond those that the network delivers */
-	free(r->stream->d[1].buf);
-	memset(r->stream, 0, sizeof *r->stream);
-	r->stream->used = r->stream->announced = r->stream->open[1] = true;
-	r->stream->node[0] = -1;
-	r->stream->id[1] = conn;
-	t->by_hand = r->stream;
-	struct gossip_event ev = { .kind = GOSSIP_CONN_OPEN };
-	ev.u.open.conn = conn;
-	ev.u.open.remote = (struct hostport){ .ip = ip_v4(UINT32_C(0xc0a80001)), .port = 999 };
-	memset(ev.u.open.entropy, 5, sizeof ev.u.open.entropy);
-	(void)net_step(t, 0, &ev);
-	assert_int_equal(session_start(r->s, &r->out), ERR_OK);
-	rogue_pump(t, r);
-	assert_int_equal(session_state(r->s), SESSION_OPEN);
-}
-
-static void rogue_close(struct net *t, struct rogue *r)
-{
-	if (r->stream->open[1]) {
-		struct gossip_event ev = { .kind = GOSSIP_CONN_CLOSED };
-		r->stream->open[1] = false;
-		ev.u.closed.conn = r->conn;
-		ev.u.closed.why = "closed by the other end";
-		(void)net_step(t, 0, &ev);
-	}
-	session_free(r->s);
-	wbuf_free(&r->out);
-	free(r->stream->d[1].buf);
-	memset(r->stream, 0, sizeof *r->stream);
-	t->by_hand = NULL;
-}
-
-static void rogue_say(struct net *t, struct rogue *r, const void *p, size_t n)
-{
-	assert_int_equal(session_send(r->s, slice_of(p, n), &r->out), ERR_OK);
-	rogue_pump(t, r);
-}
-
-static void rogue_hello(struct net *t, struct rogue *r)
-{
-	uint8_t mem[256];
-	struct wbuf w;
-	wbuf_fixed(&w, mem, sizeof mem);
-	struct message m = { .type = MESSAGE_HELLO };
-	m.u.hello = (struct message_hello){
-		.name = 0x0a0b0c,
-		.incarnation = 1,
-		.uid = 4711,
-		.dial_seq = 1,
-		.port = 1,
-		.protocol = 1,
-		.sign_key = { 1 },
-		.nickname = slice_str("rogue"),
-	};
-	assert_int_equal(gossip_message_encode(&w, &m), ERR_OK);
-	rogue_say(t, r, mem, w.len);
 }
 
 static void bad_messages(void **state)
