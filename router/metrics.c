@@ -144,6 +144,9 @@ static void gossip(struct prom *p)
 	single(p, "weft_reconciliations_total", "counter", "Reconciliations that found differences or began.", c->reconciliations);
 	single(p, "weft_gossip_malformed_total", "counter", "Messages of peers that were not well-formed.", c->malformed);
 	single(p, "weft_gossip_unknown_types_total", "counter", "Messages of unknown type that were passed over.", c->unknown_types);
+	family(p, "weft_gossip_refused_total", "counter", "What others said and was not taken, or not yet, by reason.");
+	for (enum gossip_refused why = 0; why < GOSSIP_REFUSED; why++)
+		labelled(p, c->refused[why], "reason=\"%s\"", gossip_refused_name(why));
 	family(p, "weft_handshakes_total", "counter", "Handshakes on control links by outcome.");
 	count(p, "result=\"ok\"", c->handshakes_ok);
 	count(p, "result=\"auth\"", c->handshakes_auth);

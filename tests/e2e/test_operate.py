@@ -238,7 +238,7 @@ print(" ".join(sorted({s.name for f in families.values() for s in f.samples})))
 
 ALWAYS = {"weft_connections", "weft_peer_bytes", "weft_path_changes", "weft_frames_dropped", "weft_gossip_messages", "weft_gossip_bytes",
           "weft_gossip_backlog_bytes", "weft_reconciliations", "weft_state_digest", "weft_handshakes", "weft_build_info",
-          "weft_connection_terminations", "weft_peer_packets", "weft_sessions", "weft_session_handshakes", "weft_networks"}
+          "weft_connection_terminations", "weft_gossip_refused", "weft_peer_packets", "weft_sessions", "weft_session_handshakes", "weft_networks"}
 IPAM = {"weft_ips", "weft_max_ips", "weft_ipam_unreachable_count", "weft_ipam_unreachable_percentage", "weft_ipam_pending_allocates",
         "weft_ipam_pending_claims"}
 NAMES = {"weft_dns_entries", "weft_dns_queries", "weft_dns_query_seconds"}
