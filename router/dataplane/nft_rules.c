@@ -68,7 +68,6 @@ enum {
 	/* An INIT has about 200 bytes: 200 in a second, 100 at once. */
 	HANDSHAKE_BYTES = 40960,
 	HANDSHAKE_BURST = 20480,
-	HANDSHAKE_SOURCES = 65535,
 	HANDSHAKE_MEMORY_MS = 10000,
 	ELEMS_AT_ONCE = 256, /* in one message */
 	UPLINK_LEN = 4,      /* "weft" */
@@ -631,7 +630,7 @@ static void handshake_set(struct nft_batch *b, const char *name, uint32_t type, 
 		nftnl_set_set_u32(s, NFTNL_SET_KEY_TYPE, type);
 		nftnl_set_set_u32(s, NFTNL_SET_KEY_LEN, len);
 		nftnl_set_set_u32(s, NFTNL_SET_FLAGS, NFT_SET_EVAL | NFT_SET_TIMEOUT);
-		nftnl_set_set_u32(s, NFTNL_SET_DESC_SIZE, HANDSHAKE_SOURCES);
+		/* No size given: one that is makes the kernel set aside a megabyte for each set. The rule that fills it makes it 65535. */
 		nftnl_set_set_u64(s, NFTNL_SET_TIMEOUT, HANDSHAKE_MEMORY_MS);
 	}
 	add_set(b, s, name, NFT_SETS + id, NFT_PART_HANDSHAKES);
