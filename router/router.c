@@ -460,7 +460,8 @@ static enum err open_core(struct router *r, struct err_note *note)
 		err = router_bring_back(r, cfg.universe, note);
 	if (err == ERR_OK)
 		err = store_each(r->store, "ipam/", no_records, &none, note);
-	cfg.fresh_store = none && (o->name != PEER_NONE || !r->id.made); /* a new key's name has no former self */
+	cfg.newborn = none && o->name == PEER_NONE && r->id.made; /* a new key's name has no former self */
+	cfg.fresh_store = none && !cfg.newborn;
 	if (err == ERR_OK)
 		err = core_new(&r->core, &cfg, router_now_ms(r), note);
 	sodium_memzero(&cfg.gossip, sizeof(cfg.gossip));

@@ -538,8 +538,8 @@ enum err core_start(struct core *c, uint64_t now_ms, bool resume, struct core_ac
 
 	assert(!c->started);
 	c->now_ms = now_ms;
-	/* What our former selves said and we do not repeat is over. */
-	for (uint8_t id = CHANNEL_PEERS; err == ERR_OK && id <= CHANNEL_NETWORKS; id++)
+	/* What our former selves said and we do not repeat is over. Without a former self that would be seven signatures for every host to check. */
+	for (uint8_t id = CHANNEL_PEERS; !c->cfg.newborn && err == ERR_OK && id <= CHANNEL_NETWORKS; id++)
 		if (id != CHANNEL_RING)
 			err = crdt_map_compact(c->maps[id], 0, NULL);
 	c->started = true;

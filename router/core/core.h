@@ -59,6 +59,7 @@ struct core_cfg {
 	const uint64_t *seeds; /* copied */
 	size_t n_seeds;
 	bool fresh_store;   /* no record was stored */
+	bool newborn;       /* nobody has ever published anything under our name: the key that it is made of is new */
 	bool names;         /* DNS is on */
 	const char *domain; /* "weft.local." */
 	struct path_offer offer;
