@@ -142,13 +142,14 @@ void gossip_connect_target_timer(struct gossip *g, struct target *t)
 		return;
 	t->redirected = t->elsewhere.ip.family != 0;
 	if (!t->redirected) {
+		t->hops = 0;
 		dial(g, &t->dial, t->host, t->port, GOSSIP_HANDSHAKE_MS, WORTH_BOUND);
 		return;
 	}
 	char host[IP_TEXT];
 	struct hostport at = t->elsewhere;
 	t->elsewhere.ip.family = 0;
-	dial(g, &t->dial, ip_format(at.ip, host), at.port, GOSSIP_HANDSHAKE_MS, WORTH_WANTED);
+	dial(g, &t->dial, ip_format(at.ip, host), at.port, GOSSIP_HANDSHAKE_MS, WORTH_BOUND); /* we have nobody */
 }
 
 /* Addresses of a peer, best first: where others have dialled it, what it says itself, where its connections to others come from. */
@@ -414,7 +415,7 @@ void gossip_connect_linked(struct gossip *g, struct link *l, struct peer *p)
 	}
 	if (t && t->redirected && !names(t, p)) { /* not whom the operator named; that one is tried again */
 		t->redirected = false;
-		t->hops = 0;
+		t->via = p->name;
 		schedule_again(g, &t->dial, RETRY_RARELY, PEER_NONE);
 	}
 	p->probed = false;
@@ -436,13 +437,14 @@ static void lost(struct gossip *g, struct dial *d, uint64_t peer, uint64_t lived
 	d->state = LINK_RETRYING;
 	d->since_ms = g->now;
 	give_reason(d, why);
-	schedule_again(g, d, RETRY_BACKOFF, peer);
+	schedule_again(g, d, d->full, peer);
+	d->full = RETRY_BACKOFF;
 }
 
 void gossip_connect_unlinked(struct gossip *g, struct peer *p, uint64_t lived_ms, const char *why)
 {
 	for (size_t i = 0; i < g->n_targets; i++)
-		if (g->targets[i]->peer == p->name)
+		if (g->targets[i]->peer == p->name || (g->targets[i]->via == p->name && g->targets[i]->dial.full == RETRY_SOON))
 			lost(g, &g->targets[i]->dial, p->name, lived_ms, why);
 	if (to_be_dialled(g, p))
 		lost(g, &p->dial, p->name, lived_ms, why);
@@ -466,18 +468,23 @@ void gossip_connect_try(struct gossip *g, struct peer *p)
 enum retry gossip_connect_full(struct gossip *g, struct link *l, struct hostport elsewhere)
 {
 	struct target *t = target_of(l->dial);
+	struct peer *p = gossip_peer_find(g, l->peer);
+	bool alone = true;
+	for (size_t i = 0; i < g->n_targets && !t; i++) /* when we had thought that the link was established */
+		if (l->peer != PEER_NONE && (g->targets[i]->peer == l->peer || g->targets[i]->via == l->peer))
+			t = g->targets[i];
+	for (size_t i = 0; i < g->n_links; i++)
+		alone = alone && (g->links[i] == l || g->links[i]->stage != STAGE_ESTABLISHED);
+	if (p)
+		p->dial.full = RETRY_RARELY;
 	if (!t)
 		return RETRY_RARELY;
-	bool alone = true;
-	for (size_t i = 0; i < g->n_links; i++)
-		alone = alone && g->links[i]->stage != STAGE_ESTABLISHED;
-	if (alone && elsewhere.ip.family != 0 && elsewhere.port != 0 && t->hops < DIALS_ELSEWHERE_MAX) {
+	bool go = alone && elsewhere.ip.family != 0 && elsewhere.port != 0 && t->hops < DIALS_ELSEWHERE_MAX;
+	t->hops++;
+	if (go)
 		t->elsewhere = elsewhere;
-		t->hops++;
-		return RETRY_SOON;
-	}
-	t->hops = 0;
-	return RETRY_RARELY;
+	t->dial.full = go ? RETRY_SOON : alone ? RETRY_BACKOFF : RETRY_RARELY;
+	return t->dial.full;
 }
 
 /* Targets */
@@ -597,7 +604,7 @@ void gossip_connect_choose(struct gossip *g)
 	g->choose_ms = 0;
 	g->chosen_sparse = gossip_sparse(g);
 	mem_free(v);
-	if (gossip_sparse(g) && g->tidy_timer.at_ms == 0)
+	if (gossip_choosy(g) && g->tidy_timer.at_ms == 0)
 		gossip_timer_set(g, &g->tidy_timer, g->now + rng_between(&g->rng, TIDY_EVERY_MS / 2, TIDY_EVERY_MS));
 }
 

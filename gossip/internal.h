@@ -120,6 +120,8 @@ struct timer {
 	uint64_t at_ms; /* 0: off */
 };
 
+enum retry { RETRY_BACKOFF, RETRY_SOON, RETRY_BUSY, RETRY_RARELY, RETRY_NEVER };
+
 /* Something to dial again and again. First member of struct target and of struct peer. */
 struct dial {
 	struct timer timer;
@@ -129,7 +131,8 @@ struct dial {
 	enum link_state state; /* LINK_RETRYING or LINK_FAILED, for show */
 	bool never;            /* it is ourselves */
 	bool tried;
-	char *reason; /* words for the operator; NULL: none, or no memory for them */
+	enum retry full; /* how, when the other end had no place for us; RETRY_BACKOFF: it had */
+	char *reason;    /* words for the operator; NULL: none, or no memory for them */
 };
 
 struct target {
@@ -143,6 +146,7 @@ struct target {
 	struct hostport elsewhere; /* it is full and has named another; family 0: not */
 	bool redirected;           /* the dial under way goes there */
 	unsigned hops;             /* such dials in a row */
+	uint64_t via;              /* who answered there */
 };
 
 struct peer_link {
@@ -430,7 +434,6 @@ void gossip_connect_linked(struct gossip *g, struct link *l, struct peer *p);   
 void gossip_connect_unlinked(struct gossip *g, struct peer *p, uint64_t lived_ms, const char *why); /* its link is gone */
 void gossip_connect_ended(
 	struct gossip *g, const struct link *l, const char *why); /* before it is closed: what that tells of the host */
-enum retry { RETRY_BACKOFF, RETRY_SOON, RETRY_BUSY, RETRY_RARELY, RETRY_NEVER };
 void gossip_connect_failed(struct gossip *g, struct link *l, enum link_state show, enum retry how, const char *reason);
 void gossip_connect_address_heard(struct gossip *g, struct peer *p); /* takes NULL */
 void gossip_connect_sign_of_life(struct gossip *g, struct peer *p);  /* it has published something */
@@ -490,7 +493,8 @@ bool gossip_keyset_drop(struct keyset *s, uint32_t at, uint64_t seed);          
 
 /* tidy.c */
 uint64_t gossip_pause_ms(const struct gossip *g); /* gossip.c: between two of what costs as much as there are peers */
-bool gossip_sparse(const struct gossip *g);       /* too many peers for everybody to link with everybody */
+bool gossip_choosy(const struct gossip *g); /* not everybody links with everybody: there are too many, or links are limited */
+bool gossip_sparse(const struct gossip *g); /* too many peers for everybody to link with everybody */
 enum worth gossip_worth_of(const struct gossip *g, const struct peer *p); /* of a link with it, to us */
 enum worth gossip_worth(const struct gossip *g, const struct link *l);    /* to us or to the other end, whichever is more */
 /* Is there a link that is worth less? Ends it, when `really`. */

@@ -79,7 +79,7 @@ static const struct {
 	[SESSION_ALERT_PASSWORD] = { ERR_AUTH, "the other end has a different password", "a different password" },
 	[SESSION_ALERT_VERSION] = { ERR_VERSION, "the other end does not speak our version of the protocol",
 		"its version of the protocol" },
-	[SESSION_ALERT_BUSY] = { ERR_BUSY, "the other end has as many links as it may", "we have as many links as we may" },
+	[SESSION_ALERT_BUSY] = { ERR_BUSY, "the other end is busy", "we are busy" },
 	[SESSION_ALERT_SELF] = { ERR_SELF, "the other end says that we are one and the same", "the other end is ourselves" },
 	[SESSION_ALERT_DUPLICATE] = { ERR_DUPLICATE, "the other end says that another has our name", "another has its name" },
 	[SESSION_ALERT_INTERNAL] = { ERR_REFUSED, "the other end failed for a reason of its own", "a failure of ours" },

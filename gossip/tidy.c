@@ -15,6 +15,11 @@ bool gossip_sparse(const struct gossip *g)
 	return g->n_peers > CHOOSE_FULL_MESH_MAX;
 }
 
+bool gossip_choosy(const struct gossip *g)
+{
+	return gossip_sparse(g) || g->n_peers > g->conn_limit;
+}
+
 enum worth gossip_worth_of(const struct gossip *g, const struct peer *p)
 {
 	if (p->successor || gossip_connect_is_target(g, p))
@@ -104,7 +109,7 @@ static void look_beyond(struct gossip *g)
 
 void gossip_tidy(struct gossip *g)
 {
-	bool large = g->n_peers > TIDY_FROM, again = gossip_sparse(g);
+	bool large = g->n_peers > TIDY_FROM, again = gossip_choosy(g);
 	size_t ended = 0;
 	for (size_t i = 0; i < g->n_links; i++) {
 		struct link *l = g->links[i];
@@ -125,7 +130,7 @@ void gossip_tidy(struct gossip *g)
 			ended++;
 		}
 	}
-	if (gossip_sparse(g) && g->discovery)
+	if (gossip_choosy(g) && g->discovery)
 		look_beyond(g);
 	if (again)
 		gossip_timer_set(g, &g->tidy_timer, g->now + rng_between(&g->rng, TIDY_EVERY_MS - TIDY_EVERY_MS / 4, TIDY_EVERY_MS));

@@ -58,7 +58,7 @@ static void one_change(struct many *m, const char *key, uint64_t *p99, uint64_t 
 static void a_large_mesh(void **state)
 {
 	struct many m;
-	size_t most, n = nodes_wanted(60);
+	size_t most, n = nodes_wanted(45);
 	double mean, per_node;
 	uint64_t p99, last;
 
@@ -73,7 +73,7 @@ static void a_large_mesh(void **state)
 	print_message("%zu nodes: equal after %d ms, %.1f deltas and %.0f bytes a node, %.1f links (at most %zu)\n", n,
 		(int)(m.now - start), (double)many_sum(&m, many_deltas) / (double)n, (double)many_sum(&m, many_bytes) / (double)n, mean,
 		most);
-	many_run(&m, 150000);
+	many_run(&m, 100000);
 	degrees(&m, &most, &mean);
 	double wanted = 4;
 	for (size_t k = n; k > 1; k /= 2)
@@ -99,10 +99,208 @@ static void a_large_mesh(void **state)
 	many_free(&m);
 }
 
+static size_t waiting_for_later(const struct many *m)
+{
+	size_t n = 0;
+	for (size_t i = 0; i < m->n; i++)
+		for (size_t k = 0; k < m->v[i].g->n_links; k++) {
+			const struct slot *s = m->v[i].g->links[k]->slots[CHANNEL_NAMES];
+			n += s ? s->later.n : 0;
+		}
+	return n;
+}
+
+static void settle(struct many *m)
+{
+	uint64_t start = m->now;
+	do {
+		many_run(m, 250);
+		assert_true(m->now - start < 60000);
+	} while (!many_equal(m));
+	many_run(m, 3000);
+}
+
+/* Some neighbours have news at once, the others after a while, and only if they have not brought it themselves. */
+static void early_and_late(void **state)
+{
+	struct many m;
+
+	(void)state;
+	boot(&m, 40, 2, 10);
+	settle(&m);
+	size_t links = 0;
+	for (size_t i = 0; i < m.n; i++)
+		links += many_links(&m, i);
+	assert_int_equal(waiting_for_later(&m), 0);
+	uint64_t before = many_sum(&m, many_deltas);
+	many_put(&m, 7, "k", "v");
+	many_run(&m, 150);
+	uint64_t early = many_sum(&m, many_deltas) - before;
+	size_t left = waiting_for_later(&m);
+	many_run(&m, 1000);
+	uint64_t all = many_sum(&m, many_deltas) - before;
+	print_message("%zu links: %d early, %zu left, %d late\n", links / 2, (int)early, left, (int)(all - early));
+	assert_true(early <= m.n * (SPREAD_EARLY + 1) + many_links(&m, 7));
+	assert_true(left > 0 && all - early >= left / 4 && all - early <= left);
+	assert_true(all >= links / 2 - links / 50 && all <= links / 2 + links / 5); /* each link about once */
+	assert_int_equal(waiting_for_later(&m), 0);
+	many_free(&m);
+}
+
+static bool halves(size_t a, size_t b)
+{
+	return a % 2 != b % 2;
+}
+
+/* Cut in two for longer than anybody goes on dialling the other side, and without targets that would: somebody looks beyond all the same. */
+static void heals(void **state)
+{
+	struct many m;
+
+	(void)state;
+	boot(&m, 36, 3, 5);
+	settle(&m);
+	for (size_t i = 0; i < m.n; i++) {
+		char text[HOSTPORT_TEXT];
+		struct gossip_event ev = { .kind = GOSSIP_FORGET };
+		ev.u.target.target = hostport_format(many_address(i < 3 ? (i + 1) % 3 : i % 3), text);
+		many_step(&m, i, &ev);
+	}
+	m.cut = halves;
+	many_run(&m, 90000);
+	assert_false(gossip_reachable(m.v[0].g, m.v[1].name));
+	assert_true(gossip_reachable(m.v[0].g, m.v[34].name));
+	many_put(&m, 0, "k", "v");
+	many_run(&m, 3000);
+	m.cut = NULL;
+	uint64_t start = m.now;
+	while (!many_equal(&m) || !gossip_reachable(m.v[0].g, m.v[1].name)) {
+		many_run(&m, 100);
+		assert_true(m.now - start < 15000);
+	}
+	print_message("healed after %d ms\n", (int)(m.now - start));
+	many_free(&m);
+}
+
+/* All are told of one host, which takes a few of them only: the others are sent on, and all find together. */
+static void one_introducer(void **state)
+{
+	(void)state;
+	for (size_t n = 20; n <= 40; n += 20) {
+		struct many m;
+		many_init(&m, n, n);
+		m.conn_limit = 8;
+		for (size_t i = 0; i < n; i++)
+			many_start(&m, i);
+		for (size_t i = 1; i < n; i++)
+			many_connect(&m, i, 0);
+		uint64_t start = m.now;
+		bool all = false;
+		while (!all) {
+			many_run(&m, 500);
+			all = many_equal(&m);
+			for (size_t i = 0; i < n; i++) {
+				all = all && gossip_reachable(m.v[0].g, m.v[i].name) && gossip_reachable(m.v[i].g, m.v[0].name);
+				assert_true(many_links(&m, i) <= 8);
+			}
+			assert_true(m.now - start < 40000);
+		}
+		print_message("%zu hosts with 8 links each: all together after %d ms\n", n, (int)(m.now - start));
+		/* The ring is there: it is what keeps them together. */
+		many_run(&m, 60000);
+		size_t ring = 0;
+		for (size_t i = 0; i < n; i++)
+			for (size_t k = 0; k < m.v[i].g->n_peers; k++) {
+				const struct peer *p = m.v[i].g->peers[k];
+				ring += p->successor && p->link ? 1 : 0;
+			}
+		assert_true(ring * 10 >= n * 8);
+		many_free(&m);
+	}
+}
+
+static struct link *link_to(struct many *m, size_t i, size_t k)
+{
+	struct peer *p = gossip_peer_find(m->v[i].g, m->v[k].name);
+	return p ? p->link : NULL;
+}
+
+/* Who matters more gets the place of who matters less; of those who matter as much the first one stays. */
+static void admission(void **state)
+{
+	struct many m;
+
+	(void)state;
+	many_init(&m, 8, 5);
+	many_start(&m, 0);
+	m.v[0].g->conn_limit = 3;
+	m.v[0].g->discovery = false;
+	for (size_t i = 1; i < 8; i++) {
+		many_start(&m, i);
+		m.v[i].g->discovery = false;
+	}
+	for (size_t i = 1; i < 4; i++)
+		many_connect(&m, i, 0);
+	many_run(&m, 100);
+	assert_int_equal(many_links(&m, 0), 3);
+	for (size_t i = 1; i < 4; i++) {
+		gossip_peer_find(m.v[0].g, m.v[i].name)->successor = false;
+		link_to(&m, 0, i)->theirs = WORTH_WANTED;
+	}
+	many_connect(&m, 4, 0); /* named by an operator */
+	many_run(&m, 100);
+	assert_int_equal(many_links(&m, 0), 3);
+	assert_non_null(link_to(&m, 0, 4));
+	for (size_t i = 1; i < 4; i++)
+		if (link_to(&m, 0, i))
+			link_to(&m, 0, i)->theirs = WORTH_BOUND;
+	many_connect(&m, 5, 0); /* as much as the others */
+	many_run(&m, 100);
+	assert_int_equal(many_links(&m, 0), 3);
+	assert_null(link_to(&m, 0, 5));
+	assert_true(gossip_make_room(m.v[0].g, WORTH_BOUND, false) == false);
+	many_free(&m);
+}
+
+/* More handshakes than one can do: the others are told, and come again. */
+static void busy(void **state)
+{
+	struct many m;
+
+	(void)state;
+	many_init(&m, 24, 6);
+	for (size_t i = 0; i < m.n; i++)
+		many_start(&m, i);
+	bucket_init(&m.v[0].g->handshakes, 6, 6, m.now);
+	for (size_t i = 1; i < m.n; i++) {
+		m.v[i].g->discovery = false;
+		many_connect(&m, i, 0);
+	}
+	m.v[0].g->discovery = false;
+	many_run(&m, 100);
+	assert_int_equal(many_links(&m, 0), 6);
+	struct link_view v;
+	size_t told = 0;
+	for (size_t i = 1; i < m.n; i++)
+		for (size_t it = 0; gossip_next_link(m.v[i].g, &it, &v);)
+			told += strstr(v.reason, "busy") != NULL ? 1 : 0;
+	assert_int_equal(told, m.n - 1 - 6);
+	many_run(&m, 9000);
+	assert_int_equal(many_links(&m, 0), m.n - 1);
+	for (size_t i = 0; i < m.n; i++)
+		assert_int_equal(gossip_counters(m.v[i].g)->handshakes_timeout, 0);
+	many_free(&m);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_large_mesh),
+		cmocka_unit_test(early_and_late),
+		cmocka_unit_test(heals),
+		cmocka_unit_test(one_introducer),
+		cmocka_unit_test(admission),
+		cmocka_unit_test(busy),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
