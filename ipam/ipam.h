@@ -169,7 +169,7 @@ struct ipam_view {
 	size_t quorum, known; /* Paxos */
 	size_t pending_allocates, pending_claims, leases;
 	uint64_t total, owned, free_owned;
-	char conflict[200]; /* empty, or what was taken from us by a merge, by whom, and the command that resolves it */
+	char conflict[256]; /* empty, or what was taken from us by a merge, by whom, and the command that resolves it */
 };
 void ipam_view(const struct ipam *i, struct ipam_view *out);
 /* Membership and what was reclaimed. */
@@ -198,6 +198,7 @@ struct ipam_pending_view {
 	const char *ident;
 	struct prefix subnet;
 	char reason[160];
+	bool wait, in_use; /* as it was asked */
 };
 bool ipam_next_pending(const struct ipam *i, size_t *it, struct ipam_pending_view *out);
 /* Leases in order of ident; *it starts at 0. */
@@ -207,6 +208,8 @@ bool ipam_has_lease(const struct ipam *i, const char *ident, struct prefix subne
 /* The ident that holds an address here; NULL: none. */
 const char *ipam_holder(const struct ipam *i, uint32_t addr);
 size_t ipam_active(const struct ipam *i);
+/* Nothing of the range is divided, as far as we know, and we have promised nobody to leave it so: another could take its place. */
+bool ipam_undecided(const struct ipam *i);
 /* Hosts that cannot be reached and would have to be heard before space of the n hosts `gone` can be used, were these taken over now: that
  * is, hosts to be named as well if they are gone for good. At most `max`; gives how many there are. */
 size_t ipam_awaited(const struct ipam *i, const uint64_t *gone, size_t n, uint64_t *out, size_t max);

@@ -129,6 +129,8 @@ bool ipam_next_pending(const struct ipam *i, size_t *it, struct ipam_pending_vie
 	const struct pending *p = i->pending[(*it)++];
 	*out = (struct ipam_pending_view){ .request = p->request, .kind = kinds[p->kind], .ident = p->ident, .subnet = p->subnet };
 	line_format(out->reason, sizeof out->reason, "%s", p->reason);
+	out->wait = p->wait;
+	out->in_use = p->in_use;
 	return true;
 }
 
@@ -146,6 +148,11 @@ const char *ipam_holder(const struct ipam *i, uint32_t addr)
 {
 	const struct lease *l = space_lease_at(&i->space, addr);
 	return l ? l->ident : NULL;
+}
+
+bool ipam_undecided(const struct ipam *i)
+{
+	return !ring_exists(i) && !i->stopped && !i->suspended && i->paxos.accepted.round == 0;
 }
 
 size_t ipam_active(const struct ipam *i)

@@ -883,3 +883,10 @@ size_t dns_server_upstreams(const struct dns_server *s, struct hostport out[DNS_
 {
 	return dns_forward_upstreams(s->forward, out);
 }
+
+void dns_server_set_range(struct dns_server *s, struct prefix range)
+{
+	s->answer.ours[0] = range;
+	if (s->answer.n_ours == 0)
+		s->answer.n_ours = 1;
+}

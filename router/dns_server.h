@@ -49,6 +49,9 @@ enum err dns_server_start(
 /* Closes everything; unanswered queries stay so. Handles end in the loop, then `done` (may be NULL) is called and s is gone. */
 void dns_server_stop(struct dns_server *s, void (*done)(void *ctx), void *ctx);
 
+/* The first of `ours` is another now. */
+void dns_server_set_range(struct dns_server *s, struct prefix range);
+
 /* Networks besides the first have the resolver's address each on a bridge of its own, and may use the same addresses as others: who asks by such a
  * bridge is answered by it. The list replaces the former one; one with another index is another. What cannot be listened on is left out, the first
  * failure told (see dns_server_start; ERR_NOT_FOUND: no such interface, ERR_NOMEM), and tried again by the next call. */

@@ -84,4 +84,9 @@ enum err options_settle_range(struct options *o, struct err_note *note) MUST_CHE
 /* The same over the text of /proc/net/route. */
 enum err options_settle_range_over(struct options *o, struct slice routes, struct err_note *note) MUST_CHECK;
 
+/* What auto picks from, in this order; at most max. */
+size_t options_auto_ranges(struct prefix *out, size_t max);
+/* Does no route of this host overlap it now? */
+bool options_range_free(struct prefix range);
+
 #endif

@@ -62,9 +62,19 @@ static bool overlapping(struct slice routes, struct prefix range, struct route *
 	return false;
 }
 
+static const char *const candidates[] = { "10.32.0.0/12", "10.96.0.0/12", "172.16.0.0/13", "192.168.128.0/17" };
+
+size_t options_auto_ranges(struct prefix *out, size_t max)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < sizeof(candidates) / sizeof(candidates[0]) && n < max; i++)
+		n += prefix_parse(candidates[i], &out[n]) == ERR_OK;
+	return n;
+}
+
 static enum err pick(struct options *o, struct slice routes, struct err_note *note)
 {
-	static const char *const candidates[] = { "10.32.0.0/12", "10.96.0.0/12", "172.16.0.0/13", "192.168.128.0/17" };
 	struct route route;
 
 	if (o->range_stored.addr.family == 4 && !overlapping(routes, o->range_stored, &route)) {
@@ -102,29 +112,44 @@ enum err options_settle_range_over(struct options *o, struct slice routes, struc
 		prefix_format(o->range, range), prefix_format(route.to, to), route.device);
 }
 
-enum err options_settle_range(struct options *o, struct err_note *note)
+static enum err read_routes(struct wbuf *text, struct err_note *note)
 {
-	struct wbuf text;
 	char chunk[4096];
 	ssize_t got = 1;
-	enum err err = ERR_OK;
-
-	if (!o->ipam)
-		return ERR_OK;
 	int fd = open(ROUTES_FILE, O_RDONLY | O_CLOEXEC);
+
+	wbuf_grow(text, ROUTES_MAX);
 	if (fd < 0)
 		return err_note(note, ERR_SYSTEM, "cannot read this host's routes from " ROUTES_FILE ": %s", strerror(errno));
-	wbuf_grow(&text, ROUTES_MAX);
 	while (got > 0) {
 		got = read(fd, chunk, sizeof(chunk));
 		if (got > 0)
-			wbuf_bytes(&text, chunk, (size_t)got);
+			wbuf_bytes(text, chunk, (size_t)got);
 	}
 	(void)close(fd);
-	if (wbuf_end(&text) != ERR_OK)
-		err = err_note(note, ERR_NOMEM, "out of memory reading this host's routes");
-	else
+	return wbuf_end(text) == ERR_OK ? ERR_OK : err_note(note, ERR_NOMEM, "out of memory reading this host's routes");
+}
+
+enum err options_settle_range(struct options *o, struct err_note *note)
+{
+	struct wbuf text;
+
+	if (!o->ipam)
+		return ERR_OK;
+	enum err err = read_routes(&text, note);
+	if (err == ERR_OK)
 		err = options_settle_range_over(o, wbuf_slice(&text), note);
 	wbuf_free(&text);
 	return err;
+}
+
+bool options_range_free(struct prefix range)
+{
+	struct wbuf text;
+	struct route route;
+	struct err_note note;
+	bool free = read_routes(&text, &note) == ERR_OK && !overlapping(wbuf_slice(&text), range, &route);
+
+	wbuf_free(&text);
+	return free;
 }

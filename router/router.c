@@ -426,6 +426,12 @@ static uint64_t rekey_ms(void)
 	return text != NULL && end != text && *end == '\0' ? ms : 0;
 }
 
+static bool range_free(void *ctx, struct universe u)
+{
+	(void)ctx;
+	return options_range_free((struct prefix){ ip_v4(u.first), u.len });
+}
+
 static enum err open_core(struct router *r, struct err_note *note)
 {
 	const struct options *o = r->opt;
@@ -440,6 +446,7 @@ static enum err open_core(struct router *r, struct err_note *note)
 									   : IPAM_CONSENSUS,
 		.consensus = o->consensus,
 		.seeds = seeds,
+		.range_free = range_free,
 		.n_seeds = o->n_seeds,
 		.names = !o->no_dns,
 		.domain = o->dns_domain,
@@ -450,6 +457,12 @@ static enum err open_core(struct router *r, struct err_note *note)
 		.underlay_mtu = ask_underlay_mtu,
 	};
 	enum err err = seeds_of(o, seeds, note);
+	struct prefix ranges[CORE_AUTO_RANGES_MAX];
+
+	if (o->range_auto)
+		cfg.n_auto_ranges = options_auto_ranges(ranges, CORE_AUTO_RANGES_MAX);
+	for (size_t i = 0; i < cfg.n_auto_ranges; i++)
+		cfg.auto_ranges[i] = (struct universe){ ip_to_v4(ranges[i].addr), ranges[i].len };
 
 	router_make_offer(r);
 	cfg.offer = r->offer;

@@ -12,6 +12,13 @@ static void settle(void *ctx)
 	router_settle(ctx);
 }
 
+static struct prefix range_of(const struct router *r)
+{
+	struct universe u = core_universe(r->core);
+
+	return (struct prefix){ ip_v4(u.first), u.len };
+}
+
 enum err router_open_dns(struct router *r, struct err_note *note)
 {
 	const struct options *o = r->opt;
@@ -32,7 +39,7 @@ enum err router_open_dns(struct router *r, struct err_note *note)
 	if (cfg.n_listen == 0 && router_dns_address(r, &cfg.listen[0]))
 		cfg.n_listen = 1;
 	if (o->ipam)
-		cfg.ours[cfg.n_ours++] = o->range;
+		cfg.ours[cfg.n_ours++] = range_of(r);
 	randombytes_buf(&cfg.seed, sizeof(cfg.seed));
 	enum err err = dns_server_start(&r->dns, r->loop, &cfg, note);
 	if (err == ERR_OK)
@@ -68,6 +75,8 @@ void router_dns_networks(struct router *r)
 
 	if (r->dns == NULL || r->stopping || r->erased)
 		return;
+	if (r->opt->ipam)
+		dns_server_set_range(r->dns, range_of(r));
 	enum err err = set_networks(r, &note);
 	if (err != ERR_OK && !r->dns_broken)
 		log_write(r->log, LOG_LEVEL_ERROR, "containers of a network get no names (tried again every few seconds): %s", note.text);

@@ -42,6 +42,7 @@ static void tell_offer(struct router *r)
 	bool fast = plane_fast(r->plane, &why), userspace = plane_captures(r->plane);
 	struct path_offer o = r->offer;
 
+	o.range = core_cfg(r->core)->offer.range; /* the core may have changed it */
 	o.vxlan_port = fast ? (uint16_t)(r->opt->port + 1) : 0;
 	o.vxlan_over_v6 = fast && r->opt->host.family == 6;
 	o.userspace_port = userspace ? r->opt->port : 0;

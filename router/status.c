@@ -203,12 +203,20 @@ static struct prefix range_of(const struct core *core)
 	return (struct prefix){ .addr = ip_v4(u.first), .len = u.len };
 }
 
+/* With what only the mesh knows: that others use another range. */
+static void look_at_ipam(const struct core *core, struct ipam_view *v)
+{
+	ipam_view(core_ipam(core), v);
+	if (v->conflict[0] == '\0')
+		(void)core_range_conflict(core, v->conflict, sizeof(v->conflict));
+}
+
 /* What `status` and `status ipam` share. */
 static void put_ipam(struct maker *m, json_t *doc)
 {
 	struct ipam_view v;
 
-	ipam_view(core_ipam(m->core), &v);
+	look_at_ipam(m->core, &v);
 	put(m, doc, "status", text(v.text));
 	put(m, doc, "range", prefix_of(range_of(m->core)));
 	put(m, doc, "default_subnet", prefix_of(core_cfg(m->core)->default_subnet));
@@ -574,7 +582,7 @@ json_t *status_health(const struct router *r, bool *healthy)
 		put_reason(&m, reasons, "router", "another host uses this host's peer name; see 'weft status ipam'");
 	if (core_ipam(m.core) != NULL) {
 		struct ipam_view v;
-		ipam_view(core_ipam(m.core), &v);
+		look_at_ipam(m.core, &v);
 		if (strcmp(ipam_health(&v), "ok") != 0)
 			put_reason(&m, reasons, "ipam", v.conflict[0] != '\0' ? v.conflict : v.text);
 	}

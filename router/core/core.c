@@ -111,7 +111,7 @@ static enum err take_news(struct core *c, uint8_t channel, const struct crdt_cha
 	enum err err = ERR_OK;
 
 	switch (channel) {
-	case CHANNEL_RING: return ipam_news(c, IPAM_MAP_RING, changes, out);
+	case CHANNEL_RING: c->range_dirty = true; return ipam_news(c, IPAM_MAP_RING, changes, out);
 	case CHANNEL_PAXOS: return ipam_news(c, IPAM_MAP_PAXOS, changes, out);
 	case CHANNEL_USAGE: return ipam_news(c, IPAM_MAP_USAGE, changes, out);
 	case CHANNEL_NAMES: return names_refresh(c, changes);
@@ -154,6 +154,7 @@ static enum err take_topology(struct core *c, struct core_actions *out)
 {
 	bool moved = false;
 	struct ipam_event ev = { .kind = IPAM_TOPOLOGY };
+	c->range_dirty = true;
 	enum err err = paths_refresh(c, out, &moved);
 
 	if (err == ERR_OK && moved)
@@ -380,6 +381,22 @@ static enum err copy_cfg(struct core *c, const struct core_cfg *cfg)
 	return ERR_OK;
 }
 
+/* Another one in the place of the one that there is, which is the caller's then. */
+enum err core_make_ipam(struct core *c)
+{
+	struct err_note note;
+	struct ipam *old = c->ipam;
+	enum err err = make_ipam(c, &note);
+
+	if (err != ERR_OK) {
+		c->ipam = old;
+		crdt_map_set_rule(c->maps[CHANNEL_RING], ipam_ring_rule, c->ipam);
+	} else {
+		ipam_set_expected(c->ipam, expected(c));
+	}
+	return err;
+}
+
 enum err core_new(struct core **out, const struct core_cfg *cfg, uint64_t now_ms, struct err_note *note)
 {
 	struct dns_name domain;
@@ -515,7 +532,7 @@ static enum err connect_one(struct core *c, const char *target, struct core_acti
 	return err == ERR_NOMEM ? err : ERR_OK;
 }
 
-static enum err publish_offer(struct core *c, struct core_actions *out)
+enum err core_publish_offer(struct core *c, struct core_actions *out)
 {
 	uint8_t bytes[PATH_OFFER_BYTES];
 	struct wbuf w;
@@ -544,7 +561,7 @@ enum err core_start(struct core *c, uint64_t now_ms, bool resume, struct core_ac
 			err = crdt_map_compact(c->maps[id], 0, NULL);
 	c->started = true;
 	if (err == ERR_OK)
-		err = publish_offer(c, out);
+		err = core_publish_offer(c, out);
 	c->targets_change = true;
 	for (size_t at = 0; err == ERR_OK && resume && map_next(c->targets, &at, &key, &value);)
 		err = connect_one(c, value, out);
@@ -756,7 +773,7 @@ static enum err dispatch(struct core *c, const struct core_event *ev, struct cor
 	case CORE_OFFER:
 		c->cfg.offer = *ev->offer;
 		c->cfg.offer.sealed_only = c->cfg.offer.sealed_only || c->cfg.require_encryption;
-		err = publish_offer(c, out);
+		err = core_publish_offer(c, out);
 		return err != ERR_OK ? err : take_topology(c, out);
 	case CORE_STOP: return do_stop(c, out);
 	case CORE_DATAGRAM: return sessions_datagram(c, ev, out);
@@ -805,6 +822,8 @@ enum err core_step(struct core *c, const struct core_event *ev, struct core_acti
 	if (c->repair)
 		c->repair = repair(c, out) != ERR_OK; /* not this event's failure */
 	enum err e = dispatch(c, ev, out);
+	if (range_settle(c, out) != ERR_OK)
+		c->repair = true;
 	if (e != ERR_OK && request != 0 && !has_reply(out, request)) {
 		struct ipam_event cancel = { .kind = IPAM_CANCEL,
 			.request = request }; /* should it have been taken in before it failed */

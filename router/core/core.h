@@ -31,6 +31,7 @@
 #define CORE_NETWORK_DEFAULT "weft"
 #define CORE_TRUSTED_MAX     16
 #define CORE_NETWORKS_MAX    256
+#define CORE_AUTO_RANGES_MAX 8
 #define CORE_IDENT_EXTERN    "weft:extern" /* names put by hand without a container */
 
 /* What one host needs to know of another to send frames to it; published in peer_info.extra as TLV. */
@@ -54,6 +55,11 @@ struct core_cfg {
 	bool ipam;
 	struct universe universe;
 	struct prefix default_subnet;
+	/* --ipalloc-range auto: universe was picked from this list, and while nothing is divided in it another of it, or one that others use,
+	 * may take its place (range.c). None: it was named. range_free: no route of this host overlaps it. */
+	struct universe auto_ranges[CORE_AUTO_RANGES_MAX];
+	size_t n_auto_ranges;
+	bool (*range_free)(void *ctx, struct universe u);
 	enum ipam_init init;
 	size_t consensus;
 	const uint64_t *seeds; /* copied */
@@ -224,7 +230,9 @@ const struct gossip *core_gossip(const struct core *c);
 const struct ipam *core_ipam(const struct core *c);                         /* NULL: off */
 const struct dns_table *core_names(const struct core *c);                   /* NULL: off */
 const struct crdt_map *core_channel(const struct core *c, uint8_t channel); /* NULL: no such */
-struct universe core_universe(const struct core *c);
+struct universe core_universe(const struct core *c); /* may change by itself until it is divided, where the operator named none */
+/* Does a host in reach give out addresses of another range? Then what to say of it. */
+bool core_range_conflict(const struct core *c, char *out, size_t size);
 const struct core_cfg *core_cfg(const struct core *c);
 
 struct path_candidate {             /* one way of the three, and what is known of it */

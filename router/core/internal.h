@@ -151,6 +151,7 @@ struct core {
 	struct map *names;                      /* crdt key -> struct name_record */
 	struct map *peers;                      /* name -> struct peer_state, without ourselves */
 	struct map *targets;                    /* text -> itself: the stored list */
+	bool range_dirty;                       /* who uses which range is to be looked at again */
 	bool targets_change;                    /* one after the other, just now: how many there are says nothing */
 	struct map *network_records, *networks; /* networks.c: by key of the channel, by name */
 	struct core_network *networks_present;  /* in order of names; behind n_networks_good those whose number a lower name has */
@@ -275,5 +276,12 @@ enum err sessions_tick(struct core *c, struct core_actions *out) MUST_CHECK;
 enum err sessions_peer(struct core *c, struct peer_state *p, const uint8_t key[32], struct core_actions *out) MUST_CHECK;
 enum err sessions_forget(struct core *c, uint64_t peer, struct core_actions *out) MUST_CHECK;
 enum err sessions_want(struct core *c, struct peer_state *p, struct core_actions *out) MUST_CHECK;
+
+/* core.c, for range.c */
+enum err core_make_ipam(struct core *c) MUST_CHECK; /* another one in the place of c->ipam, which the caller frees */
+enum err core_publish_offer(struct core *c, struct core_actions *out) MUST_CHECK;
+
+/* range.c: at the end of each step. */
+enum err range_settle(struct core *c, struct core_actions *out) MUST_CHECK;
 
 #endif

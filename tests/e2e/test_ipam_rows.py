@@ -161,7 +161,7 @@ def test_I12_dead_hosts_are_planned_and_taken_over_together(h1, h2, h3, h4):
     p = h1.weft("rmpeer", "h2", "h4", "h3")
     assert p.stdout.splitlines() == [f"{dead[n][1]} IPs taken over from {n}" for n in ("h2", "h3")], p
     assert p.returncode == 1 and "h4" in p.stderr and "reachable" in p.stderr and "cannot be reached" not in p.stderr, p
-    wait_until(lambda: status(h1) == "ready", 3, "all of it can be used at once")
+    wait_until(lambda: status(h1) == "ready", 5, "all of it can be used, with nobody left to wait for")
     assert set(shares(h1)) == {"h1", "h4"} and total(h1) == 256
     for name in dead.values():
         assert h1.weft_ok("rmpeer", name[0]) == f"0 IPs taken over from {name[0]}", "twice is safe"
@@ -313,3 +313,68 @@ def test_I16_auto_keeps_what_it_had(h1):
     h1.exec("ip", "link", "del", "other")
     h1.restart()
     assert service(h1, "ipam", "Range") == "172.16.0.0/13" and allocate(h1, "x") == "172.16.0.1/13"
+
+
+def overlap_with_default(host):
+    """A route of the host's own in 10.32.0.0/12; the underlay is in 10.96.0.0/12."""
+    host.exec("ip", "link", "add", "other", "type", "bridge")
+    host.exec("ip", "addr", "add", "10.40.1.1/16", "dev", "other")
+    host.exec("ip", "link", "set", "other", "up")
+
+
+@topology(timeout=60)
+def test_I16_auto_hosts_that_picked_differently_agree_when_they_meet(h1, h2, h3, c1, c2):
+    """I16: before anything is divided all go to a range that is free on all of them, whoever has picked what; a request that waits comes along."""
+    auto = ("--ipalloc-range", "auto", "--ipalloc-init", "consensus=2")
+    overlap_with_default(h2)
+    h1.start_daemon(*auto)
+    assert service(h1, "ipam", "Range") == "10.32.0.0/12"
+    asking = Asking(h1, "early")
+    wait_until(lambda: metric(h1, "weft_ipam_pending_allocates") == 1, 5, "h1 waits for a majority")
+    h2.start_daemon(*auto, peers=[h1])
+    assert bare(asking.result(10, "the request is answered when they have met")).startswith("172.")
+    for h in (h1, h2):
+        wait_until(lambda h=h: service(h, "ipam", "Range") == "172.16.0.0/13" and set(shares(h)) == {"h1", "h2"}, 5, f"{h.name} has gone over")
+        assert not conflict(h), conflict(h)
+    a1, a2 = h1.attach(c1)[0], h2.attach(c2)[0]
+    wait_until(lambda: c1.ping(a2), 5, "containers reach each other")
+    # one that comes later to what is divided already
+    h3.start_daemon("--ipalloc-range", "auto", peers=[h1])
+    wait_until(lambda: service(h3, "ipam", "Range") == "172.16.0.0/13", 10, "h3 takes the range that is divided")
+    assert bare(allocate(h3, "late")).startswith("172.") and len(no_duplicates(h1, h2, h3)) == 4
+    h3.restart()
+    assert service(h3, "ipam", "Range") == "172.16.0.0/13"
+
+
+@topology(timeout=60)
+def test_I16_auto_gives_way_to_a_range_that_was_named(h1, h2):
+    """I16: auto takes what a peer uses, also when nothing is divided there yet."""
+    h1.start_daemon("--ipalloc-range", "auto")
+    h2.start_daemon("--ipalloc-range", "10.77.0.0/16", peers=[h1])
+    wait_until(lambda: service(h1, "ipam", "Range") == "10.77.0.0/16", 10, "h1 has gone over")
+    assert bare(allocate(h1, "x")).startswith("10.77.") and bare(allocate(h2, "y")).startswith("10.77.")
+    no_duplicates(h1, h2)
+
+
+@topology(timeout=60)
+def test_I16_ranges_that_were_divided_before_their_hosts_met_are_named(h1, h2, c1, c2):
+    """I16, I13: two that had picked and divided different ranges both go on; both say which host uses which range, and what to do."""
+    overlap_with_default(h2)
+    h1.start_daemon("--ipalloc-range", "auto")
+    h2.start_daemon("--ipalloc-range", "auto")
+    a1, a2 = h1.attach(c1)[0], h2.attach(c2)[0]
+    assert a1 == "10.32.0.1" and a2 == "172.16.0.1"
+    h1.weft_ok("connect", h2.ip)
+    wait_linked(h1, h2)
+    for h, other in ((h1, "h2"), (h2, "h1")):
+        wait_until(lambda h=h: conflict(h), 5, f"{h.name} says so")
+        said = conflict(h)
+        assert all(w in said for w in (other, "10.32.0.0/12", "172.16.0.0/13", "weft reset", "--ipalloc-range")), said
+        assert allocate(h, "more")
+    assert established(h1) == {"h2"}
+    # as it says: h1 cannot go where h2 is not free to go, so it is h1 that gives way
+    h1.weft_ok("reset")
+    wait_until(lambda: not h1.running(), 5, "h1 has ended")
+    h1.start_daemon("--ipalloc-range", "172.16.0.0/13", peers=[h2])
+    wait_linked(h1, h2)
+    assert bare(allocate(h1, "z")).startswith("172.") and not conflict(h1) and not conflict(h2)

@@ -392,7 +392,7 @@ static void story(struct story *s)
 	run(s, 6000);
 	ev = (struct ipam_event){ .kind = IPAM_TAKEOVER, .peer = s->t.n[2].name };
 	assert_int_equal(ask(s, ev), ERR_OK);
-	run(s, 500);
+	run(s, 5000); /* the other one takes its word when the dead has been away long enough */
 	allocate(s, 30);
 	for (size_t n = 28; n < 32; n++)
 		allocate_at(s, 1, n);
