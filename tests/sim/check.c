@@ -105,6 +105,8 @@ void check_after_step(struct node *n)
 static bool rings_whole(struct world *w, bool final)
 {
 	for (size_t i = 0; i < w->cfg.nodes; i++) {
+		if (w->nodes[i].core == NULL)
+			continue;
 		struct err_note note = { "" };
 		if (ring_check(core_channel(w->nodes[i].core, CHANNEL_RING), w->universe, &note) != ERR_OK) {
 			if (final)
@@ -184,6 +186,8 @@ static bool digests_equal(struct world *w, bool final)
 static bool names_right(struct world *w, bool final)
 {
 	for (size_t at = 0; at < w->cfg.nodes; at++) {
+		if (w->nodes[at].core == NULL)
+			continue;
 		const struct dns_table *table = core_names(w->nodes[at].core);
 		size_t live = 0;
 		for (size_t i = 0; i < w->cfg.nodes; i++) {
@@ -192,7 +196,7 @@ static bool names_right(struct world *w, bool final)
 				const struct ip *found[4];
 				struct dns_name name;
 				char fqdn[48];
-				if (!c->live)
+				if (!c->live || w->nodes[i].core == NULL)
 					continue;
 				live++;
 				(void)snprintf(fqdn, sizeof(fqdn), "c%llu.weft.local.", (unsigned long long)c->number);
@@ -212,6 +216,14 @@ static bool names_right(struct world *w, bool final)
 	return true;
 }
 
+static struct node *first_alive(const struct world *w)
+{
+	for (size_t i = 0; i < w->cfg.nodes; i++)
+		if (w->nodes[i].core != NULL)
+			return &w->nodes[i];
+	return &w->nodes[0];
+}
+
 /* A record of the channel networks as far as it decides what holds (docs/wire.md). */
 struct said {
 	uint64_t owner, generation;
@@ -222,7 +234,7 @@ struct said {
 static bool gone_for_good(const struct world *w, uint64_t name)
 {
 	for (size_t i = 0; i < w->cfg.nodes; i++)
-		if (w->nodes[i].name == name)
+		if (w->nodes[i].name == name && !w->nodes[i].gone)
 			return false;
 	return true;
 }
@@ -261,7 +273,7 @@ static bool has_containers_in(const struct node *n, const char *network)
 /* 6. Of a network that is there whoever made it says so, and whoever uses it; of one that is not, only who waits for somebody gone for good. */
 static bool network_said_right(struct world *w, bool final, const char *name)
 {
-	const struct crdt_map *map = core_channel(w->nodes[0].core, CHANNEL_NETWORKS);
+	const struct crdt_map *map = core_channel(first_alive(w)->core, CHANNEL_NETWORKS);
 	struct crdt_item it = { .key = { NULL, 0 } };
 	struct said holds = { 0 }, one;
 	bool dead = false;
@@ -280,6 +292,8 @@ static bool network_said_right(struct world *w, bool final, const char *name)
 	for (size_t i = 0; i < w->cfg.nodes; i++) {
 		struct node *n = &w->nodes[i];
 		struct core_network net;
+		if (n->core == NULL)
+			continue;
 		bool used = has_containers_in(n, name), present = core_network(n->core, name, &net);
 		if (present != (holds.generation > 0 && !holds.removed)) {
 			complain(w, final, "a network is there that should not be, or the other way round", i);
@@ -306,7 +320,7 @@ static bool networks_right(struct world *w, bool final)
 	struct core_network v[SIM_NETWORKS], x;
 	size_t n = 0;
 
-	for (size_t it = 0; n < SIM_NETWORKS && core_next_network(w->nodes[0].core, &it, &v[n]);)
+	for (size_t it = 0; n < SIM_NETWORKS && core_next_network(first_alive(w)->core, &it, &v[n]);)
 		n++;
 	for (size_t i = 0; i < n; i++) {
 		for (size_t k = 0; k < i; k++) {
@@ -316,7 +330,7 @@ static bool networks_right(struct world *w, bool final)
 			}
 		}
 		for (size_t k = 0; k < w->cfg.nodes; k++) {
-			if (!core_network(w->nodes[k].core, v[i].name, &x) || x.number != v[i].number) {
+			if (w->nodes[k].core != NULL && (!core_network(w->nodes[k].core, v[i].name, &x) || x.number != v[i].number)) {
 				complain(w, final, "a network has another number than on node 0", k);
 				return false;
 			}
@@ -366,6 +380,8 @@ static void say_waiting(struct node *n, const struct container *c)
 		if (at.request == c->request)
 			p = at;
 	for (size_t i = 0; i < n->w->cfg.nodes; i++) {
+		if (n->w->nodes[i].core == NULL)
+			continue;
 		ipam_view(core_ipam(n->w->nodes[i].core), &v);
 		sim_trace(n->w, "node %zu owns %llu, %llu free: %s; %s", i, (unsigned long long)v.owned, (unsigned long long)v.free_owned,
 			v.text, v.conflict);
@@ -380,7 +396,7 @@ static bool requests_answered(struct world *w, bool final)
 	for (size_t i = 0; i < w->cfg.nodes; i++) {
 		for (size_t k = 0; k < w->nodes[i].n_containers; k++) {
 			const struct container *c = &w->nodes[i].containers[k];
-			if (c->live || c->given_up || waits_for_the_dead(w, &w->nodes[i], c))
+			if (w->nodes[i].core == NULL || c->live || c->given_up || waits_for_the_dead(w, &w->nodes[i], c))
 				continue;
 			if (final) {
 				say_waiting(&w->nodes[i], c);
@@ -396,7 +412,8 @@ static bool all_reachable(struct world *w, bool final)
 {
 	for (size_t i = 0; i < w->cfg.nodes; i++) {
 		for (size_t k = 0; k < w->cfg.nodes; k++) {
-			if (!gossip_reachable(core_gossip(w->nodes[i].core), w->nodes[k].name)) {
+			if (w->nodes[i].core != NULL && w->nodes[k].core != NULL &&
+				!gossip_reachable(core_gossip(w->nodes[i].core), w->nodes[k].name)) {
 				complain(w, final, "a node cannot be reached", i);
 				return false;
 			}
@@ -408,7 +425,7 @@ static bool all_reachable(struct world *w, bool final)
 bool check_at_rest(struct world *w, bool final)
 {
 	for (size_t i = 0; i < w->cfg.nodes; i++) {
-		if (w->nodes[i].core == NULL) {
+		if (w->nodes[i].core == NULL && !w->nodes[i].gone) {
 			complain(w, final, "a node is down", i);
 			return false;
 		}

@@ -114,7 +114,7 @@ static void transmit(struct node *n, enum core_via via, struct hostport to, uint
 		return;
 	if (w->nodes[far].core == NULL) { /* its kernel says so, if it can */
 		p.err = ERR_REFUSED;
-		if (via == CORE_VIA_UDP && carries(w, far, n->index, via, 100))
+		if (via == CORE_VIA_UDP && !w->nodes[far].off && carries(w, far, n->index, via, 100))
 			post(w, n->index, n->life, delay, &p, (struct slice){ NULL, 0 });
 		return;
 	}
@@ -429,7 +429,8 @@ bool data_at_rest(struct world *w, bool final)
 {
 	for (size_t a = 0; a < w->cfg.nodes; a++)
 		for (size_t b = 0; b < w->cfg.nodes; b++)
-			if (a != b && (w->cfg.nodes <= 32 || pair_at(w, a, b)->talks) && !pair_right(w, final, a, b))
+			if (a != b && w->nodes[a].core != NULL && w->nodes[b].core != NULL &&
+				(w->cfg.nodes <= 32 || pair_at(w, a, b)->talks) && !pair_right(w, final, a, b))
 				return false;
 	return true;
 }

@@ -1,4 +1,6 @@
 /* weft-sim [--seeds A-B] [--nodes N] [--busy MS] [--quiet MS] [--no-faults] [--hostile] [--trace] [--commit TEXT]
+ * weft-sim --scenario FILE [--trace]
+ * weft-sim --soak SECONDS [--seeds A-] [--step N]: every N-th seed from A on, of all sizes, until the time is over
  * weft-sim --measure boot|change|death|heal|idle [--nodes N] [--rtt-ms MS] [--loss PERCENT%] [--containers K] [--seeds A-B]
  *
  * Runs each seed twice and compares the traces. Prints one line for each failure with what replays it; ends with "N passed, N failed". */
@@ -7,13 +9,15 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "tests/sim/sim.h"
 
 struct args {
 	uint64_t first, last;
 	struct sim_cfg cfg;
-	const char *commit;
+	const char *commit, *scenario;
+	uint64_t soak_s, step;
 };
 
 static bool number(const char *text, uint64_t *out)
@@ -89,6 +93,12 @@ static bool parse(int argc, char **argv, struct args *a)
 			continue;
 		else if (strcmp(argv[i - 1], "--measure") == 0 && measure(value, &a->cfg.measure))
 			continue;
+		else if (strcmp(argv[i - 1], "--scenario") == 0 && *value != '\0')
+			a->scenario = value;
+		else if (strcmp(argv[i - 1], "--soak") == 0 && number(value, &a->soak_s) && a->soak_s > 0)
+			continue;
+		else if (strcmp(argv[i - 1], "--step") == 0 && number(value, &a->step) && a->step > 0)
+			continue;
 		else if (strcmp(argv[i - 1], "--rtt-ms") == 0 && number(value, &a->cfg.rtt_ms) && a->cfg.rtt_ms <= 10000)
 			continue;
 		else if (strcmp(argv[i - 1], "--loss") == 0 && percent(value, &a->cfg.loss_pm))
@@ -127,6 +137,39 @@ static bool one_seed(const struct args *a, uint64_t seed, uint64_t *events)
 	return ok;
 }
 
+static int one_scenario(const struct args *a)
+{
+	char error[900];
+
+	if (scenario_run(&a->cfg, a->scenario, error, sizeof(error))) {
+		(void)printf("%s: as expected\n1 passed, 0 failed\n", a->scenario);
+		return 0;
+	}
+	(void)printf("FAILED %s\n0 passed, 1 failed\n", error);
+	return 1;
+}
+
+/* Seeds of all sizes. Only here the real clock is looked at, and only to know when to end. */
+static int soak(const struct args *a)
+{
+	static const size_t sizes[] = { 5, 3, 5, 8, 4, 5, 2, 6, 5, 12 };
+	struct args one = *a;
+	uint64_t passed = 0, failed = 0, events = 0, n;
+	time_t end = time(NULL) + (time_t)a->soak_s;
+
+	for (uint64_t seed = a->first; time(NULL) < end; seed += a->step) {
+		one.cfg.nodes = sizes[seed / a->step % (sizeof(sizes) / sizeof(sizes[0]))];
+		if (one_seed(&one, seed, &n))
+			passed++;
+		else
+			failed++;
+		events += n;
+	}
+	(void)printf("soaked %" PRIu64 " seeds from %" PRIu64 " on, %" PRIu64 " events\n", passed + failed, a->first, events);
+	(void)printf("%" PRIu64 " passed, %" PRIu64 " failed\n", passed, failed);
+	return failed > 0 ? 1 : 0;
+}
+
 static int measure_all(const struct args *a)
 {
 	int rc = 0;
@@ -145,14 +188,20 @@ static int measure_all(const struct args *a)
 
 int main(int argc, char **argv)
 {
-	struct args a = {
-		.first = 1, .last = 1, .commit = "(unknown)", .cfg = { .nodes = 5, .busy_ms = 30000, .quiet_ms = 120000, .faults = true }
-	};
+	struct args a = { .first = 1,
+		.last = 1,
+		.step = 1,
+		.commit = "(unknown)",
+		.cfg = { .nodes = 5, .busy_ms = 30000, .quiet_ms = 120000, .faults = true } };
 	uint64_t passed = 0, failed = 0, events = 0;
 
 	if (!parse(argc, argv, &a))
 		return 2;
 	(void)setvbuf(stdout, NULL, _IOLBF, 0);
+	if (a.scenario != NULL)
+		return one_scenario(&a);
+	if (a.soak_s > 0)
+		return soak(&a);
 	if (a.cfg.measure != MEASURE_NONE)
 		return measure_all(&a);
 	for (uint64_t seed = a.first; seed <= a.last; seed++) {

@@ -84,7 +84,7 @@ static void transmit(struct world *w, struct link *l, struct segment *s)
 {
 	size_t from = l->end[!s->to].node, to = l->end[s->to].node;
 	struct sim_event *ev;
-	bool lost = is_cut(w, from, to) || rng_chance(&w->rng, w->loss_pm);
+	bool lost = is_cut(w, from, to) || w->nodes[to].off || rng_chance(&w->rng, w->loss_pm);
 
 	if (lost) {
 		uint64_t rto = (uint64_t)RTO_US << s->tries;
@@ -180,10 +180,10 @@ void net_dial(struct node *n, uint64_t conn, const char *host, uint16_t port)
 	l->next = w->links;
 	w->links = l;
 	add_half(n, l, 0, conn);
-	if (!there || w->nodes[to].core == NULL) {
+	if (!there || (w->nodes[to].core == NULL && !w->nodes[to].off && !is_cut(w, n->index, to) && !is_cut(w, to, n->index))) {
 		ev = sim_schedule(w, world_delay_us(w), SIM_CLOSED, n->index);
 		ev->why = "connection refused";
-	} else if (is_cut(w, n->index, to) || is_cut(w, to, n->index)) {
+	} else if (w->nodes[to].off || is_cut(w, n->index, to) || is_cut(w, to, n->index)) {
 		ev = sim_schedule(w, CONNECT_TIMEOUT_US, SIM_CLOSED, n->index);
 		ev->why = "connecting timed out";
 	} else {
@@ -224,6 +224,13 @@ static void connected(struct world *w, struct sim_event *ev)
 
 	if (node_of(w, l, 0) == NULL)
 		return;
+	if (to->off) { /* since it was dialled */
+		struct sim_event *late = sim_schedule(w, CONNECT_TIMEOUT_US, SIM_CLOSED, l->end[0].node);
+		late->why = "connecting timed out";
+		late->life = l->end[0].life;
+		late->link = l;
+		return;
+	}
 	if (to->core == NULL) {
 		tell_closed(w, l, 0, "connection refused");
 		return;
@@ -281,7 +288,7 @@ static void arrive(struct world *w, struct link *l, struct segment *s)
 	struct segment **at = &l->end[s->to].early;
 
 	if (node_of(w, l, s->to) == NULL) {
-		if (!s->fin && !is_cut(w, l->end[s->to].node, l->end[!s->to].node))
+		if (!s->fin && !w->nodes[l->end[s->to].node].off && !is_cut(w, l->end[s->to].node, l->end[!s->to].node))
 			tell_closed(w, l, !s->to, "connection reset"); /* nobody is there any more */
 		return;
 	}

@@ -88,6 +88,8 @@ static void new_identity(struct node *n)
 
 	rng_fill(&n->w->rng, n->secret, sizeof(n->secret));
 	(void)crypto_generichash(h, sizeof(h), n->secret, sizeof(n->secret), NULL, 0);
+	if (n->w->cfg.scenario)
+		h[0] = (uint8_t)n->index; /* so that the first division is in the nodes' order */
 	n->name = UINT64_C(0x020000000000) | (uint64_t)h[0] << 32 | (uint64_t)h[1] << 24 | (uint64_t)h[2] << 16 | n->index;
 }
 
@@ -101,6 +103,7 @@ void node_die(struct node *n, bool silently)
 	net_node_died(n, silently);
 	core_free(n->core);
 	n->core = NULL;
+	n->off = silently;
 	n->life++;
 	check_after_death(n);
 	n->crash_in = -1;
@@ -109,7 +112,7 @@ void node_die(struct node *n, bool silently)
 	n->stalled_until_us = 0;
 	for (size_t i = 0; i < n->n_containers; i++)
 		n->containers[i].request = 0; /* its clients ask again after the restart */
-	(void)sim_schedule(w, rng_between(&w->rng, RESTART_MIN_US, RESTART_MAX_US), SIM_REVIVE, n->index);
+	(void)sim_schedule(w, rng_between(&w->rng, RESTART_MIN_US, RESTART_MAX_US), SIM_REVIVE, n->index); /* unless it is gone */
 }
 
 /* The host is installed anew: another identity, no containers. It must not vote in the first agreement in place of its former self,
@@ -225,6 +228,7 @@ void node_start(struct node *n)
 		disk_erase(n);
 		n->disk_machine = n->machine;
 	}
+	n->off = false;
 	n->incarnation++;
 	n->next_conn = 1;
 	n->next_request = 1;
@@ -488,6 +492,8 @@ static void ask(struct node *n, struct container *c, bool claim)
 		uint64_t size = UINT64_C(1) << (32 - w->universe.len);
 		want.subnet = (struct prefix){ .addr = ip_v4(w->universe.first + 1 + (uint32_t)rng_below(&w->rng, size - 2)),
 			.len = w->universe.len };
+		if (n->wants.family != 0)
+			want.subnet.addr = n->wants;
 	}
 	c->addr = want.subnet.addr;
 	c->request = want.request;
@@ -504,6 +510,16 @@ void node_start_container(struct node *n, bool claim)
 	ask(n, c, claim);
 }
 
+uint64_t node_add_container(struct node *n, struct ip at)
+{
+	uint64_t number = n->w->next_container + 1;
+
+	n->wants = at;
+	node_start_container(n, at.family != 0);
+	n->wants = (struct ip){ 0 };
+	return number;
+}
+
 static void stop_container(struct node *n, size_t i)
 {
 	struct container gone = n->containers[i];
@@ -514,15 +530,24 @@ static void stop_container(struct node *n, size_t i)
 		check_address_gone(n, &n->containers[i]);
 	memmove(&n->containers[i], &n->containers[i + 1], (n->n_containers - i - 1) * sizeof(gone));
 	n->n_containers--;
-	if (gone.request != 0) {
+	if (gone.request != 0 && n->core != NULL) {
 		struct ipam_event cancel = { .kind = IPAM_CANCEL, .request = gone.request };
 		struct core_event ev = { .kind = CORE_IPAM, .ipam = &cancel };
 		node_step(n, &ev);
 	}
-	if (n->core != NULL) {
+	if (n->core != NULL) { /* else it is detached at the next start */
 		struct core_event ev = { .kind = CORE_DETACHED, .ident = ident };
 		node_step(n, &ev);
 	}
+}
+
+void node_drop_container(struct node *n, uint64_t number)
+{
+	for (size_t i = 0; i < n->n_containers; i++)
+		if (n->containers[i].number == number) {
+			stop_container(n, i);
+			return;
+		}
 }
 
 /* Makes or removes a network; both may be refused. */

@@ -8,6 +8,7 @@
  *   check.c   the invariants of DESIGN section 8
  *   hostile.c a host that lies; what it says is made up in liar.c
  *   prover.c  signatures that cost little, for most seeds
+ *   scenario.c histories written down in text files
  *   measure.c how long a large mesh takes for this and that, and at what cost
  *   main.c    seeds, replay, trace
  *
@@ -31,17 +32,23 @@
 
 enum measure { MEASURE_NONE, MEASURE_BOOT, MEASURE_CHANGE, MEASURE_DEATH, MEASURE_HEAL, MEASURE_IDLE };
 
+enum sim_init { SIM_INIT_ANY, SIM_INIT_CONSENSUS, SIM_INIT_SEEDS, SIM_INIT_TARGETS };
+
 struct sim_cfg {
 	uint64_t seed;
 	size_t nodes;
 	uint64_t busy_ms, quiet_ms; /* time with requests and faults; longest time given to come to rest after it */
 	bool faults;
-	bool hostile; /* the last host lies (hostile.c) */
+	bool hostile;         /* the last host lies (hostile.c) */
 	enum measure measure; /* nothing goes wrong then but what is measured, no users act, and there is no data plane */
 	uint64_t rtt_ms;      /* 0: a few milliseconds, and sometimes much more */
 	uint32_t loss_pm;     /* segments lost for ever, per million */
 	size_t containers;    /* measured runs: per node */
-	FILE *trace;          /* NULL: none */
+	bool scenario;        /* no users act but those of the scenario, and no line of hosts */
+	enum sim_init init;   /* how the first division is made; ANY: by the seed */
+	uint8_t range_len;    /* of the address range; 0: by the seed */
+	bool down[SIM_NODES_MAX], observers[SIM_NODES_MAX]; /* scenarios: not started at the beginning; without a vote */
+	FILE *trace;                                        /* NULL: none */
 };
 
 struct world;
@@ -105,12 +112,15 @@ struct node {
 	struct map *disk;  /* key -> struct blob */
 	uint64_t name, incarnation, next_conn, next_request, timer_generation;
 	uint8_t secret[32];
-	bool observer, lost_disk, gone; /* gone: never comes back */
+	bool observer, lost_disk;
+	bool gone; /* does not come back by itself */
+	bool off;  /* without power: nobody says that nobody is there */
 	struct map *halves;             /* conn -> struct half */
 	struct container *containers;
 	size_t n_containers, cap_containers;
 	struct arena *arena;
-	int crash_in; /* actions until it dies; -1: not */
+	struct ip wants; /* the address of the next container */
+	int crash_in;    /* actions until it dies; -1: not */
 	bool disk_full;
 	enum torn torn;
 	uint64_t machine, disk_machine; /* whose state the disk holds: an image that was made on another machine is set aside */
@@ -130,7 +140,7 @@ struct world {
 	struct node *nodes;
 	struct data *data;
 	struct hostile *hostile; /* NULL: nobody lies */
-	uint32_t menu; /* of faults (faults.c) */
+	uint32_t menu;           /* of faults (faults.c) */
 	bool lossy, drifting;
 	uint64_t flaps, machines;
 	uint64_t gone[SIM_GONE_MAX]; /* hosts that will never come back, and whom nobody has removed */
@@ -174,6 +184,9 @@ void net_free(struct world *w);
 
 /* prover.c */
 const struct gossip_prover *prover_choose(uint64_t seed, size_t nodes);
+
+/* scenario.c */
+bool scenario_run(const struct sim_cfg *cfg, const char *path, char *error, size_t size);
 
 /* measure.c */
 bool measure_run(const struct sim_cfg *cfg, FILE *out, char *failure, size_t size);
@@ -224,6 +237,8 @@ void node_step(struct node *n, const struct core_event *ev);
 void node_timer(struct node *n, uint64_t generation);
 void node_client(struct node *n);
 void node_start_container(struct node *n, bool claim);
+uint64_t node_add_container(struct node *n, struct ip at); /* at: family 0, or the address it wants; gives its number */
+void node_drop_container(struct node *n, uint64_t number);
 void node_free(struct node *n);
 uint64_t node_now_ms(const struct node *n); /* by its own clock */
 uint64_t node_now_us(const struct node *n);

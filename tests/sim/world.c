@@ -189,16 +189,22 @@ void world_make(struct world *w, const struct sim_cfg *cfg)
 	w->seeds = sim_must(mem_zalloc(cfg->nodes, sizeof(*w->seeds)));
 	w->delay_max_us = 5000;
 	w->loss_pm = cfg->loss_pm;
-	w->busy = true;
+	w->busy = !cfg->scenario;
 	/* small ranges, so that hosts run out and ask each other */
 	uint8_t bits = 6;
 	while (((size_t)1 << bits) < cfg->nodes * (cfg->measure == MEASURE_NONE ? 12 : 4 * cfg->containers + 12))
 		bits++;
 	bits = (uint8_t)(bits + rng_below(&w->rng, 3));
+	if (cfg->range_len != 0)
+		bits = (uint8_t)(32 - cfg->range_len);
 	w->universe = (struct universe){ .first = UINT32_C(0x0a200000), .len = (uint8_t)(32 - bits) };
 	w->claimed = sim_must(mem_zalloc((size_t)1 << bits, sizeof(*w->claimed)));
 	w->init = rng_chance(&w->rng, 250000) || cfg->measure != MEASURE_NONE ? IPAM_SEED : IPAM_CONSENSUS;
 	w->by_targets = cfg->nodes <= 32 && rng_chance(&w->rng, 500000);
+	if (cfg->init != SIM_INIT_ANY) {
+		w->init = cfg->init == SIM_INIT_SEEDS ? IPAM_SEED : IPAM_CONSENSUS;
+		w->by_targets = cfg->init == SIM_INIT_TARGETS;
+	}
 	for (size_t i = 0; i < cfg->nodes; i++) {
 		struct node *n = &w->nodes[i];
 		n->w = w;
@@ -212,7 +218,12 @@ void world_make(struct world *w, const struct sim_cfg *cfg)
 		n->lost_disk = false;
 		w->seeds[i] = n->name;
 		n->observer = w->init == IPAM_CONSENSUS && cfg->nodes > 3 && i == cfg->nodes - 1 && rng_chance(&w->rng, 200000);
-		if (cfg->measure != MEASURE_NONE) {
+		if (cfg->scenario) {
+			n->observer = cfg->observers[i];
+			n->gone = cfg->down[i];
+			(void)sim_schedule(w, 1000000 + i, SIM_CLIENT, i);
+		}
+		if (cfg->measure != MEASURE_NONE || cfg->scenario) {
 			(void)sim_schedule(w, rng_below(&w->rng, STARTED_WITHIN_US), SIM_REVIVE, i);
 			continue;
 		}
@@ -220,6 +231,7 @@ void world_make(struct world *w, const struct sim_cfg *cfg)
 		(void)sim_schedule(w, rng_between(&w->rng, 100000, 3000000), SIM_CLIENT, i);
 	}
 	data_make(w);
+	w->line = w->line && !cfg->scenario;
 	w->by_targets = w->by_targets && !w->line;
 	if (cfg->hostile)
 		hostile_make(w);
