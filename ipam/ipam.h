@@ -202,6 +202,8 @@ struct ipam_pending_view {
 };
 bool ipam_next_pending(const struct ipam *i, size_t *it, struct ipam_pending_view *out);
 /* Leases in order of ident; *it starts at 0. */
+/* The ranges that addresses may be given out of: ours by the ring, without what is in doubt or kept spare. *it starts at 0. */
+bool ipam_next_usable(const struct ipam *i, size_t *it, struct range4 *out);
 bool ipam_next_lease(const struct ipam *i, size_t *it, const char **ident, struct prefix *addr);
 /* Has ident a lease in that subnet (family 0: the default one)? */
 bool ipam_has_lease(const struct ipam *i, const char *ident, struct prefix subnet);

@@ -134,6 +134,14 @@ bool ipam_next_pending(const struct ipam *i, size_t *it, struct ipam_pending_vie
 	return true;
 }
 
+bool ipam_next_usable(const struct ipam *i, size_t *it, struct range4 *out)
+{
+	if (*it >= i->space.mine.n)
+		return false;
+	*out = i->space.mine.v[(*it)++];
+	return true;
+}
+
 bool ipam_next_lease(const struct ipam *i, size_t *it, const char **ident, struct prefix *addr)
 {
 	if (*it >= i->space.n_leases)

@@ -32,8 +32,8 @@ void check_address_gone(struct node *n, struct container *c)
 	(void)map_del64(n->w->addresses, ip_to_v4(c->addr));
 }
 
-/* Whether two living nodes both say "mine" of an address, each in its own view: what must never be, whatever has or has not arrived. What
- * each says is written down per address when its ring has changed, so that a change costs what it changes and not the number of nodes. */
+/* Whether two living nodes both say "mine" of an address, each in its own view, and gives out of it: what must never be, whatever has or has
+ * not arrived. (What it has taken over from the dead and not yet asked everybody about it does not give out.) What each says is written down per address when its ring has changed, so that a change costs what it changes and not the number of nodes. */
 static void claims_drop(struct node *n)
 {
 	uint64_t first = n->w->universe.first;
@@ -45,23 +45,33 @@ static void claims_drop(struct node *n)
 	n->n_claims = 0;
 }
 
+static bool claims_same(const struct node *n)
+{
+	struct range4 r;
+	size_t it = 0, k = 0;
+
+	while (ipam_next_usable(core_ipam(n->core), &it, &r)) {
+		if (k == n->n_claims || r.start != n->claims[k].start || r.end != n->claims[k].end)
+			return false;
+		k++;
+	}
+	return k == n->n_claims;
+}
+
 static void claims_take(struct node *n)
 {
-	struct universe u = n->w->universe;
-	uint64_t it = u.first;
-	struct ring_span s;
+	uint64_t first = n->w->universe.first;
+	struct range4 r;
 
 	claims_drop(n);
-	while (ring_each(core_channel(n->core, CHANNEL_RING), u, &it, &s)) {
-		if (s.owner != n->name)
-			continue;
+	for (size_t it = 0; ipam_next_usable(core_ipam(n->core), &it, &r);) {
 		void *v = n->claims;
 		if (!mem_grow(&v, &n->cap_claims, n->n_claims + 1, sizeof(*n->claims)))
 			sim_must(NULL);
 		n->claims = v;
-		n->claims[n->n_claims++] = (struct range4){ s.start, s.end };
-		for (uint64_t a = s.start; a < s.end; a++) {
-			uint16_t *who = &n->w->claimed[a - u.first];
+		n->claims[n->n_claims++] = r;
+		for (uint64_t a = r.start; a < r.end; a++) {
+			uint16_t *who = &n->w->claimed[a - first];
 			if (*who != 0 && n->w->failure[0] == '\0') {
 				char text[IP_TEXT];
 				text_of(ip_v4((uint32_t)a), text);
@@ -75,7 +85,6 @@ static void claims_take(struct node *n)
 void check_after_death(struct node *n)
 {
 	claims_drop(n);
-	n->ring_seen = (struct fingerprint){ 0 };
 }
 
 /* 2. No address has two owners who think so, at any step (that the ring also covers the range needs all of it to have arrived: see
@@ -83,8 +92,6 @@ void check_after_death(struct node *n)
 void check_after_step(struct node *n)
 {
 	struct world *w = n->w;
-	const struct crdt_map *ring = core_channel(n->core, CHANNEL_RING);
-	struct fingerprint now = crdt_map_fingerprint(ring, (struct slice){ NULL, 0 }, (struct slice){ NULL, 0 });
 
 	if (hostile_is(n))
 		return;
@@ -95,10 +102,8 @@ void check_after_step(struct node *n)
 		sim_fail(w, "invariant 12: node %zu refused what an honest node had signed", n->index);
 	if (w->after_step != NULL)
 		w->after_step(n);
-	if (fingerprint_eq(now, n->ring_seen))
-		return;
-	n->ring_seen = now;
-	claims_take(n);
+	if (!claims_same(n))
+		claims_take(n);
 }
 
 /* 2. Once all has arrived the ring covers the range, in every view. */

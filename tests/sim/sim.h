@@ -127,8 +127,7 @@ struct node {
 	uint64_t clock_us, clock_at_us; /* what its clock showed when the world's did this, */
 	int32_t drift_ppm;              /* and how much faster it goes since then */
 	uint64_t stalled_until_us;
-	struct fingerprint ring_seen;
-	struct range4 *claims; /* what it says is its own, by the ring it had at its last step */
+	struct range4 *claims; /* what it says is its own, at its last step */
 	size_t n_claims, cap_claims;
 };
 
