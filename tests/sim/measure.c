@@ -274,9 +274,11 @@ static void death(struct world *w, FILE *out)
 	put_name(&w->nodes[victim], 0);
 	world_run_until(w, w->now_us + CALM_US);
 	since = w->now_us;
-	before = sum_up(w);
 	w->nodes[victim].gone = true;
+	for (size_t i = 0; i < w->cfg.nodes; i++) /* the machine is off: nobody refuses connections there either */
+		w->cut[i * w->cfg.nodes + victim] = w->cut[victim * w->cfg.nodes + i] = 1;
 	node_die(&w->nodes[victim], true);
+	before = sum_up(w);
 	do {
 		world_run_until(w, w->now_us + POLL_US);
 		left = 0;
