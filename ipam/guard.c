@@ -8,8 +8,8 @@
  *   - the owner wrote what came before it, and that has arrived meanwhile (tokens travel one by one);
  *   - the owner has itself published (usage.c, signed) that it does not have these addresses, and still says so CONSENT_MS after we got the token:
  *     what it may have got just now it would have published by then;
- *   - the owner cannot be reached, and could not for ABSENT_MS: its space is at the command of any host's operator (`rmpeer`). A claim that came
- *     while its owner was there is most likely a forgery, and has to stand much longer (PRESENT_MS);
+ *   - the owner cannot be reached, and could not for ABSENT_MS: its space is at the command of any host's operator (`rmpeer`), and a daemon that
+ *     is started anew is not away. A claim that came while its owner was there is most likely a forgery, and takes longer (PRESENT_MS);
  *   - whoever wrote it had the stretch before it was taken in its absence (`former`).
  *
  * Claims against ourselves are never decided by our consent, which we would know of. After a takeover behind our back the others have
@@ -25,7 +25,7 @@
 #include "ipam/internal.h"
 
 #define CONSENT_MS 3000
-#define ABSENT_MS  3000
+#define ABSENT_MS  10000
 #define PRESENT_MS 20000
 #define FORGED_MS  60000 /* so long it is remembered what the others said of a claim */
 #define LEARN_MS   10000 /* a newcomer takes what it hears: it has no view of its own yet */
@@ -144,6 +144,16 @@ static bool was_former(const struct ipam *i, uint64_t peer, struct range4 r)
 	return false;
 }
 
+/* Of whom we know nothing it is since we began. */
+static uint64_t absent_since(const struct ipam *i, uint64_t peer)
+{
+	const struct guard *g = &i->guard;
+	for (size_t n = 0; n < g->n_absent; n++)
+		if (g->absent[n].peer == peer)
+			return g->absent[n].since_ms;
+	return g->began_ms;
+}
+
 static bool learning(const struct ipam *i)
 {
 	return i->guard.newcomer && (i->guard.learnt_ms == 0 || i->now < i->guard.learnt_ms);
@@ -173,7 +183,7 @@ static enum judgement judge(const struct ipam *i, const struct claim *c, uint64_
 		return TAKE;
 	if (age >= CONSENT_MS && usage_excludes(i, c->from, c->taken))
 		return TAKE;
-	if (h && !reachable(i, c->from) && (h->there_ms == 0 ? age >= ABSENT_MS : i->now - h->there_ms >= PRESENT_MS))
+	if (h && !reachable(i, c->from) && i->now - absent_since(i, c->from) >= (h->there_ms == 0 ? ABSENT_MS : PRESENT_MS))
 		return SUFFER;
 	return HOLD;
 }
@@ -578,6 +588,42 @@ enum err guard_settle(struct ipam *i)
 	return e;
 }
 
+/* Who cannot be reached, and since when; in order of names, as the mesh gives them. true: nobody can. Without memory it is forgotten, and all of them
+ * are away since now. */
+static bool note_absent(struct ipam *i)
+{
+	struct guard *g = &i->guard;
+	struct absent *v = NULL;
+	size_t n = 0, cap = 0, old = 0;
+	uint64_t it = 0, peer;
+	bool alone = true, ok = true;
+	while (i->cfg.next_peer(i->cfg.ctx, &it, &peer)) {
+		if (peer == i->cfg.self)
+			continue;
+		if (reachable(i, peer)) {
+			alone = false;
+			continue;
+		}
+		void *mem = v;
+		ok = ok && mem_grow(&mem, &cap, n + 1, sizeof *v);
+		v = mem;
+		if (!ok)
+			continue;
+		while (old < g->n_absent && g->absent[old].peer < peer)
+			old++;
+		bool before = old < g->n_absent && g->absent[old].peer == peer;
+		v[n++] = (struct absent){ peer, before ? g->absent[old].since_ms : i->now };
+	}
+	mem_free(g->absent);
+	g->absent = ok ? v : NULL;
+	g->n_absent = ok ? n : 0;
+	if (!ok) {
+		mem_free(v);
+		g->began_ms = i->now;
+	}
+	return alone;
+}
+
 void guard_news(struct ipam *i, bool topology)
 {
 	struct guard *g = &i->guard;
@@ -585,10 +631,7 @@ void guard_news(struct ipam *i, bool topology)
 	i->founding_looked = false;
 	if (!topology)
 		return;
-	uint64_t it = 0, peer;
-	bool alone = true;
-	while (alone && i->cfg.next_peer(i->cfg.ctx, &it, &peer))
-		alone = peer == i->cfg.self || !reachable(i, peer);
+	bool alone = note_absent(i);
 	if (g->alone && !alone)
 		g->met_ms = i->now;
 	g->alone = alone;
@@ -605,7 +648,7 @@ uint64_t guard_deadline_ms(const struct ipam *i)
 void guard_free(struct ipam *i)
 {
 	mem_free(i->guard.held);
-	i->guard.held = NULL;
+	mem_free(i->guard.absent);
 }
 
 bool guard_conflict(const struct ipam *i, char *out, size_t size)

@@ -105,7 +105,13 @@ struct former { /* had these addresses until they were taken in its absence */
 	uint64_t peer;
 	struct range4 r;
 };
+struct absent {
+	uint64_t peer, since_ms;
+};
 struct guard {
+	struct absent *absent;
+	size_t n_absent;
+	uint64_t began_ms;
 	struct held *held;
 	size_t n_held, cap_held;
 	struct former former[GUARD_FORMER_MAX];

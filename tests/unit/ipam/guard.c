@@ -240,9 +240,9 @@ static void removed_while_away(void **state)
 	user_other(&m, 1, IPAM_TAKEOVER, m.h[0].name);
 	assert_int_equal(m.h[1].other_count, 64);
 	/* Not at once: it may be a forgery while its owner is started anew. */
-	model_run(&m, m.now + 1000);
+	model_run(&m, m.now + 8000);
 	assert_int_equal(owner_at(&m, 2, 5), m.h[0].name);
-	model_run(&m, m.now + 4000);
+	model_run(&m, m.now + 3000);
 	assert_int_equal(owner_at(&m, 2, 5), m.h[1].name);
 	assert_int_equal(owner_at(&m, 3, 5), m.h[1].name);
 	m.h[0].c[0] = (struct container){ 0 };
@@ -267,7 +267,9 @@ static void taken_in_a_corner(void **state)
 	m.h[LIAR].side = 1;
 	side(&m, 2, 1);
 	hear(&m, 2, forge(&m, &f, liar, 0, 63, liar, (struct stamp){ 0, 9 }));
-	model_run(&m, m.now + 6000);
+	model_run(&m, m.now + 8000);
+	assert_int_equal(owner_at(&m, 2, 5), m.h[0].name);
+	model_run(&m, m.now + 3000);
 	assert_int_equal(owner_at(&m, 2, 5), liar);
 	/* Also after a restart it knows whose it was. */
 	host_down(&m, 2);
