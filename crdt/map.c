@@ -528,10 +528,16 @@ static enum err take(
 		return ERR_OK;
 	struct crdt_item mine = *it;
 	struct proof mem;
-	/* A floor of ours that somebody else has set holds, since we have moved above it: then it has to be one that all others take as well. */
-	bool ours = source == OURS && mine.proof.n == 0;
-	if (ours || (source == OUTSIDE && floor && is_own(m, it->key))) {
+	/* A floor of ours that somebody else has set: we set one above it ourselves, which everybody takes, also who would not take his. */
+	if (source == OUTSIDE && floor && is_own(m, it->key) && m->prover != NULL) {
+		bool last = mine.stamp.ctr == UINT64_MAX;
+		if (!last)
+			mine.stamp.ctr++;
+		else if (mine.stamp.inc < UINT64_MAX)
+			mine.stamp = (struct stamp){ mine.stamp.inc + 1, 0 };
 		mine.proof = slice_of(NULL, 0);
+		sign(m, &mine, &mem);
+	} else if (source == OURS && mine.proof.n == 0) {
 		sign(m, &mine, &mem);
 	}
 	enum err e = floor ? set_floor(m, &mine, trusted, ch)

@@ -38,6 +38,7 @@
 #define FIRST_MAX  (UINT64_C(1) << 48) /* of what nothing is known of */
 #define BURST      16                  /* tokens written above forgeries at once */
 #define REFILL_MS  250                 /* one more */
+#define FIGHTS_MAX 8                   /* doublings of that, against one who does not give in */
 #define SPLITS_MAX 256                 /* new tokens that forgeries may cost us in a run */
 #define CUTS_MAX   4096                /* cuts by those who do not own what they cut, that are taken in a run */
 
@@ -403,7 +404,7 @@ void guard_heard(struct ipam *i, uint64_t from, const struct ipam_message *m)
 }
 
 /* Our own token above what others wrote there. */
-static enum err write_above(struct ipam *i, const struct held *h)
+static enum err write_above(struct ipam *i, struct held *h)
 {
 	struct guard *g = &i->guard;
 	struct crdt_item claim = held_item(h), here;
@@ -418,7 +419,7 @@ static enum err write_above(struct ipam *i, const struct held *h)
 		g->tokens = g->tokens + more > BURST ? BURST : g->tokens + more;
 		g->refill_ms = i->now + REFILL_MS;
 	}
-	if (g->tokens == 0)
+	if (g->tokens == 0 || i->now < h->above_ms)
 		return ERR_OK; /* goes on being held, here and where we can be reached */
 	/* The token may reach farther than the claim, and be cut by it. */
 	bool there = crdt_map_floor_item(i->cfg.ring, claim.key, &here);
@@ -437,6 +438,8 @@ static enum err write_above(struct ipam *i, const struct held *h)
 		e = crdt_map_write(i->cfg.ring, &ours, &ch);
 	if (e != ERR_OK)
 		return e;
+	/* Whoever goes on claiming it is answered less and less often. */
+	h->above_ms = i->now + ((uint64_t)REFILL_MS << (h->fights < FIGHTS_MAX ? h->fights++ : FIGHTS_MAX));
 	g->tokens--;
 	g->splits += !c.same_key;
 	return out_ring(i, &ch, true);
@@ -509,6 +512,42 @@ static void tell(struct ipam *i, struct held *h)
 		h->from == i->cfg.self ? "this host" : ipam_who(i, h->from, from));
 }
 
+/* Who cannot be reached, and since when; in order of names, as the mesh gives them. true: nobody can. Without memory it is forgotten, and all of them
+ * are away since now. */
+static bool note_absent(struct ipam *i)
+{
+	struct guard *g = &i->guard;
+	struct absent *v = NULL;
+	size_t n = 0, cap = 0, old = 0;
+	uint64_t it = 0, peer;
+	bool alone = true, ok = true;
+	while (i->cfg.next_peer(i->cfg.ctx, &it, &peer)) {
+		if (peer == i->cfg.self)
+			continue;
+		if (reachable(i, peer)) {
+			alone = false;
+			continue;
+		}
+		void *mem = v;
+		ok = ok && mem_grow(&mem, &cap, n + 1, sizeof *v);
+		v = mem;
+		if (!ok)
+			continue;
+		while (old < g->n_absent && g->absent[old].peer < peer)
+			old++;
+		bool before = old < g->n_absent && g->absent[old].peer == peer;
+		v[n++] = (struct absent){ peer, before ? g->absent[old].since_ms : i->now };
+	}
+	mem_free(g->absent);
+	g->absent = ok ? v : NULL;
+	g->n_absent = ok ? n : 0;
+	if (!ok) {
+		mem_free(v);
+		g->began_ms = i->now;
+	}
+	return alone;
+}
+
 /* One claim; *gone when it needs no further thought, *taken when the ring is another now. */
 static enum err consider(struct ipam *i, struct held *h, bool *gone, bool *taken)
 {
@@ -565,6 +604,8 @@ enum err guard_settle(struct ipam *i)
 	if (!g->dirty && i->now < g->due_ms)
 		return ERR_OK;
 	g->dirty = false;
+	if (g->n_held > 0)
+		(void)note_absent(i); /* the mesh tells of what has changed when it has time */
 	for (size_t n = 0; n < g->n_held && e == ERR_OK;) {
 		bool gone, taken;
 		e = consider(i, &g->held[n], &gone, &taken);
@@ -586,42 +627,6 @@ enum err guard_settle(struct ipam *i)
 	if (e != ERR_OK)
 		g->dirty = true;
 	return e;
-}
-
-/* Who cannot be reached, and since when; in order of names, as the mesh gives them. true: nobody can. Without memory it is forgotten, and all of them
- * are away since now. */
-static bool note_absent(struct ipam *i)
-{
-	struct guard *g = &i->guard;
-	struct absent *v = NULL;
-	size_t n = 0, cap = 0, old = 0;
-	uint64_t it = 0, peer;
-	bool alone = true, ok = true;
-	while (i->cfg.next_peer(i->cfg.ctx, &it, &peer)) {
-		if (peer == i->cfg.self)
-			continue;
-		if (reachable(i, peer)) {
-			alone = false;
-			continue;
-		}
-		void *mem = v;
-		ok = ok && mem_grow(&mem, &cap, n + 1, sizeof *v);
-		v = mem;
-		if (!ok)
-			continue;
-		while (old < g->n_absent && g->absent[old].peer < peer)
-			old++;
-		bool before = old < g->n_absent && g->absent[old].peer == peer;
-		v[n++] = (struct absent){ peer, before ? g->absent[old].since_ms : i->now };
-	}
-	mem_free(g->absent);
-	g->absent = ok ? v : NULL;
-	g->n_absent = ok ? n : 0;
-	if (!ok) {
-		mem_free(v);
-		g->began_ms = i->now;
-	}
-	return alone;
 }
 
 void guard_news(struct ipam *i, bool topology)

@@ -56,6 +56,8 @@ struct ask {
 	uint64_t deadline_ms; /* for the donor's answer; when exhausted: of the next round */
 	uint64_t *tried;      /* in this round */
 	size_t n_tried, cap_tried;
+	unsigned fights;   /* how often ours was written above it */
+	uint64_t above_ms; /* not again before */
 	unsigned rounds;
 	size_t unreachable; /* owners in the range that could not be asked */
 	uint64_t unreachable_name;
@@ -96,6 +98,8 @@ struct held { /* a token that somebody else's word stands against; by writer and
 	uint64_t there_ms; /* when its owner could last be reached, and did not consent; 0: never */
 	bool told, yield;  /* reported; taken though it is ours */
 	bool ruled;        /* ours: the others do not have it */
+	unsigned fights;   /* how often ours was written above it */
+	uint64_t above_ms; /* not again before */
 	unsigned rounds;   /* of asking the others about it */
 	uint64_t asked_ms, serial;
 	struct voter voters[GUARD_VOTERS_MAX];
