@@ -232,6 +232,15 @@ static enum err collect_gone(struct ipam *i)
 				e = add_gone(c, name);
 		}
 	}
+	/* Of two the one would wait for ever for a vote of the other's former self. What they chose both have accepted. */
+	struct vote v;
+	uint64_t peer;
+	at = (struct slice){ NULL, 0 };
+	while (e == ERR_OK && c->epoch.n < RECLAIM_VOTERS_MIN && instance_next(&c->in, &at, &peer, &v)) {
+		const struct member *m = epoch_member(&c->epoch, peer);
+		if (m && m->memory != 0 && m->memory != v.memory)
+			e = add_gone(c, peer);
+	}
 	c->in.gone = c->gone;
 	c->in.n_gone = c->n_gone;
 	return e;
@@ -606,7 +615,7 @@ static enum err propose(struct ipam *i, bool *changed)
 {
 	struct reclaim *c = &i->reclaim;
 	bool open = instance_open(&c->in), reason = open;
-	enum err e = open || !c->active ? ERR_OK : reason_to_propose(i, &reason);
+	enum err e = open || !anybody_active(i) ? ERR_OK : reason_to_propose(i, &reason);
 	if (e != ERR_OK)
 		return e;
 	if (!reason || (open && c->in.promised.proposer == i->cfg.self)) {
@@ -923,7 +932,7 @@ bool reclaim_pending(const struct ipam *i)
 	if (!c->epoch.known || !anybody_active(i))
 		return false;
 	const struct member *m = epoch_member(&c->epoch, i->cfg.self);
-	if (i->recovering && m && m->memory != i->paxos.memory && m->memory != 0)
+	if (i->recovering && m && m->memory != i->paxos.memory && m->memory != 0 && c->epoch.n >= RECLAIM_VOTERS_MIN)
 		return true;
 	for (size_t k = 0; k < i->n_taken; k++)
 		if (epoch_member(&c->epoch, i->taken[k]))

@@ -1,8 +1,9 @@
 /* Many hosts, every kind of misfortune, all from one seed: see model.h. */
 #include "model.h"
 
-#define HISTORIES      300 /* WEFT_HISTORIES says otherwise: thousands after a change of the rules */
-#define POOR_HISTORIES 60
+#define HISTORIES       300 /* WEFT_HISTORIES says otherwise: thousands after a change of the rules */
+#define LEASE_HISTORIES 300
+#define POOR_HISTORIES  60
 
 static struct prefix some_subnet(struct model *m)
 {
@@ -45,6 +46,8 @@ static void restart(struct model *m, size_t at, bool disk_lost)
 		disk_wipe(h);
 	for (size_t n = 0; n < IDENTS_MAX; n++)
 		h->c[n].lost |= h->c[n].want == HAS && disk_lost;
+	if (m->reclaim && rng_chance(&m->rng, 300000))
+		host_reboot(h);
 	host_up(m, at);
 	/* What is in use first, before anybody gets something new. */
 	for (size_t n = 0; n < IDENTS_MAX && h->up; n++) {
@@ -123,7 +126,7 @@ static void act(struct model *m, struct plan *p)
 		heal(m);
 	} else if (dice < 96) {
 		at = rng_below(&m->rng, m->n);
-		if (!m->h[at].up && !m->h[at].dead && !m->h[at].left)
+		if (!m->h[at].up && !m->h[at].dead && !m->h[at].left && !(m->reclaim && rng_chance(&m->rng, 700000)))
 			restart(m, at, false);
 	} else if (dice < 97) {
 		at = rng_below(&m->rng, m->n);
@@ -166,7 +169,7 @@ static bool all_equal(const struct model *m)
 			continue;
 		if (first == m->n)
 			first = k;
-		for (int map = 0; map < 3; map++)
+		for (int map = 0; map < (m->reclaim ? 2 : 3); map++)
 			if (!fingerprint_eq(
 					crdt_map_fingerprint(m->h[k].maps[map], all, all), crdt_map_fingerprint(m->h[first].maps[map], all, all)))
 				return false;
@@ -190,7 +193,7 @@ static void settle_down(struct model *m, struct plan *p)
 				user_other(m, k, IPAM_TAKEOVER, m->h[p->dead].name);
 			}
 	}
-	model_run(m, m->now + 3000);
+	model_run(m, m->now + (m->reclaim ? 20000 : 3000));
 	/* A small subnet may be full: its containers go, and those that wait for it get their turn. */
 	for (int round = 0; round < 8 && somebody_waits(m); round++) {
 		for (size_t k = 0; k < m->n; k++)
@@ -226,7 +229,7 @@ static void settle_down(struct model *m, struct plan *p)
 		MODEL_CHECK(m, h->notes_error == 0);
 		for (size_t o = 0; o < k; o++)
 			if (!m->h[o].dead)
-				for (int map = 0; map < 3; map++) {
+				for (int map = 0; map < (m->reclaim ? 2 : 3); map++) { /* leases are renewed all the time */
 					struct slice all = { NULL, 0 };
 					MODEL_CHECK(m,
 						fingerprint_eq(
@@ -237,7 +240,7 @@ static void settle_down(struct model *m, struct plan *p)
 			printf("%s\n", note.text);
 			MODEL_FAIL(m, "the ring is not whole");
 		}
-		MODEL_CHECK(m, p->dead == m->n || ring_owned_by(h->maps[0], m->u, m->h[p->dead].name) == 0);
+		MODEL_CHECK(m, p->dead == m->n || m->reclaim || ring_owned_by(h->maps[0], m->u, m->h[p->dead].name) == 0);
 	}
 	check_addresses(m);
 	if (m->n_seeds == 0)
@@ -265,10 +268,40 @@ static void as_on_disk(struct model *m)
 }
 
 struct sums {
-	size_t steps, crashes, failures, given, messages;
+	size_t steps, crashes, failures, given, messages, epochs, reclaimed;
 };
 
-static void history(uint64_t seed, bool break_persist, uint32_t oom_ppm, struct sums *sums)
+/* Leases of a second or a few, which end while hosts are down or cut off. */
+static void with_leases(struct model *m, struct rng *r)
+{
+	m->reclaim = true;
+	for (size_t k = 0; k < m->n; k++) {
+		m->h[k].reclaim_after_ms = rng_chance(r, 900000) ? rng_between(r, 300, 3000) : 0;
+		m->h[k].drift_pm = (int)rng_between(r, 0, 200) - 100;
+	}
+}
+
+static void count_epochs(const struct model *m, struct sums *sums)
+{
+	uint64_t epochs = 0;
+	size_t marks = 0;
+	for (size_t k = 0; k < m->n; k++) {
+		struct ipam_reclaim_view v;
+		struct ipam_reclaimed a;
+		size_t n = 0;
+		if (!m->h[k].up)
+			continue;
+		ipam_reclaim_view(m->h[k].ipam, &v);
+		while (ipam_next_reclaimed(m->h[k].ipam, &n, &a))
+			assert_true(a.first <= a.last);
+		epochs = v.epoch > epochs ? v.epoch : epochs;
+		marks = n > marks ? n : marks;
+	}
+	sums->epochs += epochs;
+	sums->reclaimed += marks;
+}
+
+static void history(uint64_t seed, bool break_persist, uint32_t oom_ppm, bool leases, struct sums *sums)
 {
 	struct model m;
 	struct rng r;
@@ -290,12 +323,15 @@ static void history(uint64_t seed, bool break_persist, uint32_t oom_ppm, struct 
 	} else if (rng_chance(&r, 500000)) {
 		m.consensus = 0;
 	}
+	if (leases)
+		with_leases(&m, &r);
 	model_start(&m);
 	for (int k = 0; k < 150; k++) {
 		model_run(&m, m.now + rng_below(&m.rng, 200));
 		act(&m, &p);
 	}
 	settle_down(&m, &p);
+	count_epochs(&m, sums);
 	as_on_disk(&m);
 	sums->steps += m.steps;
 	sums->crashes += m.crashes;
@@ -313,10 +349,25 @@ static void histories(void **state)
 	size_t count = n ? strtoul(n, NULL, 0) : HISTORIES;
 	struct sums s = { 0 };
 	for (size_t k = 0; k < count; k++)
-		history(seed + k, getenv("WEFT_BREAK_PERSIST") != NULL, 0, &s);
+		history(seed + k, getenv("WEFT_BREAK_PERSIST") != NULL, 0, false, &s);
 	printf("%zu histories: %zu steps, %zu crashes, %zu addresses given, %zu messages\n", count, s.steps, s.crashes, s.given,
 		s.messages);
 	assert_true(s.given > count);
+}
+
+/* The same while dead owners are reclaimed, some of which were not dead. */
+static void histories_with_leases(void **state)
+{
+	(void)state;
+	uint64_t seed = test_seed("histories_with_leases");
+	const char *n = getenv("WEFT_HISTORIES");
+	size_t count = n ? strtoul(n, NULL, 0) : LEASE_HISTORIES;
+	struct sums s = { 0 };
+	for (size_t k = 0; k < count; k++)
+		history(seed + k, getenv("WEFT_BREAK_PERSIST") != NULL, 0, true, &s);
+	printf("%zu histories: %zu steps, %zu crashes, %zu addresses given, %zu epochs, %zu ranges reclaimed\n", count, s.steps,
+		s.crashes, s.given, s.epochs, s.reclaimed);
+	assert_true(count < 100 || (s.given > count && s.reclaimed > count / 4));
 }
 
 /* The same while memory runs out at any allocation, once or for the rest of a step. */
@@ -327,7 +378,7 @@ static void histories_without_memory(void **state)
 	struct sums s = { 0 };
 	long before = mem_live();
 	for (size_t k = 0; k < POOR_HISTORIES; k++)
-		history(seed + k, false, 100000, &s);
+		history(seed + k, false, 100000, false, &s);
 	printf("%d histories: %zu steps, %zu of them refused, %zu crashes, %zu addresses given\n", POOR_HISTORIES, s.steps,
 		s.failures, s.crashes, s.given);
 	assert_true(s.failures > POOR_HISTORIES);
@@ -336,6 +387,9 @@ static void histories_without_memory(void **state)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = { cmocka_unit_test(histories), cmocka_unit_test(histories_without_memory) };
+	if (getenv("WEFT_TEST") != NULL)
+		cmocka_set_test_filter(getenv("WEFT_TEST"));
+	const struct CMUnitTest tests[] = { cmocka_unit_test(histories), cmocka_unit_test(histories_with_leases),
+		cmocka_unit_test(histories_without_memory) };
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

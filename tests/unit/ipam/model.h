@@ -89,6 +89,7 @@ struct model {
 	uint64_t next_copy_ms, copy_ms;
 	uint64_t seeds[HOSTS_MAX];
 	size_t n_seeds;
+	bool reclaim;       /* some hosts have --reclaim-after, of seconds; their clocks drift */
 	bool in_doubt;      /* a range may be in two hands by their rings, unused: after a takeover or the loss of a disk */
 	bool break_persist; /* records are forgotten by a crash: to see the model notice */
 	size_t steps, crashes, failures, addresses_given, messages;
