@@ -93,8 +93,8 @@ static bool was_member(const struct ipam *i)
 static bool wants_in(const struct ipam *i)
 {
 	const struct reclaim *c = &i->reclaim;
-	bool part = was_member(i) || (i->owned.n > 0 && !epoch_member(&c->epoch, i->cfg.self));
-	return c->active && !i->stopped && !i->suspended && i->cfg.reclaim_after_ms > 0 && part;
+	bool part = i->cfg.reclaim_after_ms > 0 && i->owned.n > 0 && !epoch_member(&c->epoch, i->cfg.self);
+	return c->active && !i->stopped && !i->suspended && (part || was_member(i));
 }
 
 static struct vote own_vote(const struct ipam *i)
@@ -362,7 +362,7 @@ static enum err adopt(struct ipam *i, struct epoch *next)
 		e = own_sync(i);
 	if (e == ERR_OK)
 		e = lease_heard_all(i);
-	if (e == ERR_OK && c->active) {
+	if (e == ERR_OK && (c->active || c->shown)) {
 		e = store_vote(i);
 		if (e == ERR_OK)
 			e = publish(i);
@@ -773,10 +773,15 @@ static void activate(struct ipam *i)
 {
 	struct reclaim *c = &i->reclaim;
 	bool part = i->owned.n > 0 || epoch_member(&c->epoch, i->cfg.self) != NULL;
-	if (c->active || i->cfg.reclaim_after_ms == 0 || i->stopped || i->suspended || !ring_exists(i) || !part)
+	bool forgetful = i->recovering && was_member(i) && c->dirty && anybody_active(i); /* what is ours waits for it */
+	if (c->active)
 		return;
-	if (i->recovering && was_member(i)) {
-		c->active_ms = i->now; /* what is ours waits for it */
+	if ((i->cfg.reclaim_after_ms == 0 && !forgetful) || i->stopped || i->suspended || !ring_exists(i) || !part) {
+		c->active_ms = 0;
+		return;
+	}
+	if (forgetful) {
+		c->active_ms = i->now;
 	} else if (c->active_ms == 0) {
 		uint64_t wait = i->cfg.reclaim_after_ms / 16 < RECLAIM_FIRST_MS ? i->cfg.reclaim_after_ms / 16 : RECLAIM_FIRST_MS;
 		c->active_ms = i->now + rng_between(&i->rng, wait * 3 / 4, wait);

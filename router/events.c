@@ -199,3 +199,45 @@ void router_event_path(struct router *r, uint64_t peer, enum path from, enum pat
 		json_pack("{s:s, s:s?, s:s, s:s, s:s}", "peer", peer_format(peer, name), "nickname", known ? info.nickname : NULL, "from",
 			path_name(from), "to", path_name(to), "reason", reason != NULL ? reason : ""));
 }
+
+static void put_name(json_t *fields, const struct router *r, const char *key, const char *nick_key, uint64_t peer)
+{
+	struct peer_info info;
+	char name[PEER_TEXT];
+	bool known = gossip_peer(core_gossip(r->core), peer, &info);
+
+	(void)json_object_set_new(fields, key, json_string(peer_format(peer, name)));
+	(void)json_object_set_new(fields, nick_key, known ? json_string(info.nickname) : json_null());
+}
+
+static void tell_reclaimed(struct router *r, const struct ipam_reclaimed *a)
+{
+	char first[IP_TEXT], last[IP_TEXT];
+	json_t *fields = json_pack("{s:I, s:s, s:s, s:I}", "epoch", (json_int_t)a->epoch, "first", ip_format(ip_v4(a->first), first),
+		"last", ip_format(ip_v4(a->last), last), "addresses", (json_int_t)a->last - (json_int_t)a->first + 1);
+
+	if (fields == NULL)
+		return;
+	put_name(fields, r, "peer", "nickname", a->from);
+	put_name(fields, r, "heir", "heir_nickname", a->heir);
+	router_event(r, "reclaimed", fields);
+}
+
+void router_event_reclaimed(struct router *r)
+{
+	struct ipam_reclaim_view v;
+	struct ipam_reclaimed a[IPAM_AUDIT_MAX];
+	size_t n = 0;
+
+	if (core_ipam(r->core) == NULL)
+		return;
+	ipam_reclaim_view(core_ipam(r->core), &v);
+	if (r->epoch_seen && v.epoch > r->epoch_told)
+		for (size_t it = 0;
+			 n < IPAM_AUDIT_MAX && ipam_next_reclaimed(core_ipam(r->core), &it, &a[n]) && a[n].epoch > r->epoch_told;)
+			n++;
+	r->epoch_seen = true;
+	r->epoch_told = v.epoch;
+	while (n > 0)
+		tell_reclaimed(r, &a[--n]);
+}

@@ -31,6 +31,8 @@ void events_follow(struct events *e, struct api_request *q, size_t recent);
 
 /* For all who have something to tell; nothing happens while there is no API. Fields: as for events_add. */
 void router_event(struct router *r, const char *event, json_t *fields);
+/* Ranges that were reclaimed since this was asked last. */
+void router_event_reclaimed(struct router *r);
 /* CORE_PATH_CHANGED */
 void router_event_path(struct router *r, uint64_t peer, enum path from, enum path to, const char *reason);
 

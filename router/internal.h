@@ -67,6 +67,8 @@ struct router {
 	void (*stopped)(void *ctx);
 	void *stopped_ctx;
 	char fatal[256];
+	uint64_t epoch_told; /* ranges reclaimed up to this one are no news */
+	bool epoch_seen;
 	uint64_t started_ms, steps, wall_base_ms; /* wall clock minus monotonic, ms */
 };
 

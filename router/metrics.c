@@ -204,6 +204,20 @@ static void unreachable(struct prom *p)
 	real(p, (double)lost * 100.0 / (double)range4_size(universe_range(u)));
 }
 
+static void reclaim(struct prom *p)
+{
+	struct ipam_reclaim_view v;
+
+	ipam_reclaim_view(core_ipam(p->core), &v);
+	single(p, "weft_ipam_epoch", "gauge", "Membership epoch: grows when hosts join those who vote, or are removed.", v.epoch);
+	family(p, "weft_ipam_lease_seconds", "gauge",
+		"Until this host gives out no new addresses, unless a majority renews it; absent without a lease.");
+	if (v.leased)
+		real(p, (double)v.left_ms / 1000.0);
+	single(p, "weft_ipam_spare", "gauge", "Addresses that others may take when this host is dead.", v.spare);
+	single(p, "weft_ipam_reclaimed_addresses_total", "counter", "Addresses of dead hosts that came to others.", v.reclaimed);
+}
+
 static void addresses(struct prom *p)
 {
 	struct ipam_view v;
@@ -218,6 +232,7 @@ static void addresses(struct prom *p)
 	single(p, "weft_ipam_pending_allocates", "gauge", "Requests waiting for an address.", v.pending_allocates);
 	single(p, "weft_ipam_pending_claims", "gauge", "Requests waiting for an address they name.", v.pending_claims);
 	unreachable(p);
+	reclaim(p);
 }
 
 /* --- names ----------------------------------------------------------------------------------------------------------------------------- */

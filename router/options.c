@@ -112,6 +112,8 @@ enum err options_no_memory(struct err_note *note)
 		"subnet of requests that name none (the range)")                                                                        \
 	X("ipalloc-init", " HOW", options_set_init, init, 0, 1,                                                                     \
 		"first division: consensus[=N], seed=NAME,..., observer (consensus)")                                                   \
+	X("reclaim-after", " TIME", options_set_duration, reclaim_after_ms, 0, 1,                                                   \
+		"free addresses of a host not heard of for so long go to others: 45s, 30m, 24h, 0 for never (24h)")                     \
 	X("no-dns", SWITCH, options_set_switch, no_dns, 0, 1, "no name service")                                                    \
 	X("dns-domain", " DOMAIN", options_set_domain, dns_domain, 0, 1, "domain of containers' names (weft.local.)")               \
 	X("dns-listen-address", " ADDR:PORT", options_set_dns_listen, dns_listen, 1, 1,                                             \
@@ -390,6 +392,7 @@ enum err options_defaults(struct options *o, struct err_note *note)
 	o->port = 6783;
 	o->conn_limit = 200;
 	o->ipam = true;
+	o->reclaim_after_ms = 24 * UINT64_C(3600000);
 	o->dns_ttl = 1;
 	o->plugin = true;
 	o->log_level = LOG_LEVEL_INFO;

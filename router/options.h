@@ -46,8 +46,9 @@ struct options {
 	struct prefix range, range6, default_subnet; /* family 0: not given */
 	bool range_given, init_given;
 	enum option_init init;
-	uint32_t consensus; /* 0: not given */
-	char **seeds;       /* peer names or nicknames as given */
+	uint32_t consensus;        /* 0: not given */
+	uint64_t reclaim_after_ms; /* 0: never; default 24 h */
+	char **seeds;              /* peer names or nicknames as given */
 	size_t n_seeds;
 	bool no_dns;
 	char *dns_domain;                               /* "weft.local." */

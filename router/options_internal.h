@@ -61,6 +61,7 @@ enum err options_set_socket(const struct setting *s) MUST_CHECK;
 enum err options_set_status_addr(const struct setting *s) MUST_CHECK;
 enum err options_set_switch(const struct setting *s) MUST_CHECK;
 enum err options_set_trusted(const struct setting *s) MUST_CHECK;
+enum err options_set_duration(const struct setting *s) MUST_CHECK;
 enum err options_set_ttl(const struct setting *s) MUST_CHECK;
 
 #endif

@@ -17,6 +17,8 @@
 #include "router/options_internal.h"
 
 enum { PASSWORD_MAX = 1024 };
+#define DURATION_MIN_MS UINT64_C(2000)
+#define DURATION_MAX_MS UINT64_C(31536000000) /* 8760 h */
 
 static_assert((int)OPTIONS_NETS_MAX == (int)CORE_TRUSTED_MAX, "all trusted subnets can be published");
 static_assert(OPTIONS_QUEUES_MAX <= CAPTURE_QUEUES_MAX, "a capture has a queue for each thread");
@@ -427,6 +429,31 @@ enum err options_set_dns_listen(const struct setting *s)
 	if (s->first)
 		s->o->n_dns_listen = 0;
 	return each_part(s, s->value, add_listen);
+}
+
+/* A whole number of s, m or h; 0 needs no unit. */
+enum err options_set_duration(const struct setting *s)
+{
+	static const struct {
+		char unit;
+		uint64_t ms;
+	} units[] = { { 's', 1000 }, { 'm', 60000 }, { 'h', 3600000 } };
+	char digits[12];
+	size_t n = strlen(s->value);
+	uint64_t v = 0, ms = 0;
+	bool ok = strcmp(s->value, "0") == 0;
+
+	for (size_t i = 0; !ok && n > 1 && n < sizeof(digits) && i < sizeof(units) / sizeof(units[0]); i++) {
+		if (s->value[n - 1] != units[i].unit)
+			continue;
+		(void)snprintf(digits, sizeof(digits), "%.*s", (int)(n - 1), s->value);
+		ok = parse_number(digits, DURATION_MAX_MS / units[i].ms, &v);
+		ms = v * units[i].ms;
+	}
+	if (!ok || (ms != 0 && ms < DURATION_MIN_MS))
+		return options_wrong(s, "a time like 45s, 30m or 24h, from 2s to 8760h, or 0 for never");
+	*(uint64_t *)field_of(s) = ms;
+	return ERR_OK;
 }
 
 enum err options_set_ttl(const struct setting *s)

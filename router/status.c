@@ -397,6 +397,50 @@ static json_t *ipam_ring(struct maker *m)
 	return list;
 }
 
+static json_t *ipam_reclaimed(struct maker *m)
+{
+	json_t *list = json_array();
+	struct ipam_reclaimed a;
+
+	for (size_t at = 0; ipam_next_reclaimed(core_ipam(m->core), &at, &a);) {
+		json_t *o = json_object();
+		put(m, o, "epoch", number(a.epoch));
+		put_peer(m, o, "name", "nickname", a.from);
+		put_peer(m, o, "heir", "heir_nickname", a.heir);
+		put(m, o, "first", address_of(ip_v4(a.first)));
+		put(m, o, "last", address_of(ip_v4(a.last)));
+		put(m, o, "addresses", number((uint64_t)a.last - a.first + 1));
+		add(m, list, o);
+	}
+	return list;
+}
+
+/* Who may take what a dead host keeps spare, our own lease, and what was taken last. */
+static json_t *ipam_reclaim(struct maker *m)
+{
+	json_t *doc = json_object(), *members = json_array();
+	struct ipam_reclaim_view v;
+	uint64_t peer;
+
+	ipam_reclaim_view(core_ipam(m->core), &v);
+	put(m, doc, "after_s", json_real((double)v.after_ms / 1000.0));
+	put(m, doc, "epoch", v.known ? number(v.epoch) : json_null());
+	put(m, doc, "quorum", number(v.quorum));
+	put(m, doc, "reachable", number(v.reachable));
+	put(m, doc, "member", json_boolean(v.member));
+	put(m, doc, "lease_s", v.leased ? json_real((double)v.left_ms / 1000.0) : json_null());
+	put(m, doc, "spare", number(v.spare));
+	for (size_t at = 0; ipam_next_member(core_ipam(m->core), &at, &peer);) {
+		json_t *o = json_object();
+		put_peer(m, o, "name", "nickname", peer);
+		put(m, o, "reachable", json_boolean(gossip_reachable(core_gossip(m->core), peer)));
+		add(m, members, o);
+	}
+	put(m, doc, "members", members);
+	put(m, doc, "reclaimed", ipam_reclaimed(m));
+	return doc;
+}
+
 static json_t *ipam_doc(struct maker *m)
 {
 	json_t *doc = schema_doc(m);
@@ -406,6 +450,7 @@ static json_t *ipam_doc(struct maker *m)
 	put(m, doc, "peers", ipam_shares(m));
 	put(m, doc, "ring", ipam_ring(m));
 	put(m, doc, "pending", ipam_pending(m));
+	put(m, doc, "reclaim", ipam_reclaim(m));
 	return doc;
 }
 

@@ -224,6 +224,30 @@ static void peer_text(const json_t *p, struct wbuf *w)
 	}
 }
 
+/* "h2(02:…)" */
+static const char *host_text(const json_t *o, const char *nick, const char *name, char out[FIELD_TEXT_MAX])
+{
+	(void)snprintf(out, FIELD_TEXT_MAX, "%s(%s)", str(o, nick), str(o, name));
+	return out;
+}
+
+/* Nothing before there is a lease: so it is with fewer than three hosts, and in the first minutes. */
+static void reclaim_text(const json_t *r, struct wbuf *w)
+{
+	const json_t *lease = json_object_get(r, "lease_s"), *a;
+	char from[FIELD_TEXT_MAX], heir[FIELD_TEXT_MAX];
+	size_t i;
+
+	if (json_is_number(lease))
+		line(w,
+			"epoch %lld: %zu hosts vote, %lld can be reached, %lld are needed; lease for another %.0f s, %lld addresses spare\n",
+			num(r, "epoch"), json_array_size(json_object_get(r, "members")), num(r, "reachable"), num(r, "quorum"),
+			json_number_value(lease), num(r, "spare"));
+	json_array_foreach(json_object_get(r, "reclaimed"), i, a)
+		line(w, "reclaimed: %s-%s of %s by %s in epoch %lld\n", str(a, "first"), str(a, "last"),
+			host_text(a, "nickname", "name", from), host_text(a, "heir_nickname", "heir", heir), num(a, "epoch"));
+}
+
 static void ipam_text(const json_t *doc, struct wbuf *w)
 {
 	const json_t *peers = json_object_get(doc, "peers"), *p;
@@ -244,6 +268,7 @@ static void ipam_text(const json_t *doc, struct wbuf *w)
 		line(w, "status: %s\n", str(doc, "status"));
 	if (str(doc, "conflict")[0] != '\0')
 		line(w, "conflict: %s\n", str(doc, "conflict"));
+	reclaim_text(json_object_get(doc, "reclaim"), w);
 	json_array_foreach(json_object_get(doc, "pending"), i, p)
 		line(w, "pending: %s %s %s: %s\n", str(p, "kind"), str(p, "ident"), str(p, "subnet"), str(p, "reason"));
 }

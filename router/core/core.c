@@ -356,6 +356,8 @@ static enum err make_ipam(struct core *c, struct err_note *note)
 		.in_use_elsewhere = ask_in_use,
 		.nickname = ask_nickname,
 		.seed = c->cfg.gossip.seed ^ UINT64_C(0x6970616d),
+		.reclaim_after_ms = c->cfg.reclaim_after_ms,
+		.boot = c->cfg.boot,
 		.fresh_store = c->cfg.fresh_store,
 	};
 

@@ -64,10 +64,12 @@ struct core_cfg {
 	size_t consensus;
 	const uint64_t *seeds; /* copied */
 	size_t n_seeds;
-	bool fresh_store;   /* no record was stored */
-	bool newborn;       /* nobody has ever published anything under our name: the key that it is made of is new */
-	bool names;         /* DNS is on */
-	const char *domain; /* "weft.local." */
+	uint64_t reclaim_after_ms; /* the lease after which others may take what a dead host keeps spare; 0: never */
+	uint64_t boot;             /* tells one run of the clock that gives now_ms from another; 0: not known */
+	bool fresh_store;          /* no record was stored */
+	bool newborn;              /* nobody has ever published anything under our name: the key that it is made of is new */
+	bool names;                /* DNS is on */
+	const char *domain;        /* "weft.local." */
 	struct path_offer offer;
 	bool no_fallback, require_encryption;
 	uint8_t random[32];    /* fresh and secret: seeds what sessions of the data plane are made of */
