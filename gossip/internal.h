@@ -56,6 +56,8 @@
 #define SPREAD_FEW_LINKS       3
 #define SPREAD_LATE_MIN_MS     200 /* the others have it after that, unless they were first */
 #define SPREAD_LATE_MAX_MS     600
+#define SPREAD_GATHER          8  /* links under way: what others said will come over these from those who said it */
+#define SPREAD_OWN_MAX         64 /* items of a channel that go over a new link at once when that is so */
 #define SPREAD_GAP_MS          40 /* between deltas on a link of a sparse mesh: news in quick succession travel together */
 #define PUBLISH_COALESCE_MS    20
 #define PUBLISH_QUICK_MS       1000 /* one so soon after another: in a larger mesh the next one waits twice as long */
@@ -238,6 +240,7 @@ struct link {
 	bool waiting;                            /* something is to be sent */
 	bool early;                              /* among those that get this step's news at once */
 	bool surplus;                            /* ended because neither end wanted it */
+	bool recon_owed;                         /* all channels, with what waits for later */
 	uint16_t reconcile;                      /* channels of which keys were lost: a reconciliation instead */
 	struct slot *slots[GOSSIP_CHANNELS_MAX]; /* NULL: nothing waits */
 	uint64_t later_ms;                       /* when what waits for later is sent; 0: nothing does */

@@ -34,6 +34,13 @@ void gossip_spread_mark_all(struct gossip *g, struct link *l, uint8_t channel)
 	l->waiting = true;
 }
 
+static void wait_for_later(struct gossip *g, struct link *l)
+{
+	l->waiting = true;
+	if (l->later_ms == 0)
+		l->later_ms = g->now + rng_between(&g->rng, SPREAD_LATE_MIN_MS, SPREAD_LATE_MAX_MS);
+}
+
 /* later: unless it is sent now anyway. */
 static void mark(struct gossip *g, struct link *l, uint8_t channel, struct slice key, bool later)
 {
@@ -46,8 +53,8 @@ static void mark(struct gossip *g, struct link *l, uint8_t channel, struct slice
 	if (s && gossip_keyset_add(later ? &s->later : &s->now, key, g->uid)) {
 		if (!later)
 			gossip_keyset_remove(&s->later, key);
-		else if (l->later_ms == 0)
-			l->later_ms = g->now + rng_between(&g->rng, SPREAD_LATE_MIN_MS, SPREAD_LATE_MAX_MS);
+		else
+			wait_for_later(g, l);
 		return;
 	}
 	if (s) {
@@ -55,6 +62,18 @@ static void mark(struct gossip *g, struct link *l, uint8_t channel, struct slice
 		gossip_keyset_clear(&s->later);
 	}
 	gossip_spread_mark_all(g, l, channel);
+}
+
+/* Are we making links with many? In a mesh where everybody links with everybody each will bring what its peer says, which is then proved by the link and
+ * need not be looked at: so what we have from others is left for later, and may not be needed then. */
+static bool gathering(const struct gossip *g)
+{
+	size_t n = 0;
+	if (gossip_sparse(g))
+		return false;
+	for (size_t i = 0; i < g->n_links && n < SPREAD_GATHER; i++)
+		n += g->links[i]->stage < STAGE_ESTABLISHED ? 1 : 0;
+	return n == SPREAD_GATHER;
 }
 
 /* The next one on the ring, and some of the others by lot. */
@@ -88,7 +107,7 @@ static void choose_early(struct gossip *g, const struct link *source)
 
 void gossip_spread_news(struct gossip *g, uint8_t channel, const struct crdt_changes *ch, const struct link *source)
 {
-	bool sparse = gossip_sparse(g);
+	bool sparse = gossip_sparse(g), gathers = source && crdt_map_owned(g->channels[channel].map) && gathering(g);
 	if (sparse && source && !g->early_chosen)
 		choose_early(g, source);
 	for (size_t i = 0; i < g->n_links; i++) {
@@ -98,7 +117,7 @@ void gossip_spread_news(struct gossip *g, uint8_t channel, const struct crdt_cha
 		bool has_it = source && (l == source || l->peer == source->peer);
 		if (!sparse && !has_it)
 			has_it = source && gossip_peers_linked(g, l->peer, source->peer);
-		bool later = sparse && source && !l->early;
+		bool later = gathers || (sparse && source && !l->early);
 		for (size_t k = 0; k < ch->n; k++) {
 			bool ours = crdt_owner(ch->keys[k]) == g->self;
 			if (!has_it || ours)
@@ -107,9 +126,18 @@ void gossip_spread_news(struct gossip *g, uint8_t channel, const struct crdt_cha
 	}
 }
 
+/* What is not ours may have come over a link of theirs with who said it. */
+static bool had_since(const struct gossip *g, const struct link *l, uint8_t channel, struct slice key)
+{
+	return !gossip_sparse(g) && crdt_map_owned(g->channels[channel].map) && gossip_peers_linked(g, l->peer, crdt_owner(key));
+}
+
 void gossip_spread_later(struct gossip *g, struct link *l)
 {
 	l->later_ms = 0;
+	for (uint8_t id = 0; l->recon_owed && id < GOSSIP_CHANNELS_MAX; id++)
+		gossip_spread_mark_all(g, l, id);
+	l->recon_owed = false;
 	for (uint8_t id = 0; id < GOSSIP_CHANNELS_MAX; id++) {
 		struct slot *s = l->slots[id];
 		struct slice key;
@@ -118,7 +146,8 @@ void gossip_spread_later(struct gossip *g, struct link *l)
 		struct keyset late = s->later;
 		s->later = (struct keyset){ 0 };
 		for (uint32_t at = 0; gossip_keyset_next(&late, &at, &key);)
-			mark(g, l, id, key, false);
+			if (!had_since(g, l, id, key))
+				mark(g, l, id, key, false);
 		gossip_keyset_clear(&late);
 	}
 }
@@ -233,13 +262,41 @@ void gossip_spread_flush(struct gossip *g, struct link *l)
 		gossip_timer_set(g, &l->timer, l->later_ms);
 }
 
+/* What we say ourselves; more than a little is left to a reconciliation. */
+static void mark_own(struct gossip *g, struct link *l, uint8_t channel)
+{
+	const struct crdt_map *m = g->channels[channel].map;
+	uint8_t from[6];
+	struct wbuf w;
+	struct crdt_item it;
+	wbuf_fixed(&w, from, sizeof from);
+	wbuf_u48(&w, g->self);
+	bool there = m && crdt_map_owned(m) && crdt_map_seek(m, wbuf_slice(&w), &it);
+	for (size_t n = 0; there && crdt_owner(it.key) == g->self; n++) {
+		if (n == SPREAD_OWN_MAX) {
+			gossip_spread_mark_all(g, l, channel);
+			return;
+		}
+		mark(g, l, channel, it.key, false);
+		there = crdt_map_next(m, it.key, &it);
+	}
+}
+
 /* The dialler opens: one reconciliation per channel is enough for both. Our own two items go at once, so that reachability is there
- * before the reconciliation has found them. */
+ * before the reconciliation has found them. While many links are being made all that is our own does, and the reconciliation comes later. */
 void gossip_spread_established(struct gossip *g, struct link *l)
 {
-	if (l->outbound)
-		for (uint8_t id = 0; id < GOSSIP_CHANNELS_MAX; id++)
+	bool gathers = gathering(g);
+	if (l->outbound && gathers) {
+		l->recon_owed = true;
+		wait_for_later(g, l);
+	}
+	for (uint8_t id = 0; id < GOSSIP_CHANNELS_MAX; id++) {
+		if (l->outbound && !gathers)
 			gossip_spread_mark_all(g, l, id);
+		if (gathers)
+			mark_own(g, l, id);
+	}
 	struct crdt_map *m = g->channels[CHANNEL_PEERS].map;
 	uint8_t key[7];
 	for (int i = 0; i < 2; i++) {
