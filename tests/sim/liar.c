@@ -328,7 +328,7 @@ static bool say_unicast(struct liar *l, struct core *c)
 	m.u.unicast.hops = (uint8_t)rng_below(&l->rng, 40);
 	m.u.unicast.kind = rng_chance(&l->rng, 900000) ? IPAM_MESSAGE_KIND : (uint8_t)rng_u64(&l->rng);
 	m.u.unicast.payload = wbuf_slice(&w);
-	if (rng_chance(&l->rng, 100000))
+	if (rng_chance(&l->rng, 50000))
 		m.u.unicast.payload.n = (size_t)rng_below(&l->rng, m.u.unicast.payload.n + 1);
 	m.u.unicast.is_signed = rng_chance(&l->rng, 300000);
 	m.u.unicast.uid = some_number(l);
@@ -361,8 +361,10 @@ bool liar_say(struct liar *l, struct core *c)
 {
 	if (liar_links(c) == 0)
 		return false;
+	if (rng_chance(&l->rng, 5000)) /* most of it ends the link, and little else comes through where it is said often */
+		return say_noise(l, c);
 	switch (rng_below(&l->rng, 20)) {
-	case 0: return say_noise(l, c);
+	case 0:
 	case 1:
 	case 2:
 	case 3: return say_unicast(l, c);
