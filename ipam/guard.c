@@ -30,6 +30,7 @@
 #define FORGED_MS  60000 /* so long it is remembered what the others said of a claim */
 #define LEARN_MS   10000 /* a newcomer takes what it hears: it has no view of its own yet */
 #define TELL_MS    5000  /* claims that stand so long are reported */
+#define TOLD_MS    30000 /* and no others for so long */
 #define VOTE_MS    1500
 #define SOON_MS    500  /* what is held is looked at so often at first */
 #define LATE_MS    5000 /* and then */
@@ -501,15 +502,28 @@ static bool stale(const struct ipam *i, const struct crdt_item *it)
 	return crdt_map_get(i->cfg.ring, it->key, &here) && crdt_item_cmp(&here, it) >= 0;
 }
 
+static const char *writer_of(const struct ipam *i, const struct held *h, char out[WHO_TEXT])
+{
+	if (h->writer == PEER_NONE)
+		line_format(out, WHO_TEXT, "somebody"); /* whose key nobody knows (any more) */
+	else
+		ipam_who(i, h->writer, out);
+	return out;
+}
+
+/* A liar could fill the log. */
 static void tell(struct ipam *i, struct held *h)
 {
 	char text[2 * IP_TEXT], writer[WHO_TEXT], from[WHO_TEXT];
 	if (h->told || i->now - h->since_ms < TELL_MS)
 		return;
 	h->told = true;
-	out_note(i, 2, "%s wrote that %s are its to give, which %s has, without its consent: that is not taken",
-		ipam_who(i, h->writer, writer), range_format(h->taken, text),
-		h->from == i->cfg.self ? "this host" : ipam_who(i, h->from, from));
+	if (i->now < i->guard.told_ms)
+		return;
+	i->guard.told_ms = i->now + TOLD_MS;
+	out_note(i, 2, "%s wrote that %s are its to give, which %s has, without its consent: that is not taken (%zu such claims)",
+		writer_of(i, h, writer), range_format(h->taken, text), h->from == i->cfg.self ? "this host" : ipam_who(i, h->from, from),
+		i->guard.n_held);
 }
 
 /* Who cannot be reached, and since when; in order of names, as the mesh gives them. true: nobody can. Without memory it is forgotten, and all of them
@@ -664,7 +678,7 @@ bool guard_conflict(const struct ipam *i, char *out, size_t size)
 		if (!h->told)
 			continue;
 		line_format(out, size, "%s wrote %s, which %s has, without its consent; not taken: run `weft reset` there",
-			ipam_who(i, h->writer, writer), range_format(h->taken, text),
+			writer_of(i, h, writer), range_format(h->taken, text),
 			h->from == i->cfg.self ? "this host" : ipam_who(i, h->from, from));
 		return true;
 	}

@@ -361,7 +361,7 @@ bool liar_say(struct liar *l, struct core *c)
 {
 	if (liar_links(c) == 0)
 		return false;
-	if (rng_chance(&l->rng, 5000)) /* most of it ends the link, and little else comes through where it is said often */
+	if (rng_chance(&l->rng, 50000)) /* most of it ends the link, and little else comes through where it is said often */
 		return say_noise(l, c);
 	switch (rng_below(&l->rng, 20)) {
 	case 0:
