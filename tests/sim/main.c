@@ -1,4 +1,4 @@
-/* weft-sim [--seeds A-B] [--nodes N] [--busy MS] [--quiet MS] [--no-faults] [--hostile] [--trace] [--commit TEXT]
+/* weft-sim [--seeds A-B] [--nodes N] [--busy MS] [--quiet MS] [--no-faults] [--hostile] [--trace] [--stop-at-failure] [--commit TEXT]
  * weft-sim --scenario FILE [--trace]
  * weft-sim --soak SECONDS [--seeds A-] [--step N]: every N-th seed from A on, of all sizes, until the time is over
  * weft-sim --measure boot|change|death|heal|idle [--nodes N] [--rtt-ms MS] [--loss PERCENT%] [--containers K] [--seeds A-B]
@@ -18,6 +18,7 @@ struct args {
 	struct sim_cfg cfg;
 	const char *commit, *scenario;
 	uint64_t soak_s, step;
+	bool stop;
 };
 
 static bool number(const char *text, uint64_t *out)
@@ -74,6 +75,10 @@ static bool parse(int argc, char **argv, struct args *a)
 		}
 		if (strcmp(argv[i], "--hostile") == 0) {
 			a->cfg.hostile = true;
+			continue;
+		}
+		if (strcmp(argv[i], "--stop-at-failure") == 0) {
+			a->stop = true;
 			continue;
 		}
 		if (strcmp(argv[i], "--trace") == 0) {
@@ -204,7 +209,7 @@ int main(int argc, char **argv)
 		return soak(&a);
 	if (a.cfg.measure != MEASURE_NONE)
 		return measure_all(&a);
-	for (uint64_t seed = a.first; seed <= a.last; seed++) {
+	for (uint64_t seed = a.first; seed <= a.last && !(a.stop && failed > 0); seed++) {
 		uint64_t n = 0;
 		if (one_seed(&a, seed, &n))
 			passed++;
@@ -212,8 +217,8 @@ int main(int argc, char **argv)
 			failed++;
 		events += n;
 	}
-	(void)printf("simulated %" PRIu64 " seeds with %zu nodes, %" PRIu64 " events, each twice\n", a.last - a.first + 1,
-		a.cfg.nodes, events);
+	(void)printf(
+		"simulated %" PRIu64 " seeds with %zu nodes, %" PRIu64 " events, each twice\n", passed + failed, a.cfg.nodes, events);
 	(void)printf("%" PRIu64 " passed, %" PRIu64 " failed\n", passed, failed);
 	return failed > 0 ? 1 : 0;
 }
