@@ -181,7 +181,7 @@ static enum judgement judge(const struct ipam *i, const struct claim *c, uint64_
 		return TAKE;
 	if (c->from == i->cfg.self)
 		return ours_for_sure(i, c->taken) && !(h && h->yield) ? HOLD : TAKE;
-	if (learning(i) || usage_is_gone(i, c->from))
+	if ((learning(i) && c->owner != i->cfg.self) || usage_is_gone(i, c->from))
 		return TAKE;
 	if (age >= CONSENT_MS && usage_excludes(i, c->from, c->taken))
 		return TAKE;
@@ -615,6 +615,8 @@ enum err guard_settle(struct ipam *i)
 	enum err e = ERR_OK;
 	if (g->newcomer && g->learnt_ms == 0 && ring_exists(i))
 		g->learnt_ms = i->now + LEARN_MS;
+	/* Who has a share of a ring that is whole was there when it was divided, and needs nobody to tell. */
+	g->newcomer = g->newcomer && !(i->owned.n > 0 && i->ring_whole && i->ring_seen);
 	if (!g->dirty && i->now < g->due_ms)
 		return ERR_OK;
 	g->dirty = false;
