@@ -10,11 +10,12 @@
 #include "tests/sim/liar.h"
 #include "tests/sim/sim.h"
 
-enum { SETTLED_US = 15000000, FLIGHT_US = 3000000, LIES_MAX = 30 };
+enum { SETTLED_US = 15000000, AWAY_US = 8000000, FLIGHT_US = 3000000, LIES_MAX = 30 };
 
 struct hostile {
 	struct liar liar;
-	uint64_t settled_us; /* since then all hosts have known the whole ring; 0: they do not */
+	uint64_t seen_us[SIM_NODES_MAX]; /* when all who run could last reach it */
+	uint64_t settled_us;             /* since then all hosts have known the whole ring; 0: they do not */
 	struct {
 		uint64_t said_us, life; /* of the victim when it was said */
 	} of[LIAR_RECENT];
@@ -59,6 +60,17 @@ static bool all_see_all(const struct world *w)
 	return true;
 }
 
+static void note_seen(struct world *w)
+{
+	for (size_t i = 0; i < w->cfg.nodes; i++) {
+		bool seen = true;
+		for (size_t k = 0; k < w->cfg.nodes && seen; k++)
+			seen = w->nodes[k].core == NULL || gossip_reachable(core_gossip(w->nodes[k].core), w->nodes[i].name);
+		if (seen)
+			w->hostile->seen_us[i] = w->now_us;
+	}
+}
+
 static bool rings_known(const struct world *w)
 {
 	for (size_t i = 0; i < w->cfg.nodes; i++)
@@ -88,6 +100,10 @@ static void check_lies(struct world *w)
 		const struct node *victim = named(w, x->victim);
 		if (victim == NULL || h->of[k].said_us == 0)
 			continue;
+		if (w->now_us > h->seen_us[victim->index] + AWAY_US) {
+			h->of[k].said_us = 0; /* its space is at anybody's command */
+			continue;
+		}
 		if (victim->life != h->of[k].life && w->now_us < h->of[k].said_us + FLIGHT_US) {
 			h->of[k].said_us = 0;
 			continue;
@@ -116,6 +132,7 @@ bool hostile_acts(struct node *n)
 	else if (h->settled_us == 0)
 		h->settled_us = w->now_us;
 	check_lies(w);
+	note_seen(w);
 	if (!w->busy || n->core == NULL)
 		return true;
 	h->liar.tokens = h->settled_us != 0 && w->now_us > h->settled_us + SETTLED_US && all_see_all(w);
