@@ -441,7 +441,7 @@ void data_configure(const struct node *n, struct core_cfg *cfg)
 {
 	const struct habits *h = &n->habits;
 
-	cfg->gossip.discovery = !n->w->line;
+	cfg->gossip.discovery = !n->w->line && !n->w->cfg.no_discovery;
 	if (n->w->cfg.measure != MEASURE_NONE) /* no data plane is offered, and so none looked after */
 		return;
 	cfg->offer = (struct path_offer){ .vxlan_port = h->vxlan ? PORT + 1 : 0,

@@ -134,6 +134,15 @@ void node_lose_disk(struct node *n)
 	n->disk_machine = n->machine;
 }
 
+void node_wipe(struct node *n)
+{
+	node_die(n, false);
+	disk_erase(n);
+	rng_fill(&n->w->rng, n->secret, sizeof(n->secret));
+	n->wiped = true;
+	sim_trace(n->w, "node %zu loses its state", n->index);
+}
+
 static void fill_cfg(struct node *n, struct core_cfg *cfg)
 {
 	struct world *w = n->w;
@@ -156,8 +165,10 @@ static void fill_cfg(struct node *n, struct core_cfg *cfg)
 	cfg->universe = w->universe;
 	cfg->default_subnet = (struct prefix){ .addr = ip_v4(w->universe.first), .len = w->universe.len };
 	cfg->init = n->observer ? IPAM_OBSERVER : w->init;
-	cfg->consensus = w->by_targets ? 0 : w->cfg.nodes; /* 0: from the targets, which are all the others */
-	cfg->fresh_store = false; /* who loses the disk loses the identity with it, and a new one has no former self */
+	cfg->consensus = w->by_targets ? 0
+		: w->cfg.quorum_of > 0     ? w->cfg.quorum_of
+								   : w->cfg.nodes; /* 0: from the targets, which are all the others */
+	cfg->fresh_store = n->wiped; /* who otherwise loses the disk loses the identity with it, and a new one has no former self */
 	cfg->names = true;
 	cfg->domain = "weft.local.";
 	data_configure(n, cfg);
@@ -214,6 +225,50 @@ static void reconcile(struct node *n)
 	}
 }
 
+static char *address_of(size_t node)
+{
+	char text[IP_TEXT];
+
+	return sim_must(mem_strdup(ip_format(ip_v4(UINT32_C(0x0a000000) + (uint32_t)node + 1), text)));
+}
+
+void node_connect(struct node *n, const bool *to, bool replace, bool forget)
+{
+	const char *targets[SIM_NODES_MAX];
+	struct core_event ev = { .kind = forget ? CORE_FORGET : CORE_CONNECT, .targets = targets, .replace = replace };
+
+	for (size_t i = 0; i < n->w->cfg.nodes; i++)
+		if (to[i])
+			targets[ev.n_targets++] = address_of(i);
+	node_step(n, &ev);
+	for (size_t i = 0; i < ev.n_targets; i++)
+		mem_free((void *)(uintptr_t)targets[i]);
+}
+
+/* Containers that are found at the start without a record of them. */
+static void find_again(struct node *n)
+{
+	uint64_t life = n->life;
+
+	for (size_t i = 0; i < n->n_containers && n->life == life; i++) {
+		struct container *c = &n->containers[i];
+		char ident[SIM_IDENT];
+		if (!c->live)
+			continue;
+		ident_of(c, ident);
+		c->named = false;
+		c->request = n->next_request++;
+		struct ipam_event want = { .kind = IPAM_CLAIM,
+			.request = c->request,
+			.ident = ident,
+			.subnet = { .addr = c->addr, .len = n->w->universe.len },
+			.on = true,
+			.wait = true };
+		struct core_event ev = { .kind = CORE_IPAM, .ipam = &want };
+		node_step(n, &ev);
+	}
+}
+
 void node_start(struct node *n)
 {
 	struct world *w = n->w;
@@ -232,6 +287,7 @@ void node_start(struct node *n)
 	n->incarnation++;
 	n->next_conn = 1;
 	n->next_request = 1;
+	n->command.request = 0;
 	fill_cfg(n, &cfg);
 	sim_trace(w, "node %zu starts, incarnation %llu", n->index, (unsigned long long)n->incarnation);
 	enum err err = core_new(&n->core, &cfg, node_now_ms(n), &note);
@@ -252,10 +308,11 @@ void node_start(struct node *n)
 		if (i == n->index ||
 			(w->cfg.nodes > 32 && w->cfg.measure == MEASURE_NONE && i != (n->index + 1) % w->cfg.nodes && i != 0))
 			continue;
-		if (w->line && i + 1 != n->index && i != n->index + 1)
+		if (w->cfg.scenario && w->cfg.targets == SIM_TARGETS_NONE)
 			continue;
-		char text[IP_TEXT];
-		targets[n_targets++] = sim_must(mem_strdup(ip_format(ip_v4(UINT32_C(0x0a000000) + (uint32_t)i + 1), text)));
+		if ((w->line || w->cfg.targets == SIM_TARGETS_CHAIN) && i + 1 != n->index && i != n->index + 1)
+			continue;
+		targets[n_targets++] = address_of(i);
 	}
 	struct core_event connect = { .kind = CORE_CONNECT, .targets = targets, .n_targets = n_targets };
 	if (n->core != NULL)
@@ -266,6 +323,9 @@ void node_start(struct node *n)
 		reconcile(n);
 	if (n->core != NULL)
 		check_after_start(n);
+	if (n->core != NULL && n->wiped)
+		find_again(n);
+	n->wiped = n->wiped && n->core == NULL;
 }
 
 /* --- the core's actions ----------------------------------------------------------------------------------------------------------------- */
@@ -326,6 +386,12 @@ static void answered(struct node *n, const struct core_action *a)
 {
 	struct container *c = a->u.reply.request != 0 ? waiting_for(n, a->u.reply.request) : NULL;
 
+	if (a->u.reply.request != 0 && a->u.reply.request == n->command.request) {
+		n->command.answered = true;
+		n->command.err = a->u.reply.err;
+		n->command.count = a->u.reply.count;
+		(void)snprintf(n->command.text, sizeof(n->command.text), "%s", a->u.reply.text != NULL ? a->u.reply.text : "");
+	}
 	if (c == NULL)
 		return;
 	c->request = 0;

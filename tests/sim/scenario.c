@@ -14,7 +14,7 @@
 #include "dns/table.h"
 #include "tests/sim/sim.h"
 
-enum { WORDS_MAX = 80, LINE_MAX_BYTES = 512, NAMES_MAX = 256, POLL_US = 50000 };
+enum { WORDS_MAX = 80, LINE_MAX_BYTES = 512, NAMES_MAX = 256, POLL_US = 50000, CHURN_WAITS = 100, CHURN_US = 20000 };
 
 struct named_container {
 	char name[24];
@@ -409,6 +409,78 @@ static bool do_remove(struct scenario *s, const struct line *l)
 	return true;
 }
 
+/* What its operator asks of it next is what `done` and `denied` are about. */
+static void command(struct node *n)
+{
+	memset(&n->command, 0, sizeof(n->command));
+	n->command.request = n->next_request;
+}
+
+static void prime_one(struct scenario *s, struct node *n)
+{
+	(void)s;
+	if (n->core == NULL)
+		return;
+	command(n);
+	struct ipam_event want = { .kind = IPAM_PRIME, .request = n->next_request++ };
+	struct core_event ev = { .kind = CORE_IPAM, .ipam = &want };
+	node_step(n, &ev);
+}
+
+static bool do_prime(struct scenario *s, const struct line *l)
+{
+	return each(s, l, prime_one);
+}
+
+static void wipe_one(struct scenario *s, struct node *n)
+{
+	(void)s;
+	n->gone = true;
+	node_wipe(n);
+}
+
+static bool do_wipe(struct scenario *s, const struct line *l)
+{
+	return each(s, l, wipe_one);
+}
+
+/* connect NODE TARGETS [only]; forget NODE TARGETS */
+static bool do_connect(struct scenario *s, const struct line *l)
+{
+	bool to[SIM_NODES_MAX], only = l->n == 4;
+	size_t n;
+
+	if (only && strcmp(l->word[3], "only") != 0)
+		return bad(s, "'%s' should be only or nothing", l->word[3]);
+	if (!one_node(s, l->word[1], &n) || !nodes(s, l->word[2], to) || !up(s, n))
+		return false;
+	node_connect(&s->w.nodes[n], to, only, l->word[0][0] == 'f');
+	return true;
+}
+
+/* churn TIMES on NODE: containers that come and go, one after the other */
+static bool do_churn(struct scenario *s, const struct line *l)
+{
+	uint64_t times;
+	size_t n;
+
+	if (strcmp(l->word[2], "on") != 0)
+		return bad(s, "wanted: churn TIMES on NODE");
+	if (!number(s, l->word[1], 1, 100000, &times) || !one_node(s, l->word[3], &n) || !up(s, n))
+		return false;
+	struct named_container c = { .node = n };
+	for (uint64_t i = 0; i < times && s->w.failure[0] == '\0'; i++) {
+		c.number = node_add_container(&s->w.nodes[n], (struct ip){ 0 });
+		for (int wait = 0; wait < CHURN_WAITS && !(container_of(s, &c) != NULL && container_of(s, &c)->live); wait++)
+			world_run_until(&s->w, s->w.now_us + POLL_US);
+		if (s->w.failure[0] == '\0' && (container_of(s, &c) == NULL || !container_of(s, &c)->live))
+			return bad(s, "the %lluth of them got no address", (unsigned long long)i + 1);
+		node_drop_container(&s->w.nodes[n], c.number);
+		world_run_until(&s->w, s->w.now_us + CHURN_US);
+	}
+	return true;
+}
+
 /* rmpeer PEER on NODE */
 static bool do_rmpeer(struct scenario *s, const struct line *l)
 {
@@ -416,6 +488,7 @@ static bool do_rmpeer(struct scenario *s, const struct line *l)
 
 	if (strcmp(l->word[2], "on") != 0 || !one_node(s, l->word[1], &peer) || !one_node(s, l->word[3], &on) || !up(s, on))
 		return strcmp(l->word[2], "on") != 0 ? bad(s, "wanted: rmpeer PEER on NODE") : false;
+	command(&s->w.nodes[on]);
 	node_remove_peer(&s->w.nodes[on], s->w.nodes[peer].name);
 	return true;
 }
@@ -423,12 +496,13 @@ static bool do_rmpeer(struct scenario *s, const struct line *l)
 /* reset NODE: gives away what it has, and leaves */
 static void reset_one(struct scenario *s, struct node *n)
 {
+	(void)s;
+	if (n->core == NULL)
+		return;
+	command(n);
 	struct ipam_event want = { .kind = IPAM_HANDOVER, .request = n->next_request++ };
 	struct core_event ev = { .kind = CORE_IPAM, .ipam = &want };
-
-	(void)s;
-	if (n->core != NULL)
-		node_step(n, &ev);
+	node_step(n, &ev);
 }
 
 static bool do_reset(struct scenario *s, const struct line *l)
@@ -592,18 +666,29 @@ static bool ask_owns(struct scenario *s, const struct line *l, size_t k, struct 
 	return true;
 }
 
+/* The words from that one on to the end, without the time. */
+static void text_from(const struct line *l, size_t first, char *out, size_t size)
+{
+	size_t last = l->n, at = 0;
+
+	if (l->n >= 2 && (strcmp(l->word[l->n - 2], "within") == 0 || strcmp(l->word[l->n - 2], "for") == 0))
+		last -= 2;
+	out[0] = '\0';
+	for (size_t i = first; i < last; i++)
+		at += (size_t)snprintf(out + at, size - at, "%s%s", at > 0 ? " " : "", l->word[i]);
+}
+
 /* says NODE WORDS…: its `status ipam` has these words, or the reason of one of its waiting requests */
 static bool ask_says(struct scenario *s, const struct line *l, size_t k, struct answer *a)
 {
-	char wanted[LINE_MAX_BYTES] = "";
+	char wanted[LINE_MAX_BYTES];
 	struct ipam_view v;
 	struct ipam_pending_view p;
-	size_t n, last = l->n >= 2 && strcmp(l->word[l->n - 2], "within") == 0 ? l->n - 2 : l->n;
+	size_t n;
 
 	if (!one_node(s, l->word[k + 1], &n) || !up(s, n))
 		return false;
-	for (size_t i = k + 2, at = 0; i < last; i++)
-		at += (size_t)snprintf(wanted + at, sizeof(wanted) - at, "%s%s", at > 0 ? " " : "", l->word[i]);
+	text_from(l, k + 2, wanted, sizeof(wanted));
 	ipam_view(core_ipam(s->w.nodes[n].core), &v);
 	a->so = strstr(v.text, wanted) != NULL || strstr(v.conflict, wanted) != NULL;
 	(void)snprintf(a->text, sizeof(a->text), "it says: %.150s; %.150s", v.text, v.conflict);
@@ -653,6 +738,71 @@ static bool ask_links(struct scenario *s, const struct line *l, size_t k, struct
 	return true;
 }
 
+/* done NODE; denied NODE WORDS…: the answer to its operator's last command */
+static bool ask_command(struct scenario *s, const struct line *l, size_t k, struct answer *a)
+{
+	char wanted[LINE_MAX_BYTES];
+	size_t n;
+
+	if (!one_node(s, l->word[k + 1], &n))
+		return false;
+	const struct node *at = &s->w.nodes[n];
+	text_from(l, k + 2, wanted, sizeof(wanted));
+	a->so = at->command.answered && (l->word[k][1] == 'o' ? at->command.err == ERR_OK : at->command.err != ERR_OK) &&
+		strstr(at->command.text, wanted) != NULL;
+	(void)snprintf(a->text, sizeof(a->text), "%s%s",
+		!at->command.answered           ? "there is no answer yet"
+			: at->command.err == ERR_OK ? "it is done"
+										: "it is denied: ",
+		at->command.text);
+	return true;
+}
+
+/* items NODES at-least|at-most COUNT: that each holds of the whole replicated state, deletions among them */
+static bool ask_items(struct scenario *s, const struct line *l, size_t k, struct answer *a)
+{
+	bool set[SIM_NODES_MAX];
+	uint64_t count;
+	bool least = strcmp(l->word[k + 2], "at-least") == 0;
+
+	if (!least && strcmp(l->word[k + 2], "at-most") != 0)
+		return bad(s, "'%s' should be at-least or at-most", l->word[k + 2]);
+	if (!nodes(s, l->word[k + 1], set) || !number(s, l->word[k + 3], 0, 1000000, &count))
+		return false;
+	a->so = true;
+	for (size_t i = 0; i < s->cfg.nodes && a->so; i++) {
+		uint64_t has = 0;
+		if (!set[i] || left_out(&s->w.nodes[i], a))
+			continue;
+		for (uint8_t id = CHANNEL_PEERS; id <= CHANNEL_NETWORKS; id++)
+			has += crdt_map_count(core_channel(s->w.nodes[i].core, id));
+		a->so = least ? has >= count : has <= count;
+		(void)snprintf(a->text, sizeof(a->text), "node %zu holds %llu", i, (unsigned long long)has);
+	}
+	return true;
+}
+
+/* path A B fast|userspace|relay|none: what each of A uses to each of B */
+static bool ask_path(struct scenario *s, const struct line *l, size_t k, struct answer *a)
+{
+	bool from[SIM_NODES_MAX], to[SIM_NODES_MAX];
+
+	if (!nodes(s, l->word[k + 1], from) || !nodes(s, l->word[k + 2], to))
+		return false;
+	a->so = true;
+	for (size_t i = 0; i < s->cfg.nodes && a->so; i++)
+		for (size_t j = 0; j < s->cfg.nodes && a->so; j++) {
+			struct path_view v = { .path = PATH_NONE };
+			if (!from[i] || !to[j] || i == j || left_out(&s->w.nodes[i], a))
+				continue;
+			if (!core_path(s->w.nodes[i].core, s->w.nodes[j].name, &v))
+				v.path = PATH_NONE;
+			a->so = strcmp(path_name(v.path), l->word[k + 3]) == 0;
+			(void)snprintf(a->text, sizeof(a->text), "from node %zu to node %zu it is %s", i, j, path_name(v.path));
+		}
+	return true;
+}
+
 static const struct {
 	const char *word;
 	size_t least; /* words after it */
@@ -673,6 +823,10 @@ static const struct {
 	{ "says", 2, ask_says },
 	{ "contested", 1, ask_contested },
 	{ "links", 3, ask_links },
+	{ "done", 1, ask_command },
+	{ "denied", 2, ask_command },
+	{ "items", 3, ask_items },
+	{ "path", 3, ask_path },
 };
 enum { EXPECTATIONS = sizeof(expectations) / sizeof(expectations[0]) };
 
@@ -725,23 +879,12 @@ static bool do_expect(struct scenario *s, const struct line *l)
 static bool set_number(struct scenario *s, const struct line *l)
 {
 	uint64_t v;
-	bool is_nodes = strcmp(l->word[0], "nodes") == 0, is_range = strcmp(l->word[0], "range") == 0;
+	bool is_nodes = strcmp(l->word[0], "nodes") == 0;
 
-	if (is_range && l->word[1][0] != '/')
-		return bad(s, "wanted: range /LENGTH");
-	if (!number(s, l->word[1] + (is_range ? 1 : 0),
-			is_nodes       ? 2
-				: is_range ? 12
-						   : 0,
-			is_nodes       ? SIM_NODES_MAX
-				: is_range ? 28
-						   : 1000000,
-			&v))
+	if (!number(s, l->word[1], is_nodes ? 2 : 0, is_nodes ? SIM_NODES_MAX : 1000000, &v))
 		return false;
 	if (is_nodes)
 		s->cfg.nodes = (size_t)v;
-	else if (is_range)
-		s->cfg.range_len = (uint8_t)v;
 	else
 		s->cfg.seed = v;
 	return true;
@@ -757,13 +900,56 @@ static bool set_rtt(struct scenario *s, const struct line *l)
 	return true;
 }
 
+/* range /LENGTH; range FIRST/LENGTH */
+static bool set_range(struct scenario *s, const struct line *l)
+{
+	char *slash = strchr(l->word[1], '/');
+	uint64_t len;
+	struct ip first = { 0 };
+
+	if (slash == NULL)
+		return bad(s, "wanted: range [FIRST]/LENGTH");
+	if (!number(s, slash + 1, 12, 28, &len))
+		return false;
+	*slash = '\0';
+	if (l->word[1][0] != '\0' && !address(s, l->word[1], &first))
+		return false;
+	s->cfg.range_len = (uint8_t)len;
+	s->cfg.range_first = first.family == 0 ? 0 : ip_to_v4(first);
+	return (s->cfg.range_first & ((UINT32_C(1) << (32 - len)) - 1)) == 0 || bad(s, "the range has bits after its length");
+}
+
+static bool set_targets(struct scenario *s, const struct line *l)
+{
+	static const char *const words[] = { "all", "chain", "none" };
+
+	for (size_t i = 0; i < 3; i++)
+		if (strcmp(l->word[1], words[i]) == 0) {
+			s->cfg.targets = (enum sim_targets)i;
+			return true;
+		}
+	return bad(s, "'%s' should be all, chain or none", l->word[1]);
+}
+
+static bool set_flag(struct scenario *s, const struct line *l)
+{
+	*(strcmp(l->word[0], "apart") == 0 ? &s->cfg.apart : &s->cfg.no_discovery) = true;
+	return true;
+}
+
 static bool set_init(struct scenario *s, const struct line *l)
 {
+	uint64_t of;
+
 	static const char *const words[] = { "any", "consensus", "seeds", "targets" };
 
 	for (size_t i = 1; i < 4; i++)
 		if (strcmp(l->word[1], words[i]) == 0)
 			s->cfg.init = (enum sim_init)i;
+	if (l->n == 3 && (s->cfg.init != SIM_INIT_CONSENSUS || !number(s, l->word[2], 1, s->cfg.nodes, &of)))
+		return s->cfg.init == SIM_INIT_CONSENSUS ? false : bad(s, "only consensus takes a number");
+	if (l->n == 3)
+		s->cfg.quorum_of = (size_t)of;
 	return s->cfg.init != SIM_INIT_ANY || bad(s, "'%s' should be consensus, seeds or targets", l->word[1]);
 }
 
@@ -785,9 +971,12 @@ static const struct {
 } verbs[] = {
 	{ "seed", 1, 1, true, set_number },
 	{ "nodes", 1, 1, true, set_number },
-	{ "range", 1, 1, true, set_number },
+	{ "range", 1, 1, true, set_range },
+	{ "targets", 1, 1, true, set_targets },
+	{ "no-discovery", 0, 0, true, set_flag },
+	{ "apart", 0, 0, true, set_flag },
 	{ "rtt", 1, 1, true, set_rtt },
-	{ "init", 1, 1, true, set_init },
+	{ "init", 1, 2, true, set_init },
 	{ "down", 1, 1, true, set_nodes_flag },
 	{ "observers", 1, 1, true, set_nodes_flag },
 	{ "wait", 1, 1, false, do_wait },
@@ -798,6 +987,11 @@ static const struct {
 	{ "crash", 1, 1, false, do_crash },
 	{ "replace", 1, 1, false, do_replace },
 	{ "reset", 1, 1, false, do_reset },
+	{ "wipe", 1, 1, false, do_wipe },
+	{ "prime", 1, 1, false, do_prime },
+	{ "connect", 2, 3, false, do_connect },
+	{ "forget", 2, 2, false, do_connect },
+	{ "churn", 3, 3, false, do_churn },
 	{ "clone", 2, 2, false, do_clone },
 	{ "twin", 2, 2, false, do_twin },
 	{ "cut", 2, 3, false, do_cut },

@@ -34,6 +34,8 @@ enum measure { MEASURE_NONE, MEASURE_BOOT, MEASURE_CHANGE, MEASURE_DEATH, MEASUR
 
 enum sim_init { SIM_INIT_ANY, SIM_INIT_CONSENSUS, SIM_INIT_SEEDS, SIM_INIT_TARGETS };
 
+enum sim_targets { SIM_TARGETS_ALL, SIM_TARGETS_CHAIN, SIM_TARGETS_NONE };
+
 struct sim_cfg {
 	uint64_t seed;
 	size_t nodes;
@@ -47,6 +49,11 @@ struct sim_cfg {
 	bool scenario;        /* no users act but those of the scenario, and no line of hosts */
 	enum sim_init init;   /* how the first division is made; ANY: by the seed */
 	uint8_t range_len;    /* of the address range; 0: by the seed */
+	uint32_t range_first; /* 0: 10.32.0.0 */
+	size_t quorum_of;     /* --ipalloc-init consensus=N; 0: as many as there are nodes */
+	bool apart;           /* the range is divided twice in it, on purpose: neither invariant 1 nor 2 holds */
+	bool no_discovery;
+	enum sim_targets targets;                           /* whom each host is told of when it starts */
 	bool down[SIM_NODES_MAX], observers[SIM_NODES_MAX]; /* scenarios: not started at the beginning; without a vote */
 	FILE *trace;                                        /* NULL: none */
 };
@@ -113,14 +120,22 @@ struct node {
 	uint64_t name, incarnation, next_conn, next_request, timer_generation;
 	uint8_t secret[32];
 	bool observer, lost_disk;
-	bool gone; /* does not come back by itself */
-	bool off;  /* without power: nobody says that nobody is there */
-	struct map *halves;             /* conn -> struct half */
+	bool gone;          /* does not come back by itself */
+	bool off;           /* without power: nobody says that nobody is there */
+	struct map *halves; /* conn -> struct half */
 	struct container *containers;
 	size_t n_containers, cap_containers;
 	struct arena *arena;
 	struct ip wants; /* the address of the next container */
-	int crash_in;    /* actions until it dies; -1: not */
+	bool wiped;      /* its state is lost, and its name is still its own: containers are found at the start */
+	struct {         /* its operator's last command */
+		uint64_t request;
+		bool answered;
+		enum err err;
+		uint64_t count;
+		char text[200];
+	} command;
+	int crash_in; /* actions until it dies; -1: not */
 	bool disk_full;
 	enum torn torn;
 	uint64_t machine, disk_machine; /* whose state the disk holds: an image that was made on another machine is set aside */
@@ -232,6 +247,7 @@ extern const char *const sim_networks[SIM_NETWORKS]; /* names that users make an
 void node_start(struct node *n);
 void node_die(struct node *n, bool silently);
 void node_lose_disk(struct node *n);
+void node_wipe(struct node *n); /* its state is lost; it keeps its name, and its containers go on */
 void node_step(struct node *n, const struct core_event *ev);
 void node_timer(struct node *n, uint64_t generation);
 void node_client(struct node *n);
@@ -241,6 +257,7 @@ void node_drop_container(struct node *n, uint64_t number);
 void node_free(struct node *n);
 uint64_t node_now_ms(const struct node *n); /* by its own clock */
 uint64_t node_now_us(const struct node *n);
+void node_connect(struct node *n, const bool *to, bool replace, bool forget); /* to: of each node */
 void node_copy_disk(struct node *to, const struct node *from);
 void node_remove_peer(struct node *n, uint64_t peer); /* its operator runs rmpeer */
 

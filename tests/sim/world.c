@@ -197,7 +197,8 @@ void world_make(struct world *w, const struct sim_cfg *cfg)
 	bits = (uint8_t)(bits + rng_below(&w->rng, 3));
 	if (cfg->range_len != 0)
 		bits = (uint8_t)(32 - cfg->range_len);
-	w->universe = (struct universe){ .first = UINT32_C(0x0a200000), .len = (uint8_t)(32 - bits) };
+	w->universe = (struct universe){ .first = cfg->range_first != 0 ? cfg->range_first : UINT32_C(0x0a200000),
+		.len = (uint8_t)(32 - bits) };
 	w->claimed = sim_must(mem_zalloc((size_t)1 << bits, sizeof(*w->claimed)));
 	w->init = rng_chance(&w->rng, 250000) || cfg->measure != MEASURE_NONE ? IPAM_SEED : IPAM_CONSENSUS;
 	w->by_targets = cfg->nodes <= 32 && rng_chance(&w->rng, 500000);
@@ -231,8 +232,9 @@ void world_make(struct world *w, const struct sim_cfg *cfg)
 		(void)sim_schedule(w, rng_between(&w->rng, 100000, 3000000), SIM_CLIENT, i);
 	}
 	data_make(w);
-	w->line = w->line && !cfg->scenario;
-	w->by_targets = w->by_targets && !w->line;
+	if (cfg->scenario)
+		w->line = cfg->targets == SIM_TARGETS_CHAIN && cfg->no_discovery;
+	w->by_targets = w->by_targets && (!w->line || cfg->init == SIM_INIT_TARGETS);
 	if (cfg->hostile)
 		hostile_make(w);
 	if (cfg->faults && cfg->measure == MEASURE_NONE)
