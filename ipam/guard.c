@@ -146,14 +146,18 @@ static bool was_former(const struct ipam *i, uint64_t peer, struct range4 r)
 	return false;
 }
 
-/* Of whom we know nothing it is since we began. */
-static uint64_t absent_since(const struct ipam *i, uint64_t peer)
+static const struct absent *absent_find(const struct guard *g, uint64_t peer)
 {
-	const struct guard *g = &i->guard;
 	for (size_t n = 0; n < g->n_absent; n++)
 		if (g->absent[n].peer == peer)
-			return g->absent[n].since_ms;
-	return g->began_ms;
+			return &g->absent[n];
+	return NULL;
+}
+
+static uint64_t absent_since(const struct ipam *i, uint64_t peer)
+{
+	const struct absent *a = absent_find(&i->guard, peer);
+	return a ? a->since_ms : i->now; /* not noticed yet */
 }
 
 static bool learning(const struct ipam *i)
@@ -526,39 +530,44 @@ static void tell(struct ipam *i, struct held *h)
 		i->guard.n_held);
 }
 
-/* Who cannot be reached, and since when; in order of names, as the mesh gives them. true: nobody can. Without memory it is forgotten, and all of them
- * are away since now. */
+static bool absent_add(struct guard *g, uint64_t peer, uint64_t since)
+{
+	void *mem = g->absent;
+	bool ok = mem_grow(&mem, &g->cap_absent, g->n_absent + 1, sizeof *g->absent);
+	g->absent = mem;
+	if (ok)
+		g->absent[g->n_absent++] = (struct absent){ peer, since };
+	return ok;
+}
+
+/* Who cannot be reached, and since when: peers that the mesh knows, in order of their names as it gives them, and behind them those that it does not know
+ * (any more: somebody may have had them forgotten). true: nobody can be reached. Without memory they are away since later. */
 static bool note_absent(struct ipam *i)
 {
 	struct guard *g = &i->guard;
-	struct absent *v = NULL;
-	size_t n = 0, cap = 0, old = 0;
+	struct guard old = *g;
 	uint64_t it = 0, peer;
+	size_t at = 0;
 	bool alone = true, ok = true;
+	g->absent = NULL;
+	g->n_absent = g->cap_absent = 0;
 	while (i->cfg.next_peer(i->cfg.ctx, &it, &peer)) {
-		if (peer == i->cfg.self)
-			continue;
-		if (reachable(i, peer)) {
-			alone = false;
-			continue;
-		}
-		void *mem = v;
-		ok = ok && mem_grow(&mem, &cap, n + 1, sizeof *v);
-		v = mem;
-		if (!ok)
-			continue;
-		while (old < g->n_absent && g->absent[old].peer < peer)
-			old++;
-		bool before = old < g->n_absent && g->absent[old].peer == peer;
-		v[n++] = (struct absent){ peer, before ? g->absent[old].since_ms : i->now };
+		bool there = peer == i->cfg.self || reachable(i, peer);
+		alone = alone && (peer == i->cfg.self || !there);
+		/* The unknown ones stand in no order; whoever is known again is among those who were. */
+		while (at < old.n_absent && old.absent[at].peer < peer)
+			at++;
+		bool before = at < old.n_absent && old.absent[at].peer == peer;
+		if (!there)
+			ok = ok && absent_add(g, peer, before ? old.absent[at].since_ms : i->now);
 	}
-	mem_free(g->absent);
-	g->absent = ok ? v : NULL;
-	g->n_absent = ok ? n : 0;
-	if (!ok) {
-		mem_free(v);
-		g->began_ms = i->now;
+	for (size_t n = 0; n < g->n_held && ok; n++) {
+		peer = g->held[n].from;
+		const struct absent *before = absent_find(&old, peer);
+		if (peer != PEER_NONE && !reachable(i, peer) && absent_find(g, peer) == NULL)
+			ok = absent_add(g, peer, before ? before->since_ms : i->now);
 	}
+	mem_free(old.absent);
 	return alone;
 }
 

@@ -114,8 +114,8 @@ struct absent {
 };
 struct guard {
 	struct absent *absent;
-	size_t n_absent;
-	uint64_t began_ms, told_ms;
+	size_t n_absent, cap_absent;
+	uint64_t told_ms;
 	struct held *held;
 	size_t n_held, cap_held;
 	struct former former[GUARD_FORMER_MAX];

@@ -251,7 +251,6 @@ static enum err begin(struct ipam *i)
 	i->started = i->recovering;
 	i->guard.newcomer = !ring_exists(i);
 	i->guard.alone = true;
-	i->guard.began_ms = i->now;
 	i->ring_dirty = true;
 	if (e == ERR_OK)
 		e = own_sync(i);
