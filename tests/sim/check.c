@@ -22,6 +22,12 @@ void check_address_given(struct node *n, struct container *c, struct ip addr)
 	sim_trace(w, "node %zu gives %s to c%llu", n->index, text, (unsigned long long)c->number);
 	if (map_put64(w->addresses, ip_to_v4(addr), (void *)(uintptr_t)c->number, &old) != ERR_OK)
 		sim_must(NULL);
+	/* 4. Who has heard no majority for the time of its lease may have been found dead, and gives out nothing new. */
+	struct ipam_reclaim_view lease;
+	ipam_reclaim_view(core_ipam(n->core), &lease);
+	if (lease.leased && lease.left_ms == 0 && !c->had)
+		sim_fail(
+			w, "invariant 4: node %zu gave %s to c%llu after its lease had ended", n->index, text, (unsigned long long)c->number);
 	if (old != NULL && (uint64_t)(uintptr_t)old != c->number && !w->cfg.apart)
 		sim_fail(w, "invariant 1: node %zu gave %s to c%llu while c%llu uses it", n->index, text, (unsigned long long)c->number,
 			(unsigned long long)(uintptr_t)old);

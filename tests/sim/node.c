@@ -8,7 +8,7 @@
 #include "dns/name.h"
 #include "tests/sim/sim.h"
 
-enum { RESTART_MIN_US = 50000, RESTART_MAX_US = 8000000, PORT = 6783, SIM_IDENT = 24 };
+enum { RESTART_MIN_US = 50000, RESTART_MAX_US = 8000000, PORT = 6783, SIM_IDENT = 24, CLOCK_FIRST_US = 60000000 };
 
 struct blob {
 	size_t n;
@@ -169,6 +169,8 @@ static void fill_cfg(struct node *n, struct core_cfg *cfg)
 		: w->cfg.quorum_of > 0     ? w->cfg.quorum_of
 								   : w->cfg.nodes; /* 0: from the targets, which are all the others */
 	cfg->fresh_store = n->wiped; /* who otherwise loses the disk loses the identity with it, and a new one has no former self */
+	cfg->reclaim_after_ms = w->reclaim_after_ms;
+	cfg->boot = n->boot;
 	cfg->names = true;
 	cfg->domain = "weft.local.";
 	data_configure(n, cfg);
@@ -282,6 +284,11 @@ void node_start(struct node *n)
 		sim_trace(w, "node %zu sets another machine's state aside", n->index);
 		disk_erase(n);
 		n->disk_machine = n->machine;
+	}
+	if (n->off || n->boot == 0) {
+		n->boot = rng_u64(&w->rng) | 1;
+		n->clock_us = rng_below(&w->rng, CLOCK_FIRST_US);
+		n->clock_at_us = w->now_us;
 	}
 	n->off = false;
 	n->incarnation++;
@@ -544,6 +551,17 @@ void node_timer(struct node *n, uint64_t generation)
 
 /* --- clients --------------------------------------------------------------------------------------------------------------------------- */
 
+static bool has_lease(const struct node *n, const char *ident)
+{
+	const char *holder;
+	struct prefix addr;
+
+	for (size_t it = 0; ipam_next_lease(core_ipam(n->core), &it, &holder, &addr);)
+		if (strcmp(holder, ident) == 0)
+			return true;
+	return false;
+}
+
 static void ask(struct node *n, struct container *c, bool claim)
 {
 	struct world *w = n->w;
@@ -561,6 +579,7 @@ static void ask(struct node *n, struct container *c, bool claim)
 		if (n->wants.family != 0)
 			want.subnet.addr = n->wants;
 	}
+	c->had = has_lease(n, ident);
 	c->addr = want.subnet.addr;
 	c->request = want.request;
 	node_step(n, &ev);

@@ -937,6 +937,16 @@ static bool set_flag(struct scenario *s, const struct line *l)
 	return true;
 }
 
+static bool set_reclaim(struct scenario *s, const struct line *l)
+{
+	uint64_t us;
+
+	if (!duration(s, l->word[1], &us))
+		return false;
+	s->cfg.reclaim_after_ms = us / 1000;
+	return true;
+}
+
 static bool set_init(struct scenario *s, const struct line *l)
 {
 	uint64_t of;
@@ -977,6 +987,7 @@ static const struct {
 	{ "apart", 0, 0, true, set_flag },
 	{ "rtt", 1, 1, true, set_rtt },
 	{ "init", 1, 2, true, set_init },
+	{ "reclaim-after", 1, 1, true, set_reclaim },
 	{ "down", 1, 1, true, set_nodes_flag },
 	{ "observers", 1, 1, true, set_nodes_flag },
 	{ "wait", 1, 1, false, do_wait },

@@ -41,17 +41,18 @@ struct sim_cfg {
 	size_t nodes;
 	uint64_t busy_ms, quiet_ms; /* time with requests and faults; longest time given to come to rest after it */
 	bool faults;
-	bool hostile;         /* the last host lies (hostile.c) */
-	enum measure measure; /* nothing goes wrong then but what is measured, no users act, and there is no data plane */
-	uint64_t rtt_ms;      /* 0: a few milliseconds, and sometimes much more */
-	uint32_t loss_pm;     /* segments lost for ever, per million */
-	size_t containers;    /* measured runs: per node */
-	bool scenario;        /* no users act but those of the scenario, and no line of hosts */
-	enum sim_init init;   /* how the first division is made; ANY: by the seed */
-	uint8_t range_len;    /* of the address range; 0: by the seed */
-	uint32_t range_first; /* 0: 10.32.0.0 */
-	size_t quorum_of;     /* --ipalloc-init consensus=N; 0: as many as there are nodes */
-	bool apart;           /* the range is divided twice in it, on purpose: neither invariant 1 nor 2 holds */
+	bool hostile;              /* the last host lies (hostile.c) */
+	enum measure measure;      /* nothing goes wrong then but what is measured, no users act, and there is no data plane */
+	uint64_t rtt_ms;           /* 0: a few milliseconds, and sometimes much more */
+	uint32_t loss_pm;          /* segments lost for ever, per million */
+	size_t containers;         /* measured runs: per node */
+	bool scenario;             /* no users act but those of the scenario, and no line of hosts */
+	enum sim_init init;        /* how the first division is made; ANY: by the seed */
+	uint8_t range_len;         /* of the address range; 0: by the seed */
+	uint32_t range_first;      /* 0: 10.32.0.0 */
+	size_t quorum_of;          /* --ipalloc-init consensus=N; 0: as many as there are nodes */
+	uint64_t reclaim_after_ms; /* scenarios: 0: never; else by the seed */
+	bool apart;                /* the range is divided twice in it, on purpose: neither invariant 1 nor 2 holds */
 	bool no_discovery;
 	enum sim_targets targets;                           /* whom each host is told of when it starts */
 	bool down[SIM_NODES_MAX], observers[SIM_NODES_MAX]; /* scenarios: not started at the beginning; without a vote */
@@ -95,9 +96,9 @@ struct container {
 	uint64_t number; /* its ident is c<number> */
 	bool live;       /* the client has its address and uses it */
 	bool named;
-	struct ip addr;   /* live: its address; else the one claimed, family 0: any */
-	uint64_t request; /* pending allocation or claim; 0: none */
-	bool given_up;
+	struct ip addr;     /* live: its address; else the one claimed, family 0: any */
+	uint64_t request;   /* pending allocation or claim; 0: none */
+	bool given_up, had; /* had: when it asked an address was noted for it already, and only the answer had been lost */
 };
 
 struct habits { /* how its operator has configured the data plane, for ever */
@@ -142,6 +143,7 @@ struct node {
 	uint64_t clock_us, clock_at_us; /* what its clock showed when the world's did this, */
 	int32_t drift_ppm;              /* and how much faster it goes since then */
 	uint64_t stalled_until_us;
+	uint64_t boot;         /* of the host: its clock begins anew with it */
 	struct range4 *claims; /* what it says is its own, at its last step */
 	size_t n_claims, cap_claims;
 };
@@ -171,6 +173,7 @@ struct world {
 	struct map *addresses; /* address -> struct container that uses it: invariant 1 */
 	struct universe universe;
 	enum ipam_init init;
+	uint64_t reclaim_after_ms;
 	bool by_targets; /* the first agreement expects as many hosts as there are targets */
 	uint64_t *seeds; /* the same list for every host, for ever */
 	bool busy;

@@ -9,6 +9,8 @@ enum {
 	CLIENT_EVERY_US = 700000,
 	FAULT_EVERY_US = 2500000,
 	REST_POLL_MS = 500,
+	LEASE_MIN_MS = 6000,
+	LEASE_MAX_MS = 25000,
 	REMOVE_AFTER_US = 20000000,
 	CLIENTS_FULL = 16,
 	STARTED_WITHIN_US = 100000
@@ -202,6 +204,11 @@ void world_make(struct world *w, const struct sim_cfg *cfg)
 	w->claimed = sim_must(mem_zalloc((size_t)1 << bits, sizeof(*w->claimed)));
 	w->init = rng_chance(&w->rng, 250000) || cfg->measure != MEASURE_NONE ? IPAM_SEED : IPAM_CONSENSUS;
 	w->by_targets = cfg->nodes <= 32 && rng_chance(&w->rng, 500000);
+	/* Half of the worlds have leases, so short that some run out. */
+	if (cfg->measure == MEASURE_NONE && rng_chance(&w->rng, 500000))
+		w->reclaim_after_ms = rng_between(&w->rng, LEASE_MIN_MS, LEASE_MAX_MS);
+	if (cfg->scenario)
+		w->reclaim_after_ms = cfg->reclaim_after_ms;
 	if (cfg->init != SIM_INIT_ANY) {
 		w->init = cfg->init == SIM_INIT_SEEDS ? IPAM_SEED : IPAM_CONSENSUS;
 		w->by_targets = cfg->init == SIM_INIT_TARGETS;
