@@ -241,6 +241,7 @@ void world_make(struct world *w, const struct sim_cfg *cfg)
 	data_make(w);
 	if (cfg->scenario)
 		w->line = cfg->targets == SIM_TARGETS_CHAIN && cfg->no_discovery;
+	w->line = w->line && !cfg->hostile; /* see docs/adr/0012, what stays open */
 	w->by_targets = w->by_targets && (!w->line || cfg->init == SIM_INIT_TARGETS);
 	if (cfg->hostile)
 		hostile_make(w);
