@@ -348,6 +348,7 @@ static void changed(struct gossip *g, uint8_t channel, const struct crdt_changes
 {
 	assert(channel < GOSSIP_CHANNELS_MAX && g->channels[channel].map);
 	gossip_spread_news(g, channel, ch, NULL);
+	gossip_converge_begin(g);
 	if (channel == CHANNEL_PEERS)
 		gossip_peers_changed(g, ch);
 }

@@ -273,6 +273,8 @@ enum gossip_refused {
 };
 const char *gossip_refused_name(enum gossip_refused why); /* as a label of a metric */
 
+#define GOSSIP_CONVERGENCE_EDGES 12
+uint32_t gossip_convergence_edge_ms(size_t i); /* upper edges of the buckets; the last bucket has none */
 struct gossip_counters {
 	uint64_t refused[GOSSIP_REFUSED];
 	uint64_t messages_in[32], messages_out[32];                                 /* by message type */
@@ -280,6 +282,8 @@ struct gossip_counters {
 	uint64_t bytes_in, bytes_out;
 	uint64_t handshakes_ok, handshakes_auth, handshakes_version, handshakes_garbage, handshakes_timeout, handshakes_duplicate;
 	uint64_t late_steps, false_alarms; /* we came late; a peer we took for dead was not, or one took us for dead */
+	uint64_t convergence[GOSSIP_CONVERGENCE_EDGES + 1],
+		convergence_ms; /* changes of ours that were followed until all neighbours had them */
 	uint64_t terminations, malformed, unknown_types, reconciliations, unroutable;
 };
 const struct gossip_counters *gossip_counters(const struct gossip *g);

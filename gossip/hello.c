@@ -262,6 +262,7 @@ static void lose(struct gossip *g, struct link *loser, const struct link *surviv
 		return;
 	}
 	gossip_link_move(g, loser, STAGE_REPLACED);
+	gossip_converge_done(g, loser);
 	gossip_timer_set(g, &loser->timer, g->now + LINK_LINGER_MS);
 }
 

@@ -5,6 +5,7 @@
  *   link.c      one connection: stages, handshake, heartbeats, what comes over it
  *   hello.c     who is at the other end: ourselves, a second link, a second holder of a name
  *   connect.c   whom to dial and when;  choose.c  which peers are wanted;  tidy.c  which links are in excess, and who has to go first
+ *   converge.c  how long it takes until neighbours have what we changed
  *   spread.c    deltas, reconciliation;  slot.c  what waits for a link;  peers.c  what is known of peers, and routes
  *   sign.c      signatures: what may be taken from whom
  *
@@ -26,6 +27,7 @@
 #define LINK_FULL_BYTES        (4u << 20)  /* unsent bytes above which unicasts are dropped */
 #define LINK_DEADLINE_FACTOR   5           /* the adaptive deadline is at most so many times the configured one */
 #define LINK_RTT_EVERY_MS      10000
+#define CONVERGE_EVERY_MS      5000 /* between changes that are followed */
 #define LATE_MS                500  /* a step so long after its deadline: something keeps us from running */
 #define DOUBT_EASE_MS          5000 /* a step down of self-doubt */
 #define DOUBT_HINTS_MAX        2
@@ -239,11 +241,13 @@ struct link {
 	struct wbuf out;                         /* bytes not yet given to the shell */
 	bool waiting;                            /* something is to be sent */
 	bool early;                              /* among those that get this step's news at once */
+	bool followed;                           /* has still to show that a change of ours arrived */
 	bool surplus;                            /* ended because neither end wanted it */
 	bool recon_owed;                         /* all channels, with what waits for later */
 	uint16_t reconcile;                      /* channels of which keys were lost: a reconciliation instead */
 	struct slot *slots[GOSSIP_CHANNELS_MAX]; /* NULL: nothing waits */
 	uint64_t later_ms;                       /* when what waits for later is sent; 0: nothing does */
+	uint64_t following_id;                   /* by answering this PING; 0: not sent yet */
 	uint64_t delta_ms;                       /* the last delta */
 	enum worth told, theirs;                 /* what the link is worth to us, as they know; and to them */
 	uint64_t surplus_ms;                     /* neither end wants it since; 0: one does */
@@ -331,12 +335,13 @@ struct gossip {
 		tidy_timer;
 	bool publish_links, publish_info;
 	uint64_t published_ms;
-	uint64_t topology_ms;  /* when it was last said */
-	uint64_t choose_ms;    /* choosing is owed since; 0: it is not */
-	bool chosen_sparse;    /* when it was last done */
-	unsigned publications; /* in quick succession */
-	uint64_t unrest_ms;    /* when a peer last came or went */
-	bool early_chosen;     /* in this step */
+	uint64_t topology_ms;               /* when it was last said */
+	uint64_t choose_ms;                 /* choosing is owed since; 0: it is not */
+	bool chosen_sparse;                 /* when it was last done */
+	unsigned publications;              /* in quick succession */
+	uint64_t unrest_ms;                 /* when a peer last came or went */
+	uint64_t following_ms, followed_ms; /* a change of ours, since; the last one, until */
+	bool early_chosen;                  /* in this step */
 	bool topology_dirty, choose_dirty, peers_stale;
 	struct bucket accept, accept_first, handshakes, floods;
 	uint64_t orphans[8]; /* connections we had no memory for, to be closed */
@@ -404,6 +409,7 @@ void gossip_link_data(struct gossip *g, struct link *l, struct slice bytes);
 void gossip_link_drained(struct gossip *g, struct link *l, size_t queued);
 void gossip_link_lost(struct gossip *g, struct link *l, const char *why); /* the shell says so */
 void gossip_link_timer(struct gossip *g, struct link *l);
+uint64_t gossip_link_ping(struct gossip *g, struct link *l); /* its id, 0: out of memory */
 void gossip_doubt_more(struct gossip *g, uint64_t by);
 void gossip_doubt_hint(struct gossip *g); /* what others do is evidence, too, but they do not take us far */
 bool gossip_link_send(struct gossip *g, struct link *l, const struct message *m);
@@ -493,6 +499,11 @@ void gossip_keyset_remove(struct keyset *s, struct slice key);
 void gossip_keyset_clear(struct keyset *s);
 bool gossip_keyset_next(const struct keyset *s, uint32_t *at, struct slice *key); /* from *at, which starts at 0 */
 bool gossip_keyset_drop(struct keyset *s, uint32_t at, uint64_t seed);            /* all before that place; false: as add */
+
+/* converge.c */
+void gossip_converge_begin(struct gossip *g); /* we have changed something */
+void gossip_converge_flushed(struct gossip *g, struct link *l);
+void gossip_converge_done(struct gossip *g, struct link *l); /* it has arrived, or the link has ended */
 
 /* tidy.c */
 uint64_t gossip_pause_ms(const struct gossip *g); /* gossip.c: between two of what costs as much as there are peers */

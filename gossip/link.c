@@ -174,6 +174,7 @@ void gossip_link_close(struct gossip *g, struct link *l, const char *why)
 	gossip_connect_failed(g, l, LINK_RETRYING, RETRY_BACKOFF, l->why);
 	gossip_link_move(g, l, STAGE_CLOSED);
 	gossip_timer_off(g, &l->timer);
+	gossip_converge_done(g, l);
 	link_ended(g, l, l->why);
 }
 
@@ -384,21 +385,23 @@ static void heard(struct gossip *g, struct link *l)
 	l->gap_dev = l->gap_dev - l->gap_dev / 4 + off;
 }
 
-static void ping(struct gossip *g, struct link *l)
+uint64_t gossip_link_ping(struct gossip *g, struct link *l)
 {
 	struct message m = { .type = MESSAGE_PING };
 	m.u.ping.id = ++l->ping_id;
 	m.u.ping.time_ms = g->now;
-	if (gossip_link_send(g, l, &m))
+	bool sent = gossip_link_send(g, l, &m);
+	if (sent)
 		l->pinged_ms = g->now;
 	l->last_out_ms = g->now; /* out of memory: not before the next one is due */
+	return sent ? l->ping_id : 0;
 }
 
 /* A sign of life that asks for no answer; for the round trip one that does. */
 static void keep_alive(struct gossip *g, struct link *l)
 {
 	if (l->pinged_ms == 0 || g->now >= l->pinged_ms + LINK_RTT_EVERY_MS) {
-		ping(g, l);
+		(void)gossip_link_ping(g, l);
 		return;
 	}
 	struct message m = { .type = MESSAGE_PONG };
@@ -446,6 +449,8 @@ void gossip_link_timer(struct gossip *g, struct link *l)
 
 static void pong_received(struct gossip *g, struct link *l, const struct message_ping *p)
 {
+	if (l->following_id != 0 && p->id >= l->following_id && p->id <= l->ping_id)
+		gossip_converge_done(g, l);
 	if (p->id == 0 || p->id != l->ping_id || p->time_ms > g->now || g->now - p->time_ms > UINT16_MAX)
 		return;
 	/* Steps know milliseconds; a shorter one is told as half of one. */

@@ -258,6 +258,7 @@ void gossip_spread_flush(struct gossip *g, struct link *l)
 		gossip_slot_tidy(l, id);
 	}
 	l->waiting = left;
+	gossip_converge_flushed(g, l);
 	if (l->later_ms != 0 && l->timer.at_ms > l->later_ms)
 		gossip_timer_set(g, &l->timer, l->later_ms);
 }

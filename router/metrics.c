@@ -126,6 +126,21 @@ static const struct {
 	{ CHANNEL_NAMES, "names" }, { CHANNEL_ENDPOINTS, "endpoints" }, { CHANNEL_NETWORKS, "networks" } };
 enum { CHANNELS = sizeof(channels) / sizeof(channels[0]) };
 
+static void convergence(struct prom *p, const struct gossip_counters *c)
+{
+	uint64_t sum = 0;
+
+	family(p, "weft_convergence_seconds", "histogram", "Time until all neighbours had a change of ours; sampled.");
+	for (size_t i = 0; i < GOSSIP_CONVERGENCE_EDGES; i++) {
+		sum += c->convergence[i];
+		print(p, "%s_bucket{le=\"%g\"} %" PRIu64 "\n", p->name, gossip_convergence_edge_ms(i) / 1e3, sum);
+	}
+	sum += c->convergence[GOSSIP_CONVERGENCE_EDGES];
+	print(p, "%s_bucket{le=\"+Inf\"} %" PRIu64 "\n", p->name, sum);
+	print(p, "%s_sum %.17g\n", p->name, (double)c->convergence_ms / 1e3);
+	print(p, "%s_count %" PRIu64 "\n", p->name, sum);
+}
+
 static void gossip(struct prom *p)
 {
 	const struct gossip_counters *c = gossip_counters(core_gossip(p->core));
@@ -142,6 +157,10 @@ static void gossip(struct prom *p)
 	single(p, "weft_gossip_backlog_bytes", "gauge", "Bytes waiting for links to take them.",
 		gossip_backlog_bytes(core_gossip(p->core)));
 	single(p, "weft_reconciliations_total", "counter", "Reconciliations that found differences or began.", c->reconciliations);
+	convergence(p, c);
+	single(p, "weft_gossip_doubt", "gauge",
+		"How far this host doubts its own timing, 0 to 8: silence has to last 1 + that many times as long.",
+		gossip_doubt(core_gossip(p->core)));
 	single(p, "weft_gossip_malformed_total", "counter", "Messages of peers that were not well-formed.", c->malformed);
 	single(p, "weft_gossip_unknown_types_total", "counter", "Messages of unknown type that were passed over.", c->unknown_types);
 	family(p, "weft_gossip_refused_total", "counter", "What others said and was not taken, or not yet, by reason.");

@@ -142,6 +142,37 @@ static void noticed_in_time(void **state)
 	}
 }
 
+/* A change of ours is followed until every neighbour has it; a neighbour that goes counts no more, and no second one is followed at once. */
+static void followed(void **state)
+{
+	struct net t;
+
+	(void)state;
+	meet(&t, 4, 3);
+	const struct gossip_counters *c = gossip_counters(t.n[0].g);
+	assert_int_equal(net_put(&t, 0, "a", "1"), ERR_OK);
+	net_run(&t, 20);
+	uint64_t n = 0;
+	for (size_t i = 0; i <= GOSSIP_CONVERGENCE_EDGES; i++)
+		n += c->convergence[i];
+	assert_int_equal(n, 1);
+	assert_in_range(c->convergence_ms, 1, 12);
+	assert_int_equal(c->convergence[GOSSIP_CONVERGENCE_EDGES], 0);
+	uint64_t first = c->convergence_ms;
+	assert_int_equal(net_put(&t, 0, "b", "1"), ERR_OK);
+	net_run(&t, 4000);
+	assert_int_equal(c->convergence_ms, first);
+	net_run(&t, 2000);
+	net_part(&t, 0, 2, true); /* it will be given up in a while */
+	assert_int_equal(net_put(&t, 0, "c", "1"), ERR_OK);
+	net_run(&t, 1000);
+	assert_int_equal(c->convergence_ms, first);
+	net_run(&t, 3000);
+	assert_in_range(c->convergence_ms - first, 2000, 3500);
+	assert_int_equal(gossip_counters(t.n[1].g)->convergence_ms, 0);
+	net_free(&t);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -150,6 +181,7 @@ int main(void)
 		cmocka_unit_test(starved),
 		cmocka_unit_test(back_at_once),
 		cmocka_unit_test(noticed_in_time),
+		cmocka_unit_test(followed),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
