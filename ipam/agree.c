@@ -32,6 +32,20 @@ size_t agree_quorum(const struct ipam *i)
 	return told > least ? told : least;
 }
 
+void agree_awaits(const struct ipam *i, char *out, size_t size)
+{
+	const struct ipam_cfg *c = &i->cfg;
+	size_t self = c->init == IPAM_CONSENSUS ? 1 : 0, known = paxos_known(&i->paxos, c->paxos) - 1 + self, here = self;
+	uint64_t it = 0, peer;
+
+	while (c->next_peer(c->ctx, &it, &peer))
+		here += peer != c->self && c->reachable(c->ctx, peer) && paxos_is_acceptor(c->paxos, c->universe, peer);
+	if (here < known && here < agree_quorum(i))
+		line_format(out, size, "awaiting consensus (quorum: %zu, known: %zu, in reach: %zu)", agree_quorum(i), known, here);
+	else
+		line_format(out, size, "awaiting consensus (quorum: %zu, known: %zu)", agree_quorum(i), known);
+}
+
 /* A vote that others may count on, or that counts on theirs. Who has proposed and never seen anybody is as if it had just been installed. */
 static bool voted(const struct ipam *i)
 {

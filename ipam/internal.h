@@ -248,6 +248,7 @@ enum err agree_store(struct ipam *i) MUST_CHECK;
 enum err agree_load(struct ipam *i, struct slice value) MUST_CHECK;
 enum err agree_load_quorum(struct ipam *i, struct slice value) MUST_CHECK;
 size_t agree_quorum(const struct ipam *i);
+void agree_awaits(const struct ipam *i, char *out, size_t size); /* "awaiting consensus (…)": how many it needs, and has */
 bool agree_wanted(const struct ipam *i);
 uint64_t agree_deadline_ms(const struct ipam *i);
 

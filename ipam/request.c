@@ -248,8 +248,7 @@ static bool blocked(const struct ipam *i, char reason[REASON_MAX])
 	else if (!ring_exists(i) && i->cfg.init == IPAM_OBSERVER)
 		line_format(reason, REASON_MAX, "waiting for the other hosts to agree who gives out which addresses");
 	else if (!ring_exists(i))
-		line_format(reason, REASON_MAX, "awaiting consensus (quorum: %zu, known: %zu)", agree_quorum(i),
-			paxos_known(&i->paxos, i->cfg.paxos));
+		agree_awaits(i, reason, REASON_MAX);
 	else if (lease_over(i)) {
 		lease_majority_text(i, majority, sizeof majority);
 		line_format(reason, REASON_MAX, "our lease has run out, no new addresses until a majority renews it: %s", majority);

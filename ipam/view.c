@@ -46,7 +46,7 @@ static void state(const struct ipam *i, struct ipam_view *v)
 		if (i->cfg.init == IPAM_OBSERVER)
 			line_format(text, sizeof text, "awaiting consensus (observer: the others vote)");
 		else
-			line_format(text, sizeof text, "awaiting consensus (quorum: %zu, known: %zu)", v->quorum, v->known);
+			agree_awaits(i, text, sizeof text);
 		say(v, !wanted ? IPAM_IDLE : primes ? IPAM_PRIMING : IPAM_AWAITING, wanted ? text : "idle");
 	} else if (i->doubt.n > 0) {
 		recover_waiting_for(i, names, sizeof names);
