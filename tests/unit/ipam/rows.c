@@ -33,7 +33,7 @@ static void counts_differ(void **state)
 	assert_int_equal(m.h[0].c[0].want, WANTS);
 	assert_int_equal(m.h[1].c[0].want, WANTS);
 	assert_int_equal(m.h[2].c[0].want, HAS);
-	expect_text(status(&m, 0), "awaiting consensus (quorum: 3, known: 5)");
+	expect_text(status(&m, 0), "awaiting consensus (quorum: 3, known: 5, in reach: 2)");
 	heal_all(&m);
 	model_run(&m, m.now + 2000);
 	for (size_t k = 0; k < 3; k++)

@@ -155,7 +155,7 @@ static void another_quorum_after_restart(void **state)
 	model_topology(&m);
 	user_allocate(&m, 0, 0, (struct prefix){ 0 });
 	model_run(&m, m.now + 200);
-	expect_text(status(&m, 0), "awaiting consensus (quorum: 2, known: 3)");
+	expect_text(status(&m, 0), "awaiting consensus (quorum: 2, known: 3, in reach: 1)");
 	host_down(&m, 0);
 	m.consensus = 1;
 	host_up(&m, 0);
