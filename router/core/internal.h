@@ -67,9 +67,10 @@ struct way {
 	bool trial;                              /* being probed until it is known whether it works */
 	bool smaller_pass;                       /* a smaller probe was answered after the first open one of full size was sent */
 	const char *state;                       /* static words */
-	struct probe_sent full[PROBES_OPEN_MAX]; /* at full size, without an answer so far; oldest first, and the oldest stays */
+	/* PROBES_OPEN_MAX each; NULL until the first probe, since most peers of a large mesh never get one. full: at full size, without an answer so
+	 * far; oldest first, and the oldest stays. other: smaller, or larger: the latest ones. */
+	struct probe_sent *full, *other;
 	size_t n_full;
-	struct probe_sent other[PROBES_OPEN_MAX]; /* smaller, or larger: the latest ones */
 	size_t next_other;
 	unsigned step, answers;           /* of the trial: probes sent, answers in a row */
 	unsigned failed_trials, failures; /* without ever working; after it had worked, lately */
@@ -248,6 +249,7 @@ static inline bool paths_active(const struct core *c, const struct peer_state *p
 
 /* probes.c */
 extern const char PROBES_WORKS[], PROBES_UNPROBED[];
+void probes_free(struct peer_state *p);
 void probes_contact(struct core *c, struct peer_state *p, enum path k); /* nothing is known of this way (any more) */
 void probes_verify(struct core *c, struct peer_state *p, enum path k);  /* it works, as far as is known: ask */
 void probes_impossible(struct peer_state *p, enum path k, const char *why);

@@ -345,6 +345,7 @@ static enum err drop_unknown(struct core *c, struct core_actions *out, bool *mov
 		if (err != ERR_OK)
 			return err;
 		heap_remove(&c->turns, &p->timer);
+		probes_free(p);
 		mem_free(map_del(c->peers, key));
 		*moved = true;
 	}
@@ -702,8 +703,10 @@ void paths_free(struct core *c)
 	heap_free(&c->turns);
 	if (c->peers == NULL)
 		return;
-	for (size_t at = 0; map_next(c->peers, &at, &key, &value);)
+	for (size_t at = 0; map_next(c->peers, &at, &key, &value);) {
+		probes_free(value);
 		mem_free(value);
+	}
 	map_free(c->peers);
 	c->peers = NULL;
 }

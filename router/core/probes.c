@@ -117,9 +117,36 @@ uint32_t probes_container_mtu(const struct core *c, const struct peer_state *p, 
 
 /* --- state ------------------------------------------------------------------------------------------------------------------------ */
 
+/* Begins anew: what was sent before is forgotten, its room is kept. */
+static void way_reset(struct way *w, struct way fresh)
+{
+	fresh.full = w->full;
+	fresh.other = w->other;
+	if (fresh.full != NULL)
+		memset(fresh.full, 0, 2 * PROBES_OPEN_MAX * sizeof(*fresh.full));
+	*w = fresh;
+}
+
+static enum err way_room(struct way *w)
+{
+	if (w->full != NULL)
+		return ERR_OK;
+	w->full = mem_zalloc(2 * (size_t)PROBES_OPEN_MAX, sizeof(*w->full));
+	if (w->full == NULL)
+		return ERR_NOMEM;
+	w->other = w->full + PROBES_OPEN_MAX;
+	return ERR_OK;
+}
+
+void probes_free(struct peer_state *p)
+{
+	for (enum path k = PATH_FAST; k <= PATH_RELAY; k++)
+		mem_free(p->ways[k].full);
+}
+
 void probes_contact(struct core *c, struct peer_state *p, enum path k)
 {
-	p->ways[k] = (struct way){ .possible = true, .state = PROBES_UNPROBED, .retry_ms = c->now_ms };
+	way_reset(&p->ways[k], (struct way){ .possible = true, .state = PROBES_UNPROBED, .retry_ms = c->now_ms });
 	search_mtu(c, p, k);
 }
 
@@ -141,7 +168,7 @@ void probes_verify(struct core *c, struct peer_state *p, enum path k)
 void probes_impossible(struct peer_state *p, enum path k, const char *why)
 {
 	if (p->ways[k].possible || p->ways[k].state != why)
-		p->ways[k] = (struct way){ .state = why };
+		way_reset(&p->ways[k], (struct way){ .state = why });
 }
 
 /* When to try again: soon for what may only be late in coming up, else so seldom that a path that comes and goes is left alone. */
@@ -299,7 +326,10 @@ static enum err ask_other(struct core *c, struct peer_state *p, enum path k, uin
 {
 	struct way *w = &p->ways[k];
 	struct probe_sent s = { .size = size, .at_ms = c->now_ms };
-	enum err err = ask(c, p, k, size, false, &s.id, out);
+	enum err err = way_room(w);
+
+	if (err == ERR_OK)
+		err = ask(c, p, k, size, false, &s.id, out);
 
 	if (s.id != 0)
 		w->other[w->next_other++ % PROBES_OPEN_MAX] = s;
@@ -312,7 +342,10 @@ static enum err ask_full(struct core *c, struct peer_state *p, enum path k, stru
 	uint64_t slow = w->rtt_us / 1000 * 3 / 2, missing = slow > MISSING_MS ? slow : MISSING_MS;
 	struct probe_sent s = { .size = full_size(c, p, k), .at_ms = c->now_ms };
 	bool beside = w->n_full > 0 && c->now_ms >= w->full[0].at_ms + missing;
-	enum err err = ask(c, p, k, s.size, k == PATH_FAST, &s.id, out);
+	enum err err = way_room(w);
+
+	if (err == ERR_OK)
+		err = ask(c, p, k, s.size, k == PATH_FAST, &s.id, out);
 
 	if (err != ERR_OK)
 		return err;
@@ -483,7 +516,7 @@ static void answered(struct core *c, struct peer_state *p, enum path k, uint32_t
 		if (w->full[i].id == id)
 			s = w->full[i];
 	bool full = s.id != 0;
-	for (size_t i = 0; i < PROBES_OPEN_MAX && !full; i++) {
+	for (size_t i = 0; i < PROBES_OPEN_MAX && w->other != NULL && !full; i++) {
 		if (w->other[i].id != id)
 			continue;
 		s = w->other[i];
@@ -578,7 +611,7 @@ void probes_undelivered(struct core *c, struct peer_state *p, enum path k, uint3
 		w->n_full--;
 		w->next_ms = c->now_ms; /* the size has gone down */
 	}
-	for (size_t o = 0; o < PROBES_OPEN_MAX; o++)
+	for (size_t o = 0; o < PROBES_OPEN_MAX && w->other != NULL; o++)
 		if (id != 0 && w->other[o].id == id)
 			size = w->other[o].size;
 	mtu_refused(&w->mtu, size, c->now_ms);

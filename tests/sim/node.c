@@ -303,11 +303,12 @@ void node_start(struct node *n)
 		return;
 	}
 	restore(n);
-	arena_reset(n->arena);
-	core_actions_init(&acts, n->arena);
+	struct arena *mine = sim_must(arena_new());
+	core_actions_init(&acts, mine);
 	if (core_start(n->core, node_now_ms(n), true, &acts) != ERR_OK)
 		sim_fail(w, "node %zu does not start", n->index);
 	carry_out(n, &acts);
+	arena_free(mine);
 	/* Measured runs: each host was told of one that was there before it. */
 	for (size_t i = 0; i < w->cfg.nodes; i++) {
 		if (w->cfg.measure != MEASURE_NONE && i != (n->index == 0 ? 1 : (n->index - 1) / 2))
@@ -697,7 +698,6 @@ void node_free(struct node *n)
 	if (n->disk != NULL)
 		disk_erase(n);
 	map_free(n->disk);
-	arena_free(n->arena);
 	mem_free(n->containers);
 	mem_free(n->claims);
 }

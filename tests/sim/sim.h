@@ -126,7 +126,6 @@ struct node {
 	struct map *halves; /* conn -> struct half */
 	struct container *containers;
 	size_t n_containers, cap_containers;
-	struct arena *arena;
 	struct ip wants; /* the address of the next container */
 	bool wiped;      /* its state is lost, and its name is still its own: containers are found at the start */
 	struct {         /* its operator's last command */

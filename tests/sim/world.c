@@ -221,7 +221,6 @@ void world_make(struct world *w, const struct sim_cfg *cfg)
 		n->machine = n->disk_machine = ++w->machines;
 		n->disk = sim_must(map_new(i));
 		n->halves = sim_must(map_new(i));
-		n->arena = sim_must(arena_new());
 		node_lose_disk(n); /* makes the identity */
 		n->lost_disk = false;
 		w->seeds[i] = n->name;
