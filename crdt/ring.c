@@ -389,6 +389,8 @@ enum err ring_reclaim(struct crdt_map *m, struct universe u, struct range4 r, ui
 	if (r.start >= r.end || r.start < all.start || end < r.end || end > all.end)
 		return ERR_REFUSED;
 	bool known = token_at(m, u, r.start, &t), done = known && t.start == r.start && t.stamp.inc >= epoch;
+	if (!done && known && t.owner != from && t.owner != heir)
+		return ERR_REFUSED;
 	if (!done)
 		e = batch_add(&b, (struct token){ .start = r.start, .end = r.end, .owner = heir, .stamp = { epoch, 1 } });
 	/* The part behind, unless it has a token of its own: as we know it; if we do not, as its owner has declared it. */

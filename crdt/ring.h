@@ -77,7 +77,8 @@ enum err ring_fill(struct crdt_map *m, struct universe u, uint64_t to, uint64_t 
 
 /* r, inside one token of `from` that has this stamp and ends at `end`, goes to `heir` with stamp (epoch, 1), which is above all stamps of
  * former epochs; what follows r in the token keeps its owner and its stamp, so that a change of its owner's that is not known here yet wins
- * over it. Everybody who does it writes the same; done again it changes nothing. epoch > 0. */
+ * over it. Everybody who does it writes the same; done again it changes nothing. ERR_REFUSED: where r begins is somebody else's, as far as we
+ * know. epoch > 0. */
 enum err ring_reclaim(struct crdt_map *m, struct universe u, struct range4 r, uint64_t end, struct stamp stamp, uint64_t from,
 	uint64_t heir, uint64_t epoch, struct crdt_changes *ch) MUST_CHECK;
 

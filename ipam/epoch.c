@@ -7,6 +7,9 @@
 #include "base/mem.h"
 
 #define DIGEST_SIZE 16
+#define ROUNDS_MAX \
+	(UINT64_C(1)   \
+		<< 32) /* rounds that others may be ahead of us: nobody can bring us to the last one, after which none can propose */
 
 /* --- declarations --- */
 
@@ -457,7 +460,18 @@ bool instance_next(const struct instance *i, struct slice *at, uint64_t *peer, s
 
 bool instance_counts(const struct instance *i, uint64_t peer, const struct vote *v)
 {
-	return v->known && v->epoch == i->e->number && v->digest == i->e->digest && instance_votes(i, peer, v->memory);
+	uint64_t round = i->promised.round;
+	return v->known && v->epoch == i->e->number && v->digest == i->e->digest && instance_votes(i, peer, v->memory) &&
+		(v->promised.round <= round || v->promised.round - round <= ROUNDS_MAX);
+}
+
+/* From what can be no next epoch none would ever follow. Everybody passes over the same: it depends on the epoch and the value alone. */
+static enum err value_fits(const struct instance *i, struct slice value)
+{
+	struct epoch next = { 0 };
+	enum err e = epoch_apply(i->e, value, i->u, &next);
+	epoch_free(&next);
+	return e;
 }
 
 static bool others_next(const struct instance *i, struct slice *at, uint64_t *peer, struct vote *v)
@@ -513,10 +527,15 @@ enum err instance_listen(struct instance *i, bool *changed)
 	while (others_next(i, &at, &peer, &v)) {
 		if (ballot_cmp(v.promised, promised) > 0)
 			promised = v.promised;
-		if (ballot_cmp(v.accepted, best.accepted) > 0)
-			best = v;
+		if (ballot_cmp(v.accepted, best.accepted) > 0 && ballot_cmp(v.accepted, i->accepted) > 0) {
+			enum err e = value_fits(i, v.value);
+			if (e == ERR_NOMEM)
+				return e;
+			if (e == ERR_OK)
+				best = v;
+		}
 	}
-	if (best.accepted.round > 0 && ballot_cmp(best.accepted, i->promised) >= 0 && ballot_cmp(best.accepted, i->accepted) > 0) {
+	if (best.accepted.round > 0 && ballot_cmp(best.accepted, i->promised) >= 0) {
 		enum err e = set_accepted(i, best.accepted, best.value);
 		if (e != ERR_OK)
 			return e;
@@ -544,7 +563,12 @@ bool instance_leads(const struct instance *i, bool *free, struct slice *value)
 		if (ballot_cmp(v.promised, i->promised) != 0)
 			continue;
 		n++;
-		if (ballot_cmp(v.accepted, best) > 0) {
+		if (ballot_cmp(v.accepted, best) <= 0)
+			continue;
+		enum err e = value_fits(i, v.value);
+		if (e == ERR_NOMEM)
+			return false; /* it may be one that was chosen */
+		if (e == ERR_OK) {
 			best = v.accepted;
 			*value = v.value;
 		}
@@ -573,7 +597,7 @@ enum err instance_chosen(const struct instance *i, struct epoch *next)
 		return ERR_AGAIN;
 	while (instance_next(i, &at, &peer, &v)) {
 		ahead = ahead || (v.known && v.epoch == i->e->number + 1 && instance_votes(i, peer, v.memory));
-		if (instance_counts(i, peer, &v) && ballot_cmp(v.accepted, best) > 0) {
+		if (instance_counts(i, peer, &v) && ballot_cmp(v.accepted, best) > 0 && value_fits(i, v.value) == ERR_OK) {
 			best = v.accepted;
 			value = v.value;
 		}

@@ -177,7 +177,7 @@ static enum judgement judge(const struct ipam *i, const struct claim *c, uint64_
 		return REFUSE;
 	if (c->stamp.inc > i->guard.epoch && c->stamp.inc > c->known.inc)
 		return HOLD;
-	if (epoch_allows(i, c->taken, c->owner, c->stamp.inc))
+	if (epoch_allows(i, c->taken, c->from, c->owner, c->stamp.inc))
 		return TAKE; /* the members have decided it */
 	if (cuts(c, writer) && harmless(c) && i->guard.cuts >= CUTS_MAX)
 		return HOLD;

@@ -313,8 +313,8 @@ uint64_t reclaim_deadline_ms(const struct ipam *i);
 size_t reclaim_reachable(const struct ipam *i); /* members */
 uint64_t reclaim_known(const struct ipam *i);
 bool reclaim_pending(const struct ipam *i);
-/* Did the members decide that this range is the heir's, by tokens of this epoch? They need no consent of the former owner. */
-bool epoch_allows(const struct ipam *i, struct range4 r, uint64_t heir, uint64_t token_epoch);
+/* Did the members decide that this range goes from that member to the heir, by tokens of this epoch? They need no consent of the former owner. */
+bool epoch_allows(const struct ipam *i, struct range4 r, uint64_t from, uint64_t heir, uint64_t token_epoch);
 
 /* --- lease.c --- */
 enum err lease(struct ipam *i) MUST_CHECK;

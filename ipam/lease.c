@@ -362,13 +362,14 @@ static size_t acks_of(const struct ipam *i, uint64_t serial)
 }
 
 /* The highest serial that a majority has acknowledged in the present epoch. Of one or two members none can be removed without its own vote,
- * which frees what it has acknowledged to itself. */
+ * so that it needs nobody to acknowledge. That does not hold for two who are left of more: those that the operator has removed may have voted
+ * for our removal before they died. */
 static uint64_t majority_serial(const struct ipam *i)
 {
 	const struct reclaim *c = &i->reclaim;
 	const struct seen *self = lease_seen(i, i->cfg.self);
 	uint64_t best = 0;
-	if (voters(i) < RECLAIM_VOTERS_MIN)
+	if (c->epoch.n < RECLAIM_VOTERS_MIN)
 		return self ? self->serial : 0;
 	for (size_t k = 0; k < c->n_acks; k++) {
 		uint64_t s = c->acks[k].serial;
@@ -603,7 +604,9 @@ static enum err declare(struct ipam *i, const struct declaration *d)
 	bool same = c->sent.serial > 0 && same_spare(d, &c->sent);
 	c->sent = *d;
 	c->sent.epoch = c->epoch.number;
-	c->sent.serial = before.sent.serial + 1;
+	/* What others report to have acknowledged of ours can be higher than what we remember; nothing lower is acknowledged. */
+	const struct member *m = epoch_member(&c->epoch, i->cfg.self);
+	c->sent.serial = 1 + (m && m->serial > before.sent.serial ? m->serial : before.sent.serial);
 	c->sent.lease_ms = i->cfg.reclaim_after_ms;
 	if (!same)
 		c->first = c->sent.serial;
@@ -676,7 +679,7 @@ static bool due(struct ipam *i)
 	}
 	/* With nobody to hear it nothing is gained by saying it again. */
 	if (c->declared && c->tries > 0)
-		return i->now >= c->renew_ms && (voters(i) < RECLAIM_VOTERS_MIN || reclaim_reachable(i) >= instance_quorum(&c->in));
+		return i->now >= c->renew_ms && (c->epoch.n < RECLAIM_VOTERS_MIN || reclaim_reachable(i) >= instance_quorum(&c->in));
 	if (!c->declared)
 		return true;
 	bool release = c->sent.n > 0 && (wanted(i) || !lasting(i) || i->stopped);
@@ -741,7 +744,7 @@ uint64_t lease_deadline_ms(const struct ipam *i)
 		return UINT64_MAX;
 	if (c->sent.serial == 0)
 		return lasting(i) && !i->stopped ? c->first_ms : UINT64_MAX;
-	if (c->tries > 0 && voters(i) >= RECLAIM_VOTERS_MIN && reclaim_reachable(i) < instance_quorum(&c->in))
+	if (c->tries > 0 && c->epoch.n >= RECLAIM_VOTERS_MIN && reclaim_reachable(i) < instance_quorum(&c->in))
 		return UINT64_MAX; /* until the topology changes */
 	return c->tries > 0 || lasting(i) ? c->renew_ms : UINT64_MAX;
 }

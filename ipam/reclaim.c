@@ -16,6 +16,8 @@
 
 #define LAG_MS   300 /* so long a newer epoch may be learnt from the states of its voters */
 #define GONE_MAX 64
+#define AHEAD_MAX \
+	(UINT64_C(1) << 34) /* serials in one epoch; who reports more lies, and could bring us to the end of all serials */
 
 static bool reachable(const struct ipam *i, uint64_t peer)
 {
@@ -294,6 +296,24 @@ enum err reclaim_removed(struct ipam *i, uint64_t peer)
 
 /* --- an epoch is known --- */
 
+/* A decision takes nothing but what its owner has declared spare; nobody refuses a value, so a lying leader could say otherwise. The two who
+ * could give an address twice look for themselves: the owner at what it keeps its hands off, the heir at what the owner has signed. Where the heir
+ * has not heard of that it waits as for any other claim (guard.c). */
+static bool vouched(const struct ipam *i, const struct mark *m)
+{
+	struct declaration d;
+	bool found = false;
+	if (m->from == i->cfg.self)
+		return ranges_covers(&i->reclaim.locked, m->what.r);
+	if (m->heir != i->cfg.self)
+		return true;
+	if (!lease_declared(i, m->from, &d) || d.serial < m->serial)
+		return false;
+	for (size_t k = 0; k < d.n && !found; k++)
+		found = d.v[k].r.start <= m->what.r.start && m->what.r.end <= d.v[k].r.end;
+	return found;
+}
+
 /* The tokens that follow from the marks above the epoch `after`. Done again they change nothing. */
 static enum err write_marks(struct ipam *i, const struct epoch *e, uint64_t after)
 {
@@ -305,11 +325,11 @@ static enum err write_marks(struct ipam *i, const struct epoch *e, uint64_t afte
 	enum err err = out_reserve(i, 2 * n + 8, (2 * n + 4) * RECORD_BYTES);
 	for (size_t k = 0; k < e->n_marks && err == ERR_OK; k++) {
 		const struct mark *m = &e->marks[k];
-		if (m->epoch <= after)
+		if (m->epoch <= after || !vouched(i, m))
 			continue;
 		err = ring_reclaim(i->cfg.ring, i->cfg.universe, m->what.r, m->what.end, m->what.stamp, m->from, m->heir, m->epoch, &ch);
 		if (err == ERR_LIMIT || err == ERR_REFUSED)
-			err = ERR_OK; /* no room for more tokens: it stays where it is, here as everywhere */
+			err = ERR_OK; /* no room for more tokens, or another's: it stays where it is */
 	}
 	enum err f = out_ring(i, &ch, true);
 	return err == ERR_OK ? f : err;
@@ -328,6 +348,21 @@ static void report_marks(struct ipam *i, const struct epoch *e, uint64_t after)
 	}
 }
 
+/* Who was away for long may not be told of all that was taken: only the latest marks are kept. What we kept our hands off is then in doubt until the others
+ * were heard, as after a takeover. */
+static enum err doubt_spare(struct ipam *i, const struct epoch *next, uint64_t after)
+{
+	struct reclaim *c = &i->reclaim;
+	enum err e = ERR_OK;
+	if (c->locked.n == 0 || next->n_marks < EPOCH_MARKS_MAX || next->marks[0].epoch <= after)
+		return ERR_OK;
+	for (size_t k = 0; k < c->locked.n && e == ERR_OK; k++)
+		e = ranges_add(&i->doubt, c->locked.v[k]);
+	i->took_over = i->ring_dirty = true;
+	i->census.active = false;
+	return e == ERR_OK ? own_store_doubt(i) : e;
+}
+
 /* Takes *next, which is all zeros then. */
 static enum err adopt(struct ipam *i, struct epoch *next)
 {
@@ -335,6 +370,8 @@ static enum err adopt(struct ipam *i, struct epoch *next)
 	uint64_t after = c->epoch.known ? c->epoch.number : 0;
 	bool was = epoch_member(&c->epoch, i->cfg.self) != NULL;
 	enum err e = write_marks(i, next, after);
+	if (e == ERR_OK)
+		e = doubt_spare(i, next, after);
 	if (e != ERR_OK) {
 		epoch_free(next);
 		return e;
@@ -427,10 +464,25 @@ enum err reclaim_request(struct ipam *i, uint64_t from, const struct ipam_messag
 	return e;
 }
 
+/* Of those who vote in our epoch and can be reached, has a majority accepted nothing? Then nothing was chosen, whoever says so. */
+static bool undecided(const struct ipam *i)
+{
+	const struct reclaim *c = &i->reclaim;
+	size_t n = votes(i) && c->in.accepted.round == 0;
+	struct slice at = { NULL, 0 };
+	uint64_t peer;
+	struct vote v;
+	while (instance_next(&c->in, &at, &peer, &v))
+		n += reachable(i, peer) && instance_counts(&c->in, peer, &v) && v.accepted.round == 0;
+	return n >= instance_quorum(&c->in);
+}
+
 /* Do most of those who can be reached and are ahead of us publish just this? */
 static bool trusted(const struct ipam *i, const struct epoch *e)
 {
 	const struct reclaim *c = &i->reclaim;
+	if (c->epoch.known && undecided(i))
+		return false;
 	size_t same = 0, all = 0;
 	struct slice at = { NULL, 0 };
 	uint64_t peer;
@@ -546,7 +598,7 @@ static void poll_one(const struct epoch *e, struct slice reports, struct poll *p
 	rbuf_init(&r, reports.p, reports.n);
 	for (size_t k = 0; k < e->n && rbuf_left(&r) > 0 && vote_report(&r, &e->v[k], &x); k++) {
 		p->overdue[k] += x.overdue;
-		if (x.serial > p->serials[k])
+		if (x.serial > p->serials[k] && x.serial - e->v[k].serial <= AHEAD_MAX)
 			p->serials[k] = x.serial;
 	}
 }
@@ -873,7 +925,7 @@ enum err reclaim_rewrite(struct ipam *i)
 	enum err e = ERR_OK;
 	if (c->epoch.known) {
 		e = write_marks(i, &c->epoch, 0);
-		if (e == ERR_OK && c->n_seen != c->epoch.n)
+		if (e == ERR_OK)
 			e = lease_align(i);
 		if (e == ERR_OK)
 			e = store_epoch(i);
@@ -945,13 +997,14 @@ bool reclaim_pending(const struct ipam *i)
 	return false;
 }
 
-/* Has it been decided that the heir has this range, by a token of this epoch? */
-bool epoch_allows(const struct ipam *i, struct range4 r, uint64_t heir, uint64_t token_epoch)
+/* Has it been decided that the heir has this range of the other's, by a token of this epoch? */
+bool epoch_allows(const struct ipam *i, struct range4 r, uint64_t from, uint64_t heir, uint64_t token_epoch)
 {
 	const struct epoch *e = &i->reclaim.epoch;
 	for (size_t k = 0; k < e->n_marks; k++) {
 		const struct mark *m = &e->marks[k];
-		if (m->epoch == token_epoch && m->heir == heir && m->what.r.start <= r.start && r.end <= m->what.r.end)
+		if (m->epoch == token_epoch && m->from == from && m->heir == heir && m->what.r.start <= r.start &&
+			r.end <= m->what.r.end && vouched(i, m))
 			return true;
 	}
 	return false;

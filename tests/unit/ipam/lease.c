@@ -238,6 +238,205 @@ static void newcomers_join(void **state)
 	model_end(&m);
 }
 
+static uint64_t heir_of(struct model *m, size_t by, size_t whose, struct range4 *what)
+{
+	struct ipam_reclaimed a;
+	size_t it = 0;
+	while (ipam_next_reclaimed(m->h[by].ipam, &it, &a)) {
+		*what = (struct range4){ a.first, (uint64_t)a.last + 1 };
+		if (a.from == m->h[whose].name)
+			return a.heir;
+	}
+	fail_msg("nothing was taken of host %zu", whose);
+	return PEER_NONE;
+}
+
+/* Those who voted for our removal die, and the operator, who is right, removes them also where nothing of that vote is known. */
+static void voters_die_and_are_removed(void **state)
+{
+	(void)state;
+	struct model m;
+	struct range4 r;
+	start(&m, 4, 24);
+	model_run(&m, m.now + LEASE_MS);
+	side(&m, 3, 1);
+	model_run(&m, m.now + TAKEN_MS);
+	size_t heir = model_at(&m, heir_of(&m, 0, 3, &r));
+	assert_true(heir < 3 && lease_locked(m.h[3].ipam, r));
+	struct prefix p = { ip_v4((uint32_t)r.start + 1), 24 };
+	user_claim(&m, heir, 0, p);
+	model_run(&m, m.now + 100);
+	assert_int_equal(m.h[heir].c[0].want, HAS);
+	for (size_t k = 0; k < 3; k++)
+		if (k != heir)
+			die(&m, k);
+	for (size_t k = 0; k < 3; k++)
+		if (k != heir)
+			user_other(&m, 3, IPAM_TAKEOVER, m.h[k].name);
+	model_run(&m, m.now + 2 * LEASE_MS);
+	user_claim(&m, 3, 0, p);
+	model_run(&m, m.now + 10000);
+	assert_int_equal(m.h[3].c[0].want, WANTS);
+	check_addresses(&m);
+	model_end(&m);
+}
+
+/* So much was reclaimed since that the mark of what was taken from who comes back is not kept any more. */
+static void mark_is_forgotten(void **state)
+{
+	(void)state;
+	struct model m;
+	struct range4 r;
+	start(&m, 4, 24);
+	model_run(&m, m.now + LEASE_MS);
+	side(&m, 3, 1);
+	model_run(&m, m.now + TAKEN_MS);
+	size_t heir = model_at(&m, heir_of(&m, 0, 3, &r));
+	struct prefix p = { ip_v4((uint32_t)r.start + 1), 24 };
+	user_claim(&m, heir, 0, p);
+	user_claim(&m, 3, 0, p);
+	model_run(&m, m.now + 100);
+	assert_int_equal(m.h[heir].c[0].want, HAS);
+	for (size_t k = 0; k < 3; k++) {
+		struct reclaim *c = &m.h[k].ipam->reclaim;
+		struct epoch e = c->epoch;
+		struct mark marks[EPOCH_MARKS_MAX];
+		uint8_t bytes[EPOCH_STATE_MAX];
+		struct wbuf w;
+		for (size_t n = 0; n < EPOCH_MARKS_MAX; n++)
+			marks[n] = (struct mark){ 2, 0xdead, m.h[0].name, 1, { { m.u.first, m.u.first + 1 }, m.u.first + 1, { 0, 1 } } };
+		e.number = 2;
+		e.marks = marks;
+		e.n_marks = EPOCH_MARKS_MAX;
+		wbuf_fixed(&w, bytes, sizeof bytes);
+		epoch_encode(&w, &e);
+		epoch_free(&c->epoch);
+		assert_int_equal(epoch_decode(wbuf_slice(&w), m.u, &c->epoch), ERR_OK);
+		m.h[k].ipam->guard.epoch = 2;
+		c->shown = false;
+		c->dirty = true;
+	}
+	side(&m, 3, 0);
+	model_run(&m, m.now + 5000);
+	assert_true(view(&m, 3).epoch >= 2);
+	assert_int_not_equal(m.h[3].c[0].want, HAS);
+	check_addresses(&m);
+	model_end(&m);
+}
+
+/* A member declares spare what is another's, and is not heard of any more. */
+static void declares_what_is_not_its_own(void **state)
+{
+	(void)state;
+	struct model m;
+	start(&m, 4, 24);
+	model_run(&m, m.now + LEASE_MS);
+	struct declaration d = m.h[3].ipam->reclaim.sent;
+	struct ring_span his;
+	struct crdt_changes ch;
+	struct crdt_item it;
+	uint8_t bytes[2048];
+	struct wbuf w;
+	assert_true(ring_token(m.h[0].maps[IPAM_MAP_RING], m.u, m.u.first + 64, &his));
+	assert_int_equal(his.owner, m.h[1].name); /* the heir will be the first */
+	d.serial++;
+	d.n = 1;
+	d.v[0] = (struct spare){ .r = { his.start, his.start + 32 }, .end = his.end, .stamp = { his.epoch, his.version } };
+	wbuf_fixed(&w, bytes, sizeof bytes);
+	declaration_encode(&w, &d);
+	bool there = crdt_map_next(m.h[3].maps[IPAM_MAP_USAGE], slice_of(NULL, 0), &it);
+	while (there && !(crdt_owner(it.key) == m.h[3].name && lease_is_key(m.h[3].ipam, crdt_subkey(it.key))))
+		there = crdt_map_next(m.h[3].maps[IPAM_MAP_USAGE], it.key, &it);
+	assert_true(there);
+	crdt_changes_init(&ch, m.arena);
+	assert_int_equal(crdt_map_put(m.h[3].maps[IPAM_MAP_USAGE], crdt_subkey(it.key), wbuf_slice(&w), &ch), ERR_OK);
+	net_changed(&m, 3, IPAM_MAP_USAGE, &ch);
+	model_run(&m, m.now + 50);
+	assert_true(lease_declared(m.h[1].ipam, m.h[3].name, &d) && d.v[0].r.start == his.start);
+	die(&m, 3);
+	model_run(&m, m.now + TAKEN_MS + 20000);
+	for (size_t k = 0; k < 3; k++) {
+		assert_int_equal(view(&m, k).members, 3);
+		for (uint64_t a = his.start; a < his.start + 32; a++)
+			assert_int_equal(ring_owner(m.h[k].maps[IPAM_MAP_RING], m.u, (uint32_t)a), m.h[1].name);
+	}
+	model_end(&m);
+}
+
+/* What the host publishes in the paxos map in place of its vote; its own core does not know. */
+static void say(struct model *m, size_t at, const struct vote *v)
+{
+	uint8_t mem[EPOCH_SUBKEY], bytes[256];
+	struct crdt_changes ch;
+	struct wbuf w;
+	wbuf_fixed(&w, bytes, sizeof bytes);
+	vote_encode(&w, v);
+	crdt_changes_init(&ch, m->arena);
+	assert_int_equal(crdt_map_put(m->h[at].maps[IPAM_MAP_PAXOS], vote_subkey(m->u, mem), wbuf_slice(&w), &ch), ERR_OK);
+	net_changed(m, at, IPAM_MAP_PAXOS, &ch);
+}
+
+static struct vote vote_of(const struct ipam *i)
+{
+	return (struct vote){
+		.memory = i->paxos.memory, .known = true, .epoch = i->reclaim.epoch.number, .digest = i->reclaim.epoch.digest
+	};
+}
+
+/* A voter accepts by itself what can be no epoch, or the last ballot there is, or says that the epoch is another: the others go on renewing
+ * their leases, and remove who has died. */
+static void voter_that_lies(void **state)
+{
+	(void)state;
+	static const uint8_t rubbish[] = "rubbish";
+	for (int lie = 0; lie < 3; lie++) {
+		struct model m;
+		start(&m, 5, 24);
+		model_run(&m, m.now + LEASE_MS);
+		struct vote v = vote_of(m.h[4].ipam);
+		struct epoch e = { 0 };
+		if (lie == 0) {
+			v.promised = v.accepted = (struct ballot){ 7, m.h[4].name };
+			v.value = slice_of(rubbish, sizeof rubbish);
+		} else if (lie == 1) {
+			v.promised = (struct ballot){ UINT64_MAX - 1, m.h[4].name };
+		} else {
+			struct wbuf w;
+			struct ipam_message a = { .type = MSG_EPOCH_STATE, .u = m.u };
+			uint8_t state_bytes[512], bytes[1024];
+			struct member alone = { .name = m.h[4].name, .memory = v.memory };
+			struct epoch own = { .number = 9, .v = &alone, .n = 1 };
+			wbuf_fixed(&w, state_bytes, sizeof state_bytes);
+			epoch_encode(&w, &own);
+			a.state = wbuf_slice(&w);
+			assert_int_equal(epoch_decode(a.state, m.u, &e), ERR_OK);
+			v.epoch = e.number;
+			v.digest = e.digest;
+			wbuf_fixed(&w, bytes, sizeof bytes);
+			ipam_message_encode(&w, &a);
+			say(&m, 4, &v);
+			model_run(&m, m.now + 20);
+			for (size_t k = 0; k < 4; k++)
+				net_put(&m, k, m.h[4].name, -1, w.data, w.len);
+		}
+		if (lie < 2)
+			say(&m, 4, &v);
+		model_run(&m, m.now + 50);
+		die(&m, 3);
+		host_down(&m, 4);
+		model_topology(&m);
+		model_run(&m, m.now + TAKEN_MS + 2000);
+		for (size_t k = 0; k < 3; k++) {
+			struct ipam_reclaim_view w = view(&m, k);
+			if (w.members != 3 || w.over || !w.leased)
+				fail_msg("lie %d: host %zu is in epoch %llu of %zu members, leased %d, over %d", lie, k,
+					(unsigned long long)w.epoch, w.members, w.leased, w.over);
+		}
+		epoch_free(&e);
+		model_end(&m);
+	}
+}
+
 static void off_says_nothing(void **state)
 {
 	(void)state;
@@ -269,6 +468,10 @@ int main(void)
 		cmocka_unit_test(minority_stops_and_goes_on),
 		cmocka_unit_test(claim_of_spare_space),
 		cmocka_unit_test(newcomers_join),
+		cmocka_unit_test(voters_die_and_are_removed),
+		cmocka_unit_test(mark_is_forgotten),
+		cmocka_unit_test(declares_what_is_not_its_own),
+		cmocka_unit_test(voter_that_lies),
 		cmocka_unit_test(off_says_nothing),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
