@@ -277,6 +277,7 @@ const char *gossip_refused_name(enum gossip_refused why); /* as a label of a met
 uint32_t gossip_convergence_edge_ms(size_t i); /* upper edges of the buckets; the last bucket has none */
 struct gossip_counters {
 	uint64_t refused[GOSSIP_REFUSED];
+	uint64_t signatures_made, signatures_checked;
 	uint64_t messages_in[32], messages_out[32];                                 /* by message type */
 	uint64_t channel_in[GOSSIP_CHANNELS_MAX], channel_out[GOSSIP_CHANNELS_MAX]; /* delta and recon messages by channel id */
 	uint64_t bytes_in, bytes_out;

@@ -82,13 +82,15 @@ size_t gossip_sign_proof(const struct gossip_prover *p, const uint8_t secret_key
 static size_t sign_item(void *ctx, const struct crdt_item *it, uint8_t out[CRDT_PROOF_MAX])
 {
 	const struct channel *c = ctx;
-	const struct gossip *g = c->gossip;
+	struct gossip *g = c->gossip;
+	g->counters.signatures_made++;
 	return gossip_sign_proof(g->prover, g->sign_secret, g->self, crdt_map_owned(c->map), c->id, it, out);
 }
 
 static bool signed_by(const struct channel *c, const struct crdt_item *it, uint64_t writer, const uint8_t key[32])
 {
 	uint8_t mem[GOSSIP_SIGNED_MAX];
+	c->gossip->counters.signatures_checked++;
 	return c->gossip->prover->verify(key, gossip_sign_text(c->id, writer, it, mem), crdt_proof_signature(it->proof).p);
 }
 
@@ -356,6 +358,7 @@ void gossip_sign_unicast(struct gossip *g, struct message_unicast *u)
 	u->uid = g->uid;
 	u->serial = ++g->serial;
 	u->is_signed = true;
+	g->counters.signatures_made++;
 	g->prover->sign(g->sign_secret, unicast_text(u, mem), u->signature);
 }
 
@@ -401,6 +404,7 @@ bool gossip_sign_unicast_accept(struct gossip *g, const struct link *l, const st
 		return true;
 	const struct peer *p = gossip_peer_find(g, u->from);
 	bool known = u->is_signed && u->from != g->self && p && (p->link || p->has_info) && gossip_sign_key_of(g, u->from, key);
+	g->counters.signatures_checked += known;
 	if (!known || !g->prover->verify(key, unicast_text(u, mem), u->signature)) {
 		g->counters.refused[REFUSED_FROM]++;
 		return false;

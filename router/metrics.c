@@ -163,6 +163,9 @@ static void gossip(struct prom *p)
 		gossip_doubt(core_gossip(p->core)));
 	single(p, "weft_gossip_malformed_total", "counter", "Messages of peers that were not well-formed.", c->malformed);
 	single(p, "weft_gossip_unknown_types_total", "counter", "Messages of unknown type that were passed over.", c->unknown_types);
+	family(p, "weft_gossip_signatures_total", "counter", "Signatures of replicated state and relayed messages.");
+	count(p, "what=\"made\"", c->signatures_made);
+	count(p, "what=\"checked\"", c->signatures_checked);
 	family(p, "weft_gossip_refused_total", "counter", "What others said and was not taken, or not yet, by reason.");
 	for (enum gossip_refused why = 0; why < GOSSIP_REFUSED; why++)
 		labelled(p, c->refused[why], "reason=\"%s\"", gossip_refused_name(why));

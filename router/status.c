@@ -570,6 +570,8 @@ static json_t *counters(struct maker *m)
 	put(m, o, "malformed", number(g->malformed));
 	put(m, o, "unknown_types", number(g->unknown_types));
 	put(m, o, "unroutable", number(g->unroutable));
+	put(m, o, "signatures_made", number(g->signatures_made));
+	put(m, o, "signatures_checked", number(g->signatures_checked));
 	json_t *refused = json_object();
 	for (enum gossip_refused why = 0; why < GOSSIP_REFUSED; why++)
 		put(m, refused, gossip_refused_name(why), number(g->refused[why]));
