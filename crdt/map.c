@@ -415,22 +415,26 @@ enum err crdt_map_compact(struct crdt_map *m, size_t min_tombstones, struct crdt
 	return set_floor(m, &floor, false, ch);
 }
 
-enum err crdt_map_forget(struct crdt_map *m, uint64_t owner, struct crdt_changes *ch)
+uint64_t crdt_map_incarnation(const struct crdt_map *m, uint64_t owner)
+{
+	struct owner_key k;
+	uint64_t inc = 0;
+	const struct crdt_node *n = crdt_tree_first(m->root, owner_slice(&k, owner), false);
+	for (; n != NULL && crdt_owner(crdt_node_key(n)) == owner; n = crdt_tree_first(m->root, crdt_node_key(n), true))
+		inc = n->stamp.inc > inc ? n->stamp.inc : inc;
+	return inc;
+}
+
+enum err crdt_map_forget(struct crdt_map *m, uint64_t owner, uint64_t at_least, struct crdt_changes *ch)
 {
 	assert(m->owned && owner != PEER_NONE && owner <= PEER_MAX);
 	if (owner == m->writer)
 		return ERR_SELF;
 	struct owner_key k;
-	struct crdt_item floor = { .key = owner_slice(&k, owner), .stamp = { 0, UINT64_MAX } };
+	uint64_t inc = crdt_map_incarnation(m, owner);
+	struct crdt_item floor = { .key = owner_slice(&k, owner), .stamp = { inc > at_least ? inc : at_least, UINT64_MAX } };
 	struct stamp present;
-	struct crdt_node *n = crdt_tree_first(m->root, floor.key, false);
-	bool seen = n != NULL && crdt_owner(crdt_node_key(n)) == owner;
-	while (n != NULL && crdt_owner(crdt_node_key(n)) == owner) {
-		if (n->stamp.inc > floor.stamp.inc)
-			floor.stamp.inc = n->stamp.inc;
-		n = crdt_tree_first(m->root, crdt_node_key(n), true);
-	}
-	if (!seen || (floor_of(m, floor.key, &present) && stamp_cmp(floor.stamp, present) <= 0))
+	if (floor.stamp.inc == 0 || (floor_of(m, floor.key, &present) && stamp_cmp(floor.stamp, present) <= 0))
 		return ERR_OK;
 	struct proof mem;
 	sign(m, &floor, &mem);

@@ -129,9 +129,11 @@ enum err crdt_map_delete(struct crdt_map *m, struct slice subkey, struct crdt_ch
  * still has, which ends its former incarnations. */
 #define CRDT_COMPACT_TOMBSTONES 16 /* what who deletes in the course of its work gives as min_tombstones, after each deletion */
 enum err crdt_map_compact(struct crdt_map *m, size_t min_tombstones, struct crdt_changes *ch) MUST_CHECK;
-/* Forgets an owner as a whole: floor at (its highest incarnation seen here, UINT64_MAX). A later incarnation is welcome again.
+/* Forgets an owner as a whole: floor at (its highest incarnation seen here, or at_least, UINT64_MAX); nothing when both are 0. A later incarnation is welcome
+ * again. With several maps at_least is the highest of all: else what one of them has not heard of stays when the key that could prove it is gone.
  * ERR_SELF for the writer itself. */
-enum err crdt_map_forget(struct crdt_map *m, uint64_t owner, struct crdt_changes *ch) MUST_CHECK;
+enum err crdt_map_forget(struct crdt_map *m, uint64_t owner, uint64_t at_least, struct crdt_changes *ch) MUST_CHECK;
+uint64_t crdt_map_incarnation(const struct crdt_map *m, uint64_t owner); /* the highest seen of it; 0: none */
 
 enum crdt_merge {
 	CRDT_STALE,   /* ours is newer, or it is below a floor: nothing changed */

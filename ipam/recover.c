@@ -401,7 +401,7 @@ static enum err forget_holds(struct ipam *i, uint64_t peer)
 {
 	struct crdt_changes ch;
 	crdt_changes_init(&ch, i->out->arena);
-	enum err e = crdt_map_forget(i->cfg.usage, peer, &ch);
+	enum err e = crdt_map_forget(i->cfg.usage, peer, 0, &ch);
 	if (e == ERR_OK)
 		e = out_changed(i, IPAM_MAP_USAGE, &ch);
 	if (e == ERR_OK)

@@ -656,6 +656,11 @@ static enum err do_takeover(struct core *c, const struct core_event *ev, struct 
 	struct ipam_event copy = *ev->ipam;
 	size_t before = out->n;
 	bool done = false;
+	uint64_t highest = 0;
+	for (uint8_t id = CHANNEL_PEERS; id <= CHANNEL_NETWORKS; id++) {
+		uint64_t inc = id == CHANNEL_RING ? 0 : crdt_map_incarnation(c->maps[id], copy.peer);
+		highest = inc > highest ? inc : highest;
+	}
 	enum err err = core_run_ipam(c, &copy, out);
 
 	for (size_t i = before; i < out->n; i++)
@@ -669,7 +674,7 @@ static enum err do_takeover(struct core *c, const struct core_event *ev, struct 
 		if (id == CHANNEL_NETWORKS)
 			err = networks_adopt(c, copy.peer, out);
 		if (err == ERR_OK)
-			err = crdt_map_forget(c->maps[id], copy.peer, &changes);
+			err = crdt_map_forget(c->maps[id], copy.peer, highest, &changes);
 		if (err == ERR_OK)
 			err = take_news(c, id, &changes, out);
 		if (err == ERR_OK)

@@ -32,7 +32,7 @@ enum {
 };
 
 struct sum {
-	uint64_t messages, deltas, recons, bytes;
+	uint64_t messages, deltas, recons, bytes, checked;
 };
 
 struct watch { /* a name, and when each node first had it */
@@ -57,6 +57,7 @@ static struct sum sum_up(const struct world *w)
 			s.deltas += c->channel_out[k];
 		s.recons += c->reconciliations;
 		s.bytes += c->bytes_out;
+		s.checked += c->signatures_checked;
 	}
 	return s;
 }
@@ -136,9 +137,10 @@ static void tail(FILE *out, const struct world *w, struct sum before, double eve
 	struct sum now = sum_up(w);
 	double n = (double)w->cfg.nodes * events;
 
-	(void)fprintf(out, ", \"messages_per_node\": %.2f, \"state_messages_per_node\": %.2f, \"bytes_per_node\": %.0f}\n",
+	(void)fprintf(out,
+		", \"messages_per_node\": %.2f, \"state_messages_per_node\": %.2f, \"bytes_per_node\": %.0f, \"signatures_checked_per_node\": %.1f}\n",
 		(double)(now.messages - before.messages) / n, (double)(now.deltas - before.deltas) / n,
-		(double)(now.bytes - before.bytes) / n);
+		(double)(now.bytes - before.bytes) / n, (double)(now.checked - before.checked) / n);
 }
 
 static void boot(struct world *w, FILE *out)

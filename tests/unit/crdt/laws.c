@@ -245,7 +245,7 @@ static void the_writer_has_the_last_word(void **state)
 		if (rng_below(&r, 4) == 0)
 			util_merge_map(other, m);
 		if (rng_below(&r, 4) == 0)
-			assert_int_equal(crdt_map_forget(other, WRITER, NULL), ERR_OK);
+			assert_int_equal(crdt_map_forget(other, WRITER, 0, NULL), ERR_OK);
 		for (bool there = crdt_map_seek(other, util_none(), &it); there; there = crdt_map_next(other, it.key, &it)) {
 			struct own_view before = own_view(m);
 			struct stamp stamps[3];

@@ -340,11 +340,11 @@ static void forgotten_writer_comes_back(void **state)
 	put(m, "c", "3");
 	del(m, "c");
 	util_merge_map(other, m);
-	assert_int_equal(crdt_map_forget(other, 6, &ch), ERR_SELF);
-	assert_int_equal(crdt_map_forget(other, 77, &ch), ERR_OK); /* never heard of */
+	assert_int_equal(crdt_map_forget(other, 6, 0, &ch), ERR_SELF);
+	assert_int_equal(crdt_map_forget(other, 77, 0, &ch), ERR_OK); /* never heard of */
 	assert_int_equal(ch.n, 0);
-	assert_int_equal(crdt_map_forget(other, 5, &ch), ERR_OK);
-	assert_int_equal(crdt_map_forget(other, 5, &ch), ERR_OK); /* again: nothing */
+	assert_int_equal(crdt_map_forget(other, 5, 0, &ch), ERR_OK);
+	assert_int_equal(crdt_map_forget(other, 5, 0, &ch), ERR_OK); /* again: nothing */
 	assert_int_equal(ch.n, 1);
 	assert_int_equal(crdt_map_count(other), 1);
 	assert_stamp(other, 5, 0, 4, UINT64_MAX);

@@ -148,7 +148,7 @@ static void host_forgets(struct world *w)
 	size_t i = (size_t)rng_below(w->r, HOSTS), owner = (size_t)rng_below(w->r, OWNERS);
 	struct crdt_changes ch;
 	crdt_changes_init(&ch, w->arena);
-	assert_int_equal(crdt_map_forget(w->map[i], owner + 1, &ch), i == owner ? ERR_SELF : ERR_OK);
+	assert_int_equal(crdt_map_forget(w->map[i], owner + 1, 0, &ch), i == owner ? ERR_SELF : ERR_OK);
 	look(w, i, owner);
 	send_changes(w, i, &ch);
 }

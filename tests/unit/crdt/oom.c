@@ -55,7 +55,7 @@ static enum err maps(struct held *h)
 	TRY_WHOLE(h->a, merge(h->a, util_item(&t, 1, 'a', 3, 1, "unknown"), &h->ch));
 	TRY_WHOLE(h->a, merge(h->a, util_item(&t, 1, 'k', 4, 1, "known"), &h->ch));
 	TRY_WHOLE(h->a, merge(h->a, util_item(&t, 1, 0, 5, UINT64_MAX, NULL), &h->ch));
-	TRY_WHOLE(h->a, crdt_map_forget(h->a, 2, &h->ch));
+	TRY_WHOLE(h->a, crdt_map_forget(h->a, 2, 0, &h->ch));
 	return ERR_OK;
 }
 

@@ -118,7 +118,11 @@ static void all_that_is_ours_is_signed(void **state)
 	his = util_item(&t, 7, 'a', 1, 1, "x");
 	his->proof = slice_of(proof, sign(&other, his, proof));
 	assert_int_equal(util_merge(m, his, NULL), CRDT_NEWS);
-	assert_int_equal(crdt_map_forget(m, 7, NULL), ERR_OK);
+	assert_int_equal(crdt_map_incarnation(m, 7), 1);
+	assert_int_equal(crdt_map_forget(m, 7, 0, NULL), ERR_OK);
+	assert_int_equal(crdt_map_incarnation(m, 8), 0);
+	assert_int_equal(crdt_map_forget(m, 8, 3, NULL), ERR_OK); /* of whom another map has heard */
+	assert_int_equal(util_merge(m, util_item(&t, 8, 'a', 3, 1, "x"), NULL), CRDT_STALE);
 	assert_proved(m);
 	crdt_map_free(m);
 }
