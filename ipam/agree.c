@@ -1,7 +1,8 @@
 /* The first division of the range. While there is no ring and somebody wants an address: seeds divide at once, observers ask the
  * others to vote, everybody else takes part in Paxos (paxos.h). Events drive it; the clock only ends duels: a host whose proposal was
- * beaten waits a little, by chance more or less, for the other's to succeed before it proposes again. A proposal that simply has no
- * quorum yet is left standing: whoever appears will see it and answer.
+ * beaten waits a little, by chance more or less, for the other's to succeed before it proposes again. Nobody proposes before it knows of a quorum, and
+ * then the one with the lowest name does at once and the others a moment later: many hosts that start together would else answer
+ * each other's proposals, each answer a message to all. A proposal whose quorum went is left standing: whoever appears will see it and answer.
  *
  * Paxos is only as good as its quorums: any two of them must share a host. How many hosts are expected comes from outside; it is small
  * for a moment after every start, since targets are told after it, and for good when a daemon is started with fewer of them than before.
@@ -216,13 +217,25 @@ static bool proposes(const struct ipam *i)
 	return i->paxos.promised.round > 0 && i->paxos.promised.proposer == i->cfg.self;
 }
 
+/* Knows when we may, and from when on. */
+static void consider_proposing(struct ipam *i, bool wanted, size_t quorum)
+{
+	bool before = i->may_propose;
+	i->may_propose = wanted && i->known >= quorum;
+	if (!i->may_propose || before || i->known <= PROPOSE_FEW || paxos_first(&i->paxos, i->cfg.paxos))
+		return;
+	uint64_t at = i->now + rng_between(&i->rng, PROPOSE_FIRST_MS / 5, PROPOSE_FIRST_MS);
+	if (i->propose_ms < at)
+		i->propose_ms = at;
+}
+
 static enum err consensus(struct ipam *i)
 {
 	struct paxos *p = &i->paxos;
 	struct ballot before = p->promised;
 	bool changed = false, wanted = agree_wanted(i), abridge = abridge_now(i);
 	struct fingerprint said = crdt_map_fingerprint(i->cfg.paxos, slice_of(NULL, 0), slice_of(NULL, 0));
-	bool due = wanted && (!i->paxos_wanted || (!proposes(i) && i->now >= i->propose_ms));
+	bool due = wanted && (!i->paxos_wanted || (i->may_propose && !proposes(i) && i->now >= i->propose_ms));
 	if (fingerprint_eq(said, i->paxos_heard) && !i->paxos_dirty && !due && !abridge)
 		return ERR_OK;
 	i->known = paxos_known(p, i->cfg.paxos);
@@ -232,8 +245,9 @@ static enum err consensus(struct ipam *i)
 	enum err e = paxos_listen(p, i->cfg.paxos, &changed);
 	if (ballot_cmp(before, p->promised) != 0 && p->promised.proposer != i->cfg.self)
 		wait_for_other(i);
+	consider_proposing(i, wanted, quorum);
 	if (e == ERR_OK && wanted) {
-		if (!proposes(i) && i->now >= i->propose_ms)
+		if (i->may_propose && !proposes(i) && i->now >= i->propose_ms)
 			e = paxos_propose(p, i->cfg.paxos, &changed);
 		if (e == ERR_OK)
 			e = paxos_lead(p, i->cfg.paxos, quorum, &changed);
@@ -245,7 +259,7 @@ static enum err consensus(struct ipam *i)
 		i->abridged = true;
 	}
 	/* Also without a promise, so that whoever leads knows that we are there, and by what memory. */
-	bool news = changed || abridge || (other_quorum && !ring_exists(i));
+	bool news = changed || abridge || (other_quorum && p->promised.round > 0 && !ring_exists(i));
 	bool show = news || (!i->paxos_published && (p->promised.round > 0 || !ring_exists(i)));
 	if (e == ERR_OK)
 		e = store_quorum(i); /* before the vote can be seen; and when it has become another */
@@ -314,5 +328,5 @@ uint64_t agree_deadline_ms(const struct ipam *i)
 		return i->abridge_ms > 0 && !i->abridged ? i->abridge_ms : UINT64_MAX;
 	if (i->cfg.init == IPAM_OBSERVER)
 		return i->elect_ms;
-	return proposes(i) ? UINT64_MAX : i->propose_ms;
+	return proposes(i) || !i->may_propose ? UINT64_MAX : i->propose_ms;
 }

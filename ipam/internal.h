@@ -28,6 +28,8 @@
 #define HANDOVER_MS        2000
 #define USAGE_MS           1000 /* free space is published at most so often */
 #define PROPOSE_MS         150 /* first wait before proposing against another's proposal; jittered, doubles up to IPAM_RETRY_MS */
+#define PROPOSE_FIRST_MS   50  /* all but the first of those who may propose leave it that long at most … */
+#define PROPOSE_FEW        4   /* … unless they are no more than that */
 #define BACKOFF_MAX        3   /* doublings of IPAM_RETRY_MS */
 #define FOREIGN_MAX        16  /* other universes that are reported by name */
 #define USAGE_SPANS_MAX    512 /* published; neighbours are lumped together beyond it */
@@ -175,6 +177,7 @@ struct ipam {
 	size_t known;                        /* acceptors, ourselves included */
 	size_t quorum_before, quorum_stored; /* under which we voted before this run; as on disk. 0: none */
 	uint64_t propose_ms, elect_ms;
+	bool may_propose; /* so many are known that a proposal can be chosen */
 	unsigned duels;
 
 	struct pending **pending;

@@ -379,11 +379,14 @@ static void topology(struct ipam *i)
 	recover_topology(i);
 	guard_news(i, true);
 	ask_news(i, true);
-	/* Whoever could not finish its proposal may be with us now, or gone: do not wait long. */
-	i->duels = 0;
-	uint64_t soon = i->now + rng_between(&i->rng, 1, PROPOSE_MS);
-	if (i->propose_ms > soon)
-		i->propose_ms = soon;
+	/* Who cannot finish a proposal because it is gone is not waited for long. One who can be reached is: when many hosts start there is news of
+	 * them all the time, and none of their proposals would ever have time to be answered. */
+	uint64_t soon = i->now + rng_between(&i->rng, 1, PROPOSE_MS), by = i->paxos.promised.proposer;
+	if (i->paxos.promised.round == 0 || !(by == i->cfg.self || i->cfg.reachable(i->cfg.ctx, by))) {
+		i->duels = 0;
+		if (i->propose_ms > soon)
+			i->propose_ms = soon;
+	}
 	i->elect_ms = i->now;
 	reclaim_topology(i);
 }

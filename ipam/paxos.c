@@ -169,6 +169,14 @@ size_t paxos_known(const struct paxos *p, const struct crdt_map *m)
 	return n;
 }
 
+bool paxos_first(const struct paxos *p, const struct crdt_map *m)
+{
+	struct slice at = { NULL, 0 };
+	uint64_t peer;
+	struct paxos_state s;
+	return !others_next(p, m, &at, &peer, &s) || peer > p->self;
+}
+
 bool paxos_is_acceptor(const struct crdt_map *m, struct universe u, uint64_t peer)
 {
 	uint8_t key[6 + PAXOS_SUBKEY], mem[PAXOS_SUBKEY];

@@ -72,6 +72,8 @@ enum err paxos_load(struct paxos *p, const struct paxos_state *s) MUST_CHECK;
 
 /* Each adds to *changed when our state is a new one, which then has to be stored and published. m is the map of states; what it says
  * of ourselves is not looked at. ERR_NOMEM: nothing has changed. */
+/* Is our name the lowest of all acceptors known? */
+bool paxos_first(const struct paxos *p, const struct crdt_map *m);
 enum err paxos_propose(struct paxos *p, const struct crdt_map *m, bool *changed) MUST_CHECK;
 enum err paxos_listen(struct paxos *p, const struct crdt_map *m, bool *changed) MUST_CHECK;
 /* quorum: the least number of hosts that may decide. */
