@@ -10,40 +10,11 @@
 #include <string.h>
 
 #include "base/mem.h"
-#include "dns/name.h"
-#include "dns/table.h"
-#include "tests/sim/sim.h"
+#include "tests/sim/scenario.h"
 
-enum { WORDS_MAX = 80, LINE_MAX_BYTES = 512, NAMES_MAX = 256, POLL_US = 50000, CHURN_WAITS = 100, CHURN_US = 20000 };
+enum { CHURN_WAITS = 100, CHURN_US = 20000 };
 
-struct named_container {
-	char name[24];
-	size_t node;
-	uint64_t number;
-};
-
-struct line {
-	size_t number; /* in the file, from 1 */
-	size_t n;
-	char *word[WORDS_MAX];
-	char *text; /* the words point into it */
-};
-
-struct scenario {
-	const char *path;
-	struct world w;
-	struct sim_cfg cfg;
-	struct line *lines;
-	size_t n_lines, cap_lines, at;
-	struct named_container names[NAMES_MAX];
-	size_t n_names;
-	bool made;
-	char *error;
-	size_t error_size;
-};
-
-static bool bad(struct scenario *s, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-static bool bad(struct scenario *s, const char *fmt, ...)
+bool scenario_bad(struct scenario *s, const char *fmt, ...)
 {
 	va_list args;
 	int n = snprintf(s->error, s->error_size, "%s:%zu: ", s->path, s->at < s->n_lines ? s->lines[s->at].number : 0);
@@ -58,19 +29,19 @@ static bool bad(struct scenario *s, const char *fmt, ...)
 
 /* --- words ------------------------------------------------------------------------------------------------------------------------------- */
 
-static bool number(struct scenario *s, const char *word, uint64_t least, uint64_t most, uint64_t *out)
+bool scenario_number(struct scenario *s, const char *word, uint64_t least, uint64_t most, uint64_t *out)
 {
 	char *end;
 
 	errno = 0;
 	*out = strtoull(word, &end, 10);
 	if (errno != 0 || end == word || *end != '\0' || *word == '-' || *out < least || *out > most)
-		return bad(s, "'%s' is no number from %llu to %llu", word, (unsigned long long)least, (unsigned long long)most);
+		return scenario_bad(s, "'%s' is no number from %llu to %llu", word, (unsigned long long)least, (unsigned long long)most);
 	return true;
 }
 
 /* 5s, 300ms, 2m, 24h */
-static bool duration(struct scenario *s, const char *word, uint64_t *us)
+bool scenario_duration(struct scenario *s, const char *word, uint64_t *us)
 {
 	static const struct {
 		const char *unit;
@@ -85,22 +56,22 @@ static bool duration(struct scenario *s, const char *word, uint64_t *us)
 			return true;
 		}
 	}
-	return bad(s, "'%s' is no time such as 300ms, 5s, 2m, 24h", word);
+	return scenario_bad(s, "'%s' is no time such as 300ms, 5s, 2m, 24h", word);
 }
 
 /* -12%, 0.5% */
-static bool percent(struct scenario *s, const char *word, double least, double most, double *out)
+static bool scenario_percent(struct scenario *s, const char *word, double least, double most, double *out)
 {
 	char *end;
 
 	*out = strtod(word, &end);
 	if (end == word || strcmp(end, "%") != 0 || *out < least || *out > most)
-		return bad(s, "'%s' is no share from %g%% to %g%%", word, least, most);
+		return scenario_bad(s, "'%s' is no share from %g%% to %g%%", word, least, most);
 	return true;
 }
 
 /* "3", "1,4", "0-2,4", "all" */
-static bool nodes(struct scenario *s, const char *word, bool *set)
+bool scenario_nodes(struct scenario *s, const char *word, bool *set)
 {
 	const char *p = word;
 
@@ -118,7 +89,7 @@ static bool nodes(struct scenario *s, const char *word, bool *set)
 			b = strtoul(p, &end, 10);
 		}
 		if (end == p || !isdigit((unsigned char)*p) || a > b || b >= s->cfg.nodes || (*end != ',' && *end != '\0'))
-			return bad(s, "'%s' names no nodes of 0 to %zu (such as 3, 1,4 or 0-2,4, or all)", word, s->cfg.nodes - 1);
+			return scenario_bad(s, "'%s' names no nodes of 0 to %zu (such as 3, 1,4 or 0-2,4, or all)", word, s->cfg.nodes - 1);
 		for (unsigned long i = a; i <= b; i++)
 			set[i] = true;
 		if (*end == '\0')
@@ -127,33 +98,33 @@ static bool nodes(struct scenario *s, const char *word, bool *set)
 	}
 }
 
-static bool one_node(struct scenario *s, const char *word, size_t *out)
+bool scenario_node(struct scenario *s, const char *word, size_t *out)
 {
 	uint64_t v;
 
-	if (!number(s, word, 0, s->cfg.nodes - 1, &v))
+	if (!scenario_number(s, word, 0, s->cfg.nodes - 1, &v))
 		return false;
 	*out = (size_t)v;
 	return true;
 }
 
-static bool address(struct scenario *s, const char *word, struct ip *out)
+bool scenario_address(struct scenario *s, const char *word, struct ip *out)
 {
 	if (ip_parse(word, out) != ERR_OK || out->family != 4)
-		return bad(s, "'%s' is no IPv4 address", word);
+		return scenario_bad(s, "'%s' is no IPv4 address", word);
 	return true;
 }
 
-static struct named_container *find(struct scenario *s, const char *name)
+struct named_container *scenario_find(struct scenario *s, const char *name)
 {
 	for (size_t i = 0; i < s->n_names; i++)
 		if (strcmp(s->names[i].name, name) == 0)
 			return &s->names[i];
-	(void)bad(s, "no container %s was started", name);
+	(void)scenario_bad(s, "no container %s was started", name);
 	return NULL;
 }
 
-static const struct container *container_of(const struct scenario *s, const struct named_container *c)
+const struct container *scenario_container(const struct scenario *s, const struct named_container *c)
 {
 	const struct node *n = &s->w.nodes[c->node];
 
@@ -172,7 +143,7 @@ static bool each(struct scenario *s, const struct line *l, void (*what)(struct s
 {
 	bool set[SIM_NODES_MAX];
 
-	if (!nodes(s, l->word[1], set))
+	if (!scenario_nodes(s, l->word[1], set))
 		return false;
 	for (size_t i = 0; i < s->cfg.nodes; i++)
 		if (set[i])
@@ -273,7 +244,7 @@ static bool do_wait(struct scenario *s, const struct line *l)
 {
 	uint64_t us;
 
-	if (!duration(s, l->word[1], &us))
+	if (!scenario_duration(s, l->word[1], &us))
 		return false;
 	world_run_until(&s->w, s->w.now_us + us);
 	return true;
@@ -285,8 +256,8 @@ static bool do_cut(struct scenario *s, const struct line *l)
 	bool a[SIM_NODES_MAX], b[SIM_NODES_MAX], one_way = l->n == 4, join = l->word[0][0] == 'j';
 
 	if (one_way && strcmp(l->word[2], ">") != 0)
-		return bad(s, "'%s' should be > or nothing", l->word[2]);
-	if (!nodes(s, l->word[1], a) || !nodes(s, l->word[l->n - 1], b))
+		return scenario_bad(s, "'%s' should be > or nothing", l->word[2]);
+	if (!scenario_nodes(s, l->word[1], a) || !scenario_nodes(s, l->word[l->n - 1], b))
 		return false;
 	for (size_t i = 0; i < s->cfg.nodes; i++)
 		for (size_t k = 0; k < s->cfg.nodes; k++) {
@@ -311,7 +282,8 @@ static bool do_flap(struct scenario *s, const struct line *l)
 	size_t a, b;
 	uint64_t times;
 
-	if (!one_node(s, l->word[1], &a) || !one_node(s, l->word[2], &b) || !number(s, l->word[3], 1, 1000, &times))
+	if (!scenario_node(s, l->word[1], &a) || !scenario_node(s, l->word[2], &b) ||
+		!scenario_number(s, l->word[3], 1, 1000, &times))
 		return false;
 	fault_flap(&s->w, a, b, (unsigned)times * 2);
 	return true;
@@ -322,7 +294,7 @@ static bool do_stall(struct scenario *s, const struct line *l)
 	bool set[SIM_NODES_MAX];
 	uint64_t us;
 
-	if (!nodes(s, l->word[1], set) || !duration(s, l->word[2], &us))
+	if (!scenario_nodes(s, l->word[1], set) || !scenario_duration(s, l->word[2], &us))
 		return false;
 	for (size_t i = 0; i < s->cfg.nodes; i++)
 		if (set[i])
@@ -335,7 +307,7 @@ static bool do_drift(struct scenario *s, const struct line *l)
 	bool set[SIM_NODES_MAX];
 	double v;
 
-	if (!nodes(s, l->word[1], set) || !percent(s, l->word[2], -50, 50, &v))
+	if (!scenario_nodes(s, l->word[1], set) || !scenario_percent(s, l->word[2], -50, 50, &v))
 		return false;
 	for (size_t i = 0; i < s->cfg.nodes; i++)
 		if (set[i])
@@ -347,7 +319,7 @@ static bool do_clone(struct scenario *s, const struct line *l)
 {
 	size_t from, to;
 
-	if (!one_node(s, l->word[1], &from) || !one_node(s, l->word[2], &to))
+	if (!scenario_node(s, l->word[1], &from) || !scenario_node(s, l->word[2], &to))
 		return false;
 	fault_clone(&s->w, &s->w.nodes[from], &s->w.nodes[to]);
 	return true;
@@ -358,7 +330,7 @@ static bool do_twin(struct scenario *s, const struct line *l)
 {
 	size_t of, n;
 
-	if (!one_node(s, l->word[1], &of) || !one_node(s, l->word[2], &n))
+	if (!scenario_node(s, l->word[1], &of) || !scenario_node(s, l->word[2], &n))
 		return false;
 	fault_replace(&s->w, &s->w.nodes[n]);
 	s->w.nodes[n].name = s->w.nodes[of].name;
@@ -370,15 +342,15 @@ static bool do_loss(struct scenario *s, const struct line *l)
 	double v;
 	uint32_t *to = l->word[0][0] == 'l' ? &s->w.loss_pm : l->word[0][0] == 'd' ? &s->w.dup_pm : &s->w.late_pm;
 
-	if (!percent(s, l->word[1], 0, 100, &v))
+	if (!scenario_percent(s, l->word[1], 0, 100, &v))
 		return false;
 	*to = (uint32_t)(v * 10000);
 	return true;
 }
 
-static bool up(struct scenario *s, size_t node)
+bool scenario_up(struct scenario *s, size_t node)
 {
-	return s->w.nodes[node].core != NULL || bad(s, "node %zu is down", node);
+	return s->w.nodes[node].core != NULL || scenario_bad(s, "node %zu is down", node);
 }
 
 /* container NAME on NODE [at ADDRESS] */
@@ -388,10 +360,11 @@ static bool do_container(struct scenario *s, const struct line *l)
 	struct named_container *c = &s->names[s->n_names];
 
 	if (strcmp(l->word[2], "on") != 0 || (l->n > 4 && (l->n != 6 || strcmp(l->word[4], "at") != 0)))
-		return bad(s, "wanted: container NAME on NODE [at ADDRESS]");
+		return scenario_bad(s, "wanted: container NAME on NODE [at ADDRESS]");
 	if (s->n_names == NAMES_MAX || strlen(l->word[1]) >= sizeof(c->name))
-		return bad(s, "too many containers, or too long a name");
-	if (!one_node(s, l->word[3], &c->node) || !up(s, c->node) || (l->n == 6 && !address(s, l->word[5], &at)))
+		return scenario_bad(s, "too many containers, or too long a name");
+	if (!scenario_node(s, l->word[3], &c->node) || !scenario_up(s, c->node) ||
+		(l->n == 6 && !scenario_address(s, l->word[5], &at)))
 		return false;
 	(void)snprintf(c->name, sizeof(c->name), "%s", l->word[1]);
 	s->n_names++;
@@ -401,7 +374,7 @@ static bool do_container(struct scenario *s, const struct line *l)
 
 static bool do_remove(struct scenario *s, const struct line *l)
 {
-	struct named_container *c = find(s, l->word[1]);
+	struct named_container *c = scenario_find(s, l->word[1]);
 
 	if (c == NULL)
 		return false;
@@ -451,8 +424,8 @@ static bool do_connect(struct scenario *s, const struct line *l)
 	size_t n;
 
 	if (only && strcmp(l->word[3], "only") != 0)
-		return bad(s, "'%s' should be only or nothing", l->word[3]);
-	if (!one_node(s, l->word[1], &n) || !nodes(s, l->word[2], to) || !up(s, n))
+		return scenario_bad(s, "'%s' should be only or nothing", l->word[3]);
+	if (!scenario_node(s, l->word[1], &n) || !scenario_nodes(s, l->word[2], to) || !scenario_up(s, n))
 		return false;
 	node_connect(&s->w.nodes[n], to, only, l->word[0][0] == 'f');
 	return true;
@@ -465,16 +438,16 @@ static bool do_churn(struct scenario *s, const struct line *l)
 	size_t n;
 
 	if (strcmp(l->word[2], "on") != 0)
-		return bad(s, "wanted: churn TIMES on NODE");
-	if (!number(s, l->word[1], 1, 100000, &times) || !one_node(s, l->word[3], &n) || !up(s, n))
+		return scenario_bad(s, "wanted: churn TIMES on NODE");
+	if (!scenario_number(s, l->word[1], 1, 100000, &times) || !scenario_node(s, l->word[3], &n) || !scenario_up(s, n))
 		return false;
 	struct named_container c = { .node = n };
 	for (uint64_t i = 0; i < times && s->w.failure[0] == '\0'; i++) {
 		c.number = node_add_container(&s->w.nodes[n], (struct ip){ 0 });
-		for (int wait = 0; wait < CHURN_WAITS && !(container_of(s, &c) != NULL && container_of(s, &c)->live); wait++)
+		for (int wait = 0; wait < CHURN_WAITS && !(scenario_container(s, &c) != NULL && scenario_container(s, &c)->live); wait++)
 			world_run_until(&s->w, s->w.now_us + POLL_US);
-		if (s->w.failure[0] == '\0' && (container_of(s, &c) == NULL || !container_of(s, &c)->live))
-			return bad(s, "the %lluth of them got no address", (unsigned long long)i + 1);
+		if (s->w.failure[0] == '\0' && (scenario_container(s, &c) == NULL || !scenario_container(s, &c)->live))
+			return scenario_bad(s, "the %lluth of them got no address", (unsigned long long)i + 1);
 		node_drop_container(&s->w.nodes[n], c.number);
 		world_run_until(&s->w, s->w.now_us + CHURN_US);
 	}
@@ -486,8 +459,9 @@ static bool do_rmpeer(struct scenario *s, const struct line *l)
 {
 	size_t peer, on;
 
-	if (strcmp(l->word[2], "on") != 0 || !one_node(s, l->word[1], &peer) || !one_node(s, l->word[3], &on) || !up(s, on))
-		return strcmp(l->word[2], "on") != 0 ? bad(s, "wanted: rmpeer PEER on NODE") : false;
+	if (strcmp(l->word[2], "on") != 0 || !scenario_node(s, l->word[1], &peer) || !scenario_node(s, l->word[3], &on) ||
+		!scenario_up(s, on))
+		return strcmp(l->word[2], "on") != 0 ? scenario_bad(s, "wanted: rmpeer PEER on NODE") : false;
 	command(&s->w.nodes[on]);
 	node_remove_peer(&s->w.nodes[on], s->w.nodes[peer].name);
 	return true;
@@ -510,370 +484,6 @@ static bool do_reset(struct scenario *s, const struct line *l)
 	return each(s, l, reset_one);
 }
 
-/* --- what is expected ---------------------------------------------------------------------------------------------------------------------- */
-
-struct answer {
-	bool so;
-	char text[320]; /* what there is instead */
-};
-
-/* Not asked: those that were taken down. One that is just being started says no. */
-static bool left_out(const struct node *n, struct answer *a)
-{
-	if (n->core != NULL)
-		return false;
-	a->so = a->so && n->gone;
-	(void)snprintf(a->text, sizeof(a->text), "node %zu is down", n->index);
-	return true;
-}
-
-static bool resolves(const struct node *n, const struct named_container *c)
-{
-	const struct ip *found[1];
-	struct dns_name name;
-	char fqdn[48];
-
-	(void)snprintf(fqdn, sizeof(fqdn), "c%llu.weft.local.", (unsigned long long)c->number);
-	if (dns_name_parse(fqdn, &name) != ERR_OK)
-		sim_must(NULL);
-	return dns_table_addresses(core_names(n->core), &name, 4, found, 1) > 0;
-}
-
-/* name NAME on NODES; no-name NAME on NODES */
-static bool ask_name(struct scenario *s, const struct line *l, size_t k, struct answer *a)
-{
-	const struct named_container *c = find(s, l->word[k + 1]);
-	bool set[SIM_NODES_MAX], wanted = l->word[k][1] == 'a';
-
-	if (c == NULL || !nodes(s, l->word[k + 3], set))
-		return false;
-	a->so = true;
-	for (size_t i = 0; i < s->cfg.nodes && a->so; i++) {
-		if (!set[i] || left_out(&s->w.nodes[i], a))
-			continue;
-		a->so = resolves(&s->w.nodes[i], c) == wanted;
-		(void)snprintf(a->text, sizeof(a->text), "on node %zu it %s", i, wanted ? "does not resolve" : "resolves");
-	}
-	return true;
-}
-
-/* address NAME [at ADDRESS]; waiting NAME */
-static bool ask_address(struct scenario *s, const struct line *l, size_t k, struct answer *a)
-{
-	struct named_container *n = find(s, l->word[k + 1]);
-	struct ip at = { 0 };
-
-	if (n == NULL || (l->n > k + 3 && strcmp(l->word[k + 2], "at") == 0 && !address(s, l->word[k + 3], &at)))
-		return false;
-	const struct container *c = container_of(s, n);
-	if (c == NULL)
-		return bad(s, "container %s is not there any more", n->name);
-	char text[IP_TEXT] = "none";
-	if (c->live)
-		(void)ip_format(c->addr, text);
-	a->so = l->word[k][0] == 'w' ? !c->live && !c->given_up : c->live && (at.family == 0 || ip_eq(at, c->addr));
-	(void)snprintf(a->text, sizeof(a->text), "it has %s%s", text, c->given_up ? ", and was refused one" : "");
-	return true;
-}
-
-/* refused NAME: its request was answered by an error */
-static bool ask_refused(struct scenario *s, const struct line *l, size_t k, struct answer *a)
-{
-	struct named_container *n = find(s, l->word[k + 1]);
-	const struct container *c = n == NULL ? NULL : container_of(s, n);
-
-	if (c == NULL)
-		return n == NULL ? false : bad(s, "container %s is not there any more", n->name);
-	a->so = c->given_up;
-	(void)snprintf(a->text, sizeof(a->text), "it %s", c->live ? "has an address" : "still waits");
-	return true;
-}
-
-/* reachable A B: each node of A has each of B in reach; unreachable A B: none has */
-static bool ask_reachable(struct scenario *s, const struct line *l, size_t k, struct answer *a)
-{
-	bool from[SIM_NODES_MAX], to[SIM_NODES_MAX], wanted = l->word[k][0] == 'r';
-
-	if (!nodes(s, l->word[k + 1], from) || !nodes(s, l->word[k + 2], to))
-		return false;
-	a->so = true;
-	for (size_t i = 0; i < s->cfg.nodes && a->so; i++)
-		for (size_t j = 0; j < s->cfg.nodes && a->so; j++) {
-			if (!from[i] || !to[j] || i == j || left_out(&s->w.nodes[i], a))
-				continue;
-			a->so = gossip_reachable(core_gossip(s->w.nodes[i].core), s->w.nodes[j].name) == wanted;
-			(void)snprintf(a->text, sizeof(a->text), "node %zu %s node %zu", i, wanted ? "does not reach" : "reaches", j);
-		}
-	return true;
-}
-
-static bool ask_equal(struct scenario *s, const struct line *l, size_t k, struct answer *a)
-{
-	(void)l;
-	(void)k;
-	a->so = check_digests_equal(&s->w);
-	(void)snprintf(a->text, sizeof(a->text), "digests differ");
-	return true;
-}
-
-/* at-rest: all that holds of a mesh that is whole and has had time */
-static bool ask_rest(struct scenario *s, const struct line *l, size_t k, struct answer *a)
-{
-	(void)l;
-	(void)k;
-	a->so = check_at_rest(&s->w, false);
-	(void)snprintf(a->text, sizeof(a->text), "it is not at rest");
-	return true;
-}
-
-/* owner ADDRESS NODE: in every living node's view; owner ADDRESS NODE by NODES */
-static bool ask_owner(struct scenario *s, const struct line *l, size_t k, struct answer *a)
-{
-	struct ip addr;
-	size_t owner;
-	bool set[SIM_NODES_MAX];
-	bool by = l->n > k + 4 && strcmp(l->word[k + 3], "by") == 0;
-
-	if (!address(s, l->word[k + 1], &addr) || !one_node(s, l->word[k + 2], &owner) || !nodes(s, by ? l->word[k + 4] : "all", set))
-		return false;
-	a->so = true;
-	for (size_t i = 0; i < s->cfg.nodes && a->so; i++) {
-		if (!set[i] || left_out(&s->w.nodes[i], a))
-			continue;
-		uint64_t has = ring_owner(core_channel(s->w.nodes[i].core, CHANNEL_RING), s->w.universe, ip_to_v4(addr));
-		a->so = has == s->w.nodes[owner].name;
-		(void)snprintf(a->text, sizeof(a->text), "by node %zu's ring it is %012llx's", i, (unsigned long long)has);
-	}
-	return true;
-}
-
-/* owns NODE at-least|at-most COUNT; free NODE at-least|at-most COUNT: addresses, by its own view */
-static bool ask_owns(struct scenario *s, const struct line *l, size_t k, struct answer *a)
-{
-	size_t n;
-	uint64_t count, has;
-	struct ipam_view v;
-	bool least = strcmp(l->word[k + 2], "at-least") == 0;
-
-	if (!least && strcmp(l->word[k + 2], "at-most") != 0)
-		return bad(s, "'%s' should be at-least or at-most", l->word[k + 2]);
-	if (!one_node(s, l->word[k + 1], &n) || !number(s, l->word[k + 3], 0, UINT32_MAX, &count) || !up(s, n))
-		return false;
-	ipam_view(core_ipam(s->w.nodes[n].core), &v);
-	has = l->word[k][0] == 'f' ? v.free_owned : v.owned;
-	a->so = least ? has >= count : has <= count;
-	(void)snprintf(a->text, sizeof(a->text), "it has %llu", (unsigned long long)has);
-	return true;
-}
-
-/* The words from that one on to the end, without the time. */
-static void text_from(const struct line *l, size_t first, char *out, size_t size)
-{
-	size_t last = l->n, at = 0;
-
-	if (l->n >= 2 && (strcmp(l->word[l->n - 2], "within") == 0 || strcmp(l->word[l->n - 2], "for") == 0))
-		last -= 2;
-	out[0] = '\0';
-	for (size_t i = first; i < last; i++)
-		at += (size_t)snprintf(out + at, size - at, "%s%s", at > 0 ? " " : "", l->word[i]);
-}
-
-/* says NODE WORDS…: its `status ipam` has these words, or the reason of one of its waiting requests */
-static bool ask_says(struct scenario *s, const struct line *l, size_t k, struct answer *a)
-{
-	char wanted[LINE_MAX_BYTES];
-	struct ipam_view v;
-	struct ipam_pending_view p;
-	size_t n;
-
-	if (!one_node(s, l->word[k + 1], &n) || !up(s, n))
-		return false;
-	text_from(l, k + 2, wanted, sizeof(wanted));
-	ipam_view(core_ipam(s->w.nodes[n].core), &v);
-	a->so = strstr(v.text, wanted) != NULL || strstr(v.conflict, wanted) != NULL;
-	(void)snprintf(a->text, sizeof(a->text), "it says: %.150s; %.150s", v.text, v.conflict);
-	for (size_t it = 0; !a->so && ipam_next_pending(core_ipam(s->w.nodes[n].core), &it, &p);) {
-		a->so = strstr(p.reason, wanted) != NULL;
-		(void)snprintf(a->text, sizeof(a->text), "it says: %.100s; %.100s; %.100s", v.text, v.conflict, p.reason);
-	}
-	return true;
-}
-
-static bool ask_contested(struct scenario *s, const struct line *l, size_t k, struct answer *a)
-{
-	bool set[SIM_NODES_MAX];
-
-	if (!nodes(s, l->word[k + 1], set))
-		return false;
-	a->so = true;
-	for (size_t i = 0; i < s->cfg.nodes && a->so; i++)
-		if (set[i] && !left_out(&s->w.nodes[i], a))
-			a->so = gossip_is_contested(core_gossip(s->w.nodes[i].core));
-	if (a->text[0] == '\0')
-		(void)snprintf(a->text, sizeof(a->text), "not all of them know");
-	return true;
-}
-
-/* links NODES at-least|at-most COUNT: established ones of each */
-static bool ask_links(struct scenario *s, const struct line *l, size_t k, struct answer *a)
-{
-	bool set[SIM_NODES_MAX], least = strcmp(l->word[k + 2], "at-least") == 0;
-	uint64_t count;
-
-	if (!least && strcmp(l->word[k + 2], "at-most") != 0)
-		return bad(s, "'%s' should be at-least or at-most", l->word[k + 2]);
-	if (!nodes(s, l->word[k + 1], set) || !number(s, l->word[k + 3], 0, 10000, &count))
-		return false;
-	a->so = true;
-	for (size_t i = 0; i < s->cfg.nodes && a->so; i++) {
-		struct link_view v;
-		uint64_t n = 0;
-		if (!set[i] || left_out(&s->w.nodes[i], a))
-			continue;
-		for (size_t it = 0; gossip_next_link(core_gossip(s->w.nodes[i].core), &it, &v);)
-			n += v.state == LINK_ESTABLISHED;
-		a->so = least ? n >= count : n <= count;
-		(void)snprintf(a->text, sizeof(a->text), "node %zu has %llu", i, (unsigned long long)n);
-	}
-	return true;
-}
-
-/* done NODE; denied NODE WORDS…: the answer to its operator's last command */
-static bool ask_command(struct scenario *s, const struct line *l, size_t k, struct answer *a)
-{
-	char wanted[LINE_MAX_BYTES];
-	size_t n;
-
-	if (!one_node(s, l->word[k + 1], &n))
-		return false;
-	const struct node *at = &s->w.nodes[n];
-	text_from(l, k + 2, wanted, sizeof(wanted));
-	a->so = at->command.answered && (l->word[k][1] == 'o' ? at->command.err == ERR_OK : at->command.err != ERR_OK) &&
-		strstr(at->command.text, wanted) != NULL;
-	(void)snprintf(a->text, sizeof(a->text), "%s%s",
-		!at->command.answered           ? "there is no answer yet"
-			: at->command.err == ERR_OK ? "it is done"
-										: "it is denied: ",
-		at->command.text);
-	return true;
-}
-
-/* items NODES at-least|at-most COUNT: that each holds of the whole replicated state, deletions among them */
-static bool ask_items(struct scenario *s, const struct line *l, size_t k, struct answer *a)
-{
-	bool set[SIM_NODES_MAX];
-	uint64_t count;
-	bool least = strcmp(l->word[k + 2], "at-least") == 0;
-
-	if (!least && strcmp(l->word[k + 2], "at-most") != 0)
-		return bad(s, "'%s' should be at-least or at-most", l->word[k + 2]);
-	if (!nodes(s, l->word[k + 1], set) || !number(s, l->word[k + 3], 0, 1000000, &count))
-		return false;
-	a->so = true;
-	for (size_t i = 0; i < s->cfg.nodes && a->so; i++) {
-		uint64_t has = 0;
-		if (!set[i] || left_out(&s->w.nodes[i], a))
-			continue;
-		for (uint8_t id = CHANNEL_PEERS; id <= CHANNEL_NETWORKS; id++)
-			has += crdt_map_count(core_channel(s->w.nodes[i].core, id));
-		a->so = least ? has >= count : has <= count;
-		(void)snprintf(a->text, sizeof(a->text), "node %zu holds %llu", i, (unsigned long long)has);
-	}
-	return true;
-}
-
-/* path A B fast|userspace|relay|none: what each of A uses to each of B */
-static bool ask_path(struct scenario *s, const struct line *l, size_t k, struct answer *a)
-{
-	bool from[SIM_NODES_MAX], to[SIM_NODES_MAX];
-
-	if (!nodes(s, l->word[k + 1], from) || !nodes(s, l->word[k + 2], to))
-		return false;
-	a->so = true;
-	for (size_t i = 0; i < s->cfg.nodes && a->so; i++)
-		for (size_t j = 0; j < s->cfg.nodes && a->so; j++) {
-			struct path_view v = { .path = PATH_NONE };
-			if (!from[i] || !to[j] || i == j || left_out(&s->w.nodes[i], a))
-				continue;
-			if (!core_path(s->w.nodes[i].core, s->w.nodes[j].name, &v))
-				v.path = PATH_NONE;
-			a->so = strcmp(path_name(v.path), l->word[k + 3]) == 0;
-			(void)snprintf(a->text, sizeof(a->text), "from node %zu to node %zu it is %s", i, j, path_name(v.path));
-		}
-	return true;
-}
-
-static const struct {
-	const char *word;
-	size_t least; /* words after it */
-	bool (*ask)(struct scenario *s, const struct line *l, size_t k, struct answer *a);
-} expectations[] = {
-	{ "name", 3, ask_name },
-	{ "no-name", 3, ask_name },
-	{ "address", 1, ask_address },
-	{ "waiting", 1, ask_address },
-	{ "refused", 1, ask_refused },
-	{ "reachable", 2, ask_reachable },
-	{ "unreachable", 2, ask_reachable },
-	{ "equal", 0, ask_equal },
-	{ "at-rest", 0, ask_rest },
-	{ "owner", 2, ask_owner },
-	{ "owns", 3, ask_owns },
-	{ "free", 3, ask_owns },
-	{ "says", 2, ask_says },
-	{ "contested", 1, ask_contested },
-	{ "links", 3, ask_links },
-	{ "done", 1, ask_command },
-	{ "denied", 2, ask_command },
-	{ "items", 3, ask_items },
-	{ "path", 3, ask_path },
-};
-enum { EXPECTATIONS = sizeof(expectations) / sizeof(expectations[0]) };
-
-static size_t expectation(const char *word)
-{
-	size_t i = 0;
-
-	while (i < EXPECTATIONS && strcmp(expectations[i].word, word) != 0)
-		i++;
-	return i;
-}
-
-/* expect WHAT … [within TIME]; never WHAT … for TIME */
-static bool do_expect(struct scenario *s, const struct line *l)
-{
-	size_t i = expectation(l->word[1]);
-	bool never = l->word[0][0] == 'n', timed = l->n > 3 && strcmp(l->word[l->n - 2], never ? "for" : "within") == 0;
-	uint64_t us = 0;
-	struct answer a = { .so = false };
-
-	if (i == EXPECTATIONS)
-		return bad(s, "'%s' cannot be expected", l->word[1]);
-	if (l->n < 2 + expectations[i].least + (timed ? 2 : 0))
-		return bad(s, "too few words after '%s'", l->word[1]);
-	if ((timed && !duration(s, l->word[l->n - 1], &us)) || (never && !timed))
-		return timed ? false : bad(s, "wanted: never WHAT … for TIME");
-	uint64_t end = s->w.now_us + us;
-	for (;;) {
-		if (!expectations[i].ask(s, l, 1, &a))
-			return false;
-		if (s->w.failure[0] != '\0')
-			return true;
-		if (a.so != never && !never)
-			return true;
-		if (a.so && never)
-			return bad(s, "at %.3f s it is so after all", (double)s->w.now_us / 1e6);
-		if (s->w.now_us >= end)
-			break;
-		world_run_until(&s->w, s->w.now_us + POLL_US < end ? s->w.now_us + POLL_US : end);
-	}
-	if (never)
-		return true;
-	if (expectations[i].ask == ask_rest)
-		(void)check_at_rest(&s->w, true); /* which says what is not */
-	return bad(s, "at %.3f s it is not so: %s", (double)s->w.now_us / 1e6, a.text);
-}
-
 /* --- settings ---------------------------------------------------------------------------------------------------------------------------- */
 
 static bool set_number(struct scenario *s, const struct line *l)
@@ -881,7 +491,7 @@ static bool set_number(struct scenario *s, const struct line *l)
 	uint64_t v;
 	bool is_nodes = strcmp(l->word[0], "nodes") == 0;
 
-	if (!number(s, l->word[1], is_nodes ? 2 : 0, is_nodes ? SIM_NODES_MAX : 1000000, &v))
+	if (!scenario_number(s, l->word[1], is_nodes ? 2 : 0, is_nodes ? SIM_NODES_MAX : 1000000, &v))
 		return false;
 	if (is_nodes)
 		s->cfg.nodes = (size_t)v;
@@ -894,7 +504,7 @@ static bool set_rtt(struct scenario *s, const struct line *l)
 {
 	uint64_t us;
 
-	if (!duration(s, l->word[1], &us))
+	if (!scenario_duration(s, l->word[1], &us))
 		return false;
 	s->cfg.rtt_ms = us / 1000;
 	return true;
@@ -908,15 +518,16 @@ static bool set_range(struct scenario *s, const struct line *l)
 	struct ip first = { 0 };
 
 	if (slash == NULL)
-		return bad(s, "wanted: range [FIRST]/LENGTH");
-	if (!number(s, slash + 1, 12, 28, &len))
+		return scenario_bad(s, "wanted: range [FIRST]/LENGTH");
+	if (!scenario_number(s, slash + 1, 12, 28, &len))
 		return false;
 	*slash = '\0';
-	if (l->word[1][0] != '\0' && !address(s, l->word[1], &first))
+	if (l->word[1][0] != '\0' && !scenario_address(s, l->word[1], &first))
 		return false;
 	s->cfg.range_len = (uint8_t)len;
 	s->cfg.range_first = first.family == 0 ? 0 : ip_to_v4(first);
-	return (s->cfg.range_first & ((UINT32_C(1) << (32 - len)) - 1)) == 0 || bad(s, "the range has bits after its length");
+	return (s->cfg.range_first & ((UINT32_C(1) << (32 - len)) - 1)) == 0 ||
+		scenario_bad(s, "the range has bits after its length");
 }
 
 static bool set_targets(struct scenario *s, const struct line *l)
@@ -928,7 +539,7 @@ static bool set_targets(struct scenario *s, const struct line *l)
 			s->cfg.targets = (enum sim_targets)i;
 			return true;
 		}
-	return bad(s, "'%s' should be all, chain or none", l->word[1]);
+	return scenario_bad(s, "'%s' should be all, chain or none", l->word[1]);
 }
 
 static bool set_flag(struct scenario *s, const struct line *l)
@@ -941,7 +552,7 @@ static bool set_reclaim(struct scenario *s, const struct line *l)
 {
 	uint64_t us;
 
-	if (!duration(s, l->word[1], &us))
+	if (!scenario_duration(s, l->word[1], &us))
 		return false;
 	s->cfg.reclaim_after_ms = us / 1000;
 	return true;
@@ -956,18 +567,18 @@ static bool set_init(struct scenario *s, const struct line *l)
 	for (size_t i = 1; i < 4; i++)
 		if (strcmp(l->word[1], words[i]) == 0)
 			s->cfg.init = (enum sim_init)i;
-	if (l->n == 3 && (s->cfg.init != SIM_INIT_CONSENSUS || !number(s, l->word[2], 1, s->cfg.nodes, &of)))
-		return s->cfg.init == SIM_INIT_CONSENSUS ? false : bad(s, "only consensus takes a number");
+	if (l->n == 3 && (s->cfg.init != SIM_INIT_CONSENSUS || !scenario_number(s, l->word[2], 1, s->cfg.nodes, &of)))
+		return s->cfg.init == SIM_INIT_CONSENSUS ? false : scenario_bad(s, "only consensus takes a number");
 	if (l->n == 3)
 		s->cfg.quorum_of = (size_t)of;
-	return s->cfg.init != SIM_INIT_ANY || bad(s, "'%s' should be consensus, seeds or targets", l->word[1]);
+	return s->cfg.init != SIM_INIT_ANY || scenario_bad(s, "'%s' should be consensus, seeds or targets", l->word[1]);
 }
 
 static bool set_nodes_flag(struct scenario *s, const struct line *l)
 {
 	bool set[SIM_NODES_MAX], *to = strcmp(l->word[0], "down") == 0 ? s->cfg.down : s->cfg.observers;
 
-	if (!nodes(s, l->word[1], set))
+	if (!scenario_nodes(s, l->word[1], set))
 		return false;
 	memcpy(to, set, s->cfg.nodes * sizeof(*set));
 	return true;
@@ -1019,8 +630,8 @@ static const struct {
 	{ "container", 3, 5, false, do_container },
 	{ "remove", 1, 1, false, do_remove },
 	{ "rmpeer", 3, 3, false, do_rmpeer },
-	{ "expect", 1, WORDS_MAX, false, do_expect },
-	{ "never", 1, WORDS_MAX, false, do_expect },
+	{ "expect", 1, WORDS_MAX, false, scenario_expect },
+	{ "never", 1, WORDS_MAX, false, scenario_expect },
 };
 enum { VERBS = sizeof(verbs) / sizeof(verbs[0]) };
 
@@ -1050,11 +661,11 @@ static bool split(struct scenario *s, char *text, size_t number_in_file)
 	while (k < VERBS && strcmp(verbs[k].word, l.word[0]) != 0)
 		k++;
 	if (k == VERBS)
-		return bad(s, "there is no '%s'", l.word[0]);
+		return scenario_bad(s, "there is no '%s'", l.word[0]);
 	if (l.n - 1 < verbs[k].least || l.n - 1 > verbs[k].most)
-		return bad(s, "'%s' takes %zu to %zu words, not %zu", l.word[0], verbs[k].least, verbs[k].most, l.n - 1);
-	if (verbs[k].what == do_expect && expectation(l.word[1]) == EXPECTATIONS)
-		return bad(s, "'%s' cannot be expected", l.word[1]);
+		return scenario_bad(s, "'%s' takes %zu to %zu words, not %zu", l.word[0], verbs[k].least, verbs[k].most, l.n - 1);
+	if (verbs[k].what == scenario_expect && !scenario_expects(l.word[1]))
+		return scenario_bad(s, "'%s' cannot be expected", l.word[1]);
 	return true;
 }
 
@@ -1062,7 +673,7 @@ static bool read_file(struct scenario *s)
 {
 	FILE *f = fopen(s->path, "r");
 	char text[LINE_MAX_BYTES];
-	bool ok = f != NULL || bad(s, "%s", strerror(errno));
+	bool ok = f != NULL || scenario_bad(s, "%s", strerror(errno));
 
 	for (size_t i = 1; ok && fgets(text, sizeof(text), f) != NULL; i++)
 		ok = split(s, text, i);
@@ -1079,7 +690,7 @@ static bool carry_out(struct scenario *s)
 		while (strcmp(verbs[k].word, l->word[0]) != 0)
 			k++;
 		if (verbs[k].setting && s->made)
-			return bad(s, "'%s' has to stand before all that is done", l->word[0]);
+			return scenario_bad(s, "'%s' has to stand before all that is done", l->word[0]);
 		if (!verbs[k].setting && !s->made) {
 			world_make(&s->w, &s->cfg);
 			s->made = true;
@@ -1088,11 +699,11 @@ static bool carry_out(struct scenario *s)
 			sim_trace(&s->w, "--- line %zu: %s", l->number, l->word[0]);
 		bool ok = verbs[k].what(s, l);
 		if (s->made && s->w.failure[0] != '\0')
-			return bad(s, "%s", s->w.failure);
+			return scenario_bad(s, "%s", s->w.failure);
 		if (!ok)
 			return false;
 	}
-	return s->made || bad(s, "nothing is done in it");
+	return s->made || scenario_bad(s, "nothing is done in it");
 }
 
 bool scenario_run(const struct sim_cfg *cfg, const char *path, char *error, size_t size)

@@ -8,7 +8,7 @@
  *   check.c   the invariants of DESIGN section 8
  *   hostile.c a host that lies; what it says is made up in liar.c
  *   prover.c  signatures that cost little, for most seeds
- *   scenario.c histories written down in text files
+ *   scenario.c histories written down in text files; expect.c what is expected in them
  *   measure.c how long a large mesh takes for this and that, and at what cost
  *   main.c    seeds, replay, trace
  *
