@@ -259,12 +259,33 @@ static void hold(struct ipam *i, const struct crdt_item *it, const struct claim 
 	g->dirty = true;
 }
 
+/* Tokens of other ranges are passed on for those who use them, and never go away: there is room for some only, or anybody could fill the map. */
+static bool too_foreign(const struct ipam *i, const struct crdt_item *it)
+{
+	const struct crdt_map *m = i->cfg.ring;
+	struct universe u = i->cfg.universe;
+	struct crdt_item here;
+	uint8_t lo[5], hi[5];
+	struct wbuf w;
+	wbuf_fixed(&w, lo, sizeof lo);
+	wbuf_u32(&w, u.first);
+	wbuf_u8(&w, u.len);
+	memcpy(hi, lo, sizeof lo);
+	hi[4]++; /* a length: no carry */
+	uint64_t ours = crdt_map_fingerprint(m, wbuf_slice(&w), slice_of(hi, sizeof lo)).count;
+	return crdt_map_count(m) - ours >= IPAM_FOREIGN_MAX && !crdt_map_get(m, it->key, &here);
+}
+
 enum crdt_verdict ipam_ring_rule(void *ctx, const struct crdt_item *it, uint64_t writer)
 {
 	struct ipam *i = ctx;
 	if ((writer == PEER_NONE && it->proof.n == 0) || !i->started)
 		return CRDT_PROOF_OK; /* a map without proofs */
 	struct claim c = claim_of(i, it);
+	if (c.other_universe && too_foreign(i, it)) {
+		i->guard.refused++;
+		return CRDT_PROOF_BAD;
+	}
 	switch (judge(i, &c, writer, NULL)) {
 	case TAKE: i->guard.cuts += cuts(&c, writer) && harmless(&c); return CRDT_PROOF_OK;
 	case REFUSE: i->guard.refused++; return CRDT_PROOF_BAD;

@@ -139,6 +139,7 @@ void ipam_free(struct ipam *i);
 /* Before the first step: one stored record (as IPAM_PERSIST gave it). A record that cannot be read: ERR_MALFORMED with a note; the
  * caller sets it aside and goes on. ERR_RANGE: it belongs to another universe; to be set aside as well. */
 enum err ipam_restore(struct ipam *i, struct slice key, struct slice value, struct err_note *note) MUST_CHECK;
+#define IPAM_FOREIGN_MAX 16384 /* tokens of other ranges that are passed on */
 /* The rule of the ring's map (crdt_map_set_rule, ctx: the ipam). ipam/guard.c says what it is. */
 enum crdt_verdict ipam_ring_rule(void *ipam, const struct crdt_item *it, uint64_t writer);
 /* How many hosts are expected to take part in the first agreement when --ipalloc-init does not say: targets that are not us, plus one.

@@ -103,6 +103,35 @@ static void a_forged_token_moves_nothing(void **state)
 	model_end(&m);
 }
 
+/* Any range has 2^32 places for tokens, and there are millions of ranges. */
+static void other_ranges_have_their_bounds(void **state)
+{
+	(void)state;
+	struct model m;
+	struct forged f;
+	struct crdt_item it;
+	enum crdt_merge what;
+	four(&m);
+	struct universe ours = m.u;
+	struct crdt_map *ring = m.h[0].maps[0];
+	size_t before = crdt_map_count(ring);
+	for (uint32_t n = 0; n < IPAM_FOREIGN_MAX + 100; n++) {
+		m.u = (struct universe){ 0x0b000000 + (n << 8), 24 };
+		forge(&m, &f, m.h[LIAR].name, 0, 255, m.h[LIAR].name, (struct stamp){ 0, 1 });
+		assert_int_equal(crdt_map_merge(ring, &f.it, &what, NULL), ERR_OK);
+		assert_int_equal(what, n < IPAM_FOREIGN_MAX ? CRDT_NEWS : CRDT_REFUSED);
+	}
+	assert_int_equal(crdt_map_count(ring), before + IPAM_FOREIGN_MAX);
+	/* What is there goes on, and so does our own range. */
+	m.u.first = 0x0b000000;
+	forge(&m, &f, m.h[LIAR].name, 0, 255, m.h[1].name, (struct stamp){ 0, 2 });
+	assert_int_equal(crdt_map_merge(ring, &f.it, &what, NULL), ERR_OK);
+	assert_true(what == CRDT_NEWS && crdt_map_get(ring, f.it.key, &it) && it.stamp.ctr == 2);
+	m.u = ours;
+	assert_int_equal(hear(&m, 0, forge(&m, &f, m.h[LIAR].name, 200, 255, m.h[1].name, (struct stamp){ 0, 2 })), CRDT_NEWS);
+	model_end(&m);
+}
+
 /* Status names who, what and whose, and a command. */
 static void a_claim_is_named(void **state)
 {
@@ -330,6 +359,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_forged_token_moves_nothing),
+		cmocka_unit_test(other_ranges_have_their_bounds),
 		cmocka_unit_test(a_claim_is_named),
 		cmocka_unit_test(versions_do_not_jump),
 		cmocka_unit_test(forged_grants),
