@@ -209,8 +209,13 @@ static uint64_t publish_pause_ms(const struct gossip *g)
 
 static void publish(struct gossip *g)
 {
-	if (!g->publish_info && !g->publish_links)
+	if (g->publish_lazily_ms != 0 && g->now >= g->publish_lazily_ms)
+		g->publish_links = true;
+	if (!g->publish_info && !g->publish_links) {
+		if (g->publish_lazily_ms != 0)
+			gossip_timer_set(g, &g->publish_timer, g->publish_lazily_ms);
 		return;
+	}
 	uint64_t at = g->published_ms + publish_pause_ms(g);
 	if (g->published_ms != 0 && g->now < at) {
 		gossip_timer_set(g, &g->publish_timer, at);
@@ -298,7 +303,8 @@ static void choose(struct gossip *g)
 		return;
 	if (g->choose_ms == 0)
 		g->choose_ms = g->now;
-	uint64_t at = g->unrest_ms + CHOOSE_QUIET_MS, latest = g->choose_ms + CHOOSE_WAIT_MAX_MS;
+	uint64_t patience = gossip_links_established(g) >= CHOOSE_LINKS ? 5 : 1;
+	uint64_t at = g->unrest_ms + patience * CHOOSE_QUIET_MS, latest = g->choose_ms + patience * CHOOSE_WAIT_MAX_MS;
 	if (at > latest)
 		at = latest;
 	if (g->chosen_sparse && gossip_sparse(g) && g->now < at)

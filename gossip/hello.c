@@ -296,14 +296,6 @@ static void establish(struct gossip *g, struct link *l, struct peer *p)
 	gossip_act_note_about(g, p->name, NOTE_INFO, false, "linked with %s", gossip_link_who(l, who));
 }
 
-static size_t established(const struct gossip *g)
-{
-	size_t n = 0;
-	for (size_t i = 0; i < g->n_links; i++)
-		n += g->links[i]->stage == STAGE_ESTABLISHED ? 1 : 0;
-	return n;
-}
-
 /* True when the newcomer may have the name; else it has been refused. */
 static bool name_is_free(struct gossip *g, struct link *l, struct peer *p, const struct message_hello *h)
 {
@@ -363,7 +355,7 @@ void gossip_hello_received(struct gossip *g, struct link *l, const struct messag
 		return;
 	gossip_connect_reached(g, l);
 	p = gossip_peer_get(g, h->name); /* it may have gone with the link of its former self */
-	bool full = g->conn_limit > 0 && p && !p->link && established(g) >= g->conn_limit;
+	bool full = g->conn_limit > 0 && p && !p->link && gossip_links_established(g) >= g->conn_limit;
 	if (full) {
 		enum worth ours = gossip_worth_of(g, p);
 		full = !gossip_make_room(g, ours > l->theirs ? ours : l->theirs, true);

@@ -44,25 +44,27 @@
 #define CONNECT_SELF_MAX       32   /* addresses found to be ourselves */
 #define CHOOSE_FULL_MESH_MAX   32   /* peers, ourselves included */
 #define CHOOSE_QUIET_MS        200  /* in a larger mesh: nobody has come or gone for so long, */
-#define CHOOSE_WAIT_MAX_MS     1000 /* or that has been waited for long enough */
-#define DIALS_MAX              4    /* of discovery, under way at a time: what is heard of meanwhile may make others better */
-#define DIALS_WAIT_MS          16
-#define DIALS_ELSEWHERE_MAX    8                          /* hops from one host that is full to the next */
-#define TIDY_FROM              (CHOOSE_FULL_MESH_MAX + 8) /* so that a mesh that grows and shrinks around the limit does not flap */
-#define TIDY_EVERY_MS          5000
-#define TIDY_AFTER_MS          20000 /* neither end has wanted the link for so long, */
-#define TIDY_QUIET_MS          5000  /* and nobody has come or gone for so long, */
-#define TIDY_ANYWAY_MS         60000 /* or that is never the case */
-#define TIDY_AT_ONCE           4     /* links */
-#define SPREAD_EARLY           4     /* neighbours that get what others said at once, besides the ring's next one */
-#define SPREAD_FEW_LINKS       3
-#define SPREAD_LATE_MIN_MS     200 /* the others have it after that, unless they were first */
-#define SPREAD_LATE_MAX_MS     600
-#define SPREAD_GATHER          8  /* links under way: what others said will come over these from those who said it */
-#define SPREAD_OWN_MAX         64 /* items of a channel that go over a new link at once when that is so */
-#define SPREAD_GAP_MS          40 /* between deltas on a link of a sparse mesh: news in quick succession travel together */
-#define PUBLISH_COALESCE_MS    20
-#define PUBLISH_QUICK_MS       1000 /* one so soon after another: in a larger mesh the next one waits twice as long */
+#define CHOOSE_WAIT_MAX_MS     1000 /* or that has been waited for long enough; */
+#define CHOOSE_LINKS \
+	8 /* who has so many links waits five times as long: what is dialled while peers are heard of is soon surplus */
+#define DIALS_MAX           4 /* of discovery, under way at a time: what is heard of meanwhile may make others better */
+#define DIALS_WAIT_MS       16
+#define DIALS_ELSEWHERE_MAX 8                          /* hops from one host that is full to the next */
+#define TIDY_FROM           (CHOOSE_FULL_MESH_MAX + 8) /* so that a mesh that grows and shrinks around the limit does not flap */
+#define TIDY_EVERY_MS       5000
+#define TIDY_AFTER_MS       20000 /* neither end has wanted the link for so long, */
+#define TIDY_QUIET_MS       5000  /* and nobody has come or gone for so long, */
+#define TIDY_ANYWAY_MS      60000 /* or that is never the case */
+#define SPREAD_EARLY        4     /* neighbours that get what others said at once, besides the ring's next one */
+#define SPREAD_FEW_LINKS    3
+#define SPREAD_LATE_MIN_MS  200 /* the others have it after that, unless they were first */
+#define SPREAD_LATE_MAX_MS  600
+#define SPREAD_GATHER       8  /* links under way: what others said will come over these from those who said it */
+#define SPREAD_OWN_MAX      64 /* items of a channel that go over a new link at once when that is so */
+#define SPREAD_GAP_MS       40 /* between deltas on a link of a sparse mesh: news in quick succession travel together */
+#define PUBLISH_COALESCE_MS 20
+#define PUBLISH_LAZY_MS     5000 /* that a link is gone which nobody needed */
+#define PUBLISH_QUICK_MS    1000 /* one so soon after another: in a larger mesh the next one waits twice as long */
 /* What costs each peer as much as there are peers, is not done for each of the many changes that a large mesh sees when it starts: our own
  * links are published, and routes looked for, at most once in so many milliseconds (one for each two peers). The first one after a pause waits for nothing. */
 #define PEERS_PAUSE_MIN       32
@@ -334,7 +336,7 @@ struct gossip {
 	struct timer publish_timer, recon_timer, recon_soon_timer, contest_timer, grace_timer, topology_timer, choose_timer,
 		tidy_timer;
 	bool publish_links, publish_info;
-	uint64_t published_ms;
+	uint64_t published_ms, publish_lazily_ms;
 	uint64_t topology_ms;               /* when it was last said */
 	uint64_t choose_ms;                 /* choosing is owed since; 0: it is not */
 	bool chosen_sparse;                 /* when it was last done */
@@ -401,6 +403,7 @@ bool gossip_peers_publish(struct gossip *g);                          /* what is
 
 /* link.c */
 struct link *gossip_link_find(const struct gossip *g, uint64_t conn); /* not the closed ones */
+size_t gossip_links_established(const struct gossip *g);
 struct link *gossip_link_new(struct gossip *g, uint64_t conn, bool outbound);
 void gossip_link_free(struct gossip *g, struct link *l);
 void gossip_link_move(struct gossip *g, struct link *l, enum stage to);

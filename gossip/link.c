@@ -86,6 +86,14 @@ void gossip_link_free(struct gossip *g, struct link *l)
 	mem_free(l);
 }
 
+size_t gossip_links_established(const struct gossip *g)
+{
+	size_t n = 0;
+	for (size_t i = 0; i < g->n_links; i++)
+		n += g->links[i]->stage == STAGE_ESTABLISHED ? 1 : 0;
+	return n;
+}
+
 const char *gossip_link_who(const struct link *l, char out[160])
 {
 	char at[HOSTPORT_TEXT], name[PEER_TEXT];
@@ -151,7 +159,10 @@ static void link_ended(struct gossip *g, struct link *l, const char *why)
 	p->lost_ms = g->now;
 	p->ending = ending_of(l, p);
 	p->given_up = l->gave_up;
-	g->publish_links = true;
+	if (!l->surplus)
+		g->publish_links = true;
+	else if (g->publish_lazily_ms == 0)
+		g->publish_lazily_ms = g->now + PUBLISH_LAZY_MS;
 	g->topology_dirty = true;
 	g->routes->stale = true;
 	g->routes->urgent = true;

@@ -512,8 +512,10 @@ bool gossip_peers_publish(struct gossip *g)
 	bool ok = true;
 	if (g->publish_info && (ok = publish_info(g, &ch)))
 		g->publish_info = false;
-	if (ok && g->publish_links && (ok = publish_links(g, &ch)))
+	if (ok && g->publish_links && (ok = publish_links(g, &ch))) {
 		g->publish_links = false;
+		g->publish_lazily_ms = 0;
+	}
 	if (ch.n > 0) {
 		gossip_peers_refresh(g, g->self);
 		gossip_spread_news(g, CHANNEL_PEERS, &ch, NULL);

@@ -2,7 +2,8 @@
  *
  * While a mesh grows, everybody links with the first whom they hear of; later the choice (choose.c) falls on others, and what was dialled first stays.
  * Each end tells the other what their link is worth to it. A link worth nothing to both for a while is ended by one of them; not while peers come and go,
- * since the choice is still moving then, and only in a mesh well above the size in which everybody links with everybody.
+ * since the choice is still moving then, and only in a mesh well above the size in which everybody links with everybody. All that are due end together, and
+ * others are told once, some seconds later: who still counts on such a link meanwhile is relayed another way by its end.
  *
  * Where the number of links is limited, one that is worth more takes the place of one that is worth less, never of one that is worth as much: so two
  * never push each other out by turns, and the ring, which keeps the mesh connected, is served first. Who is refused is told of somebody else. */
@@ -110,7 +111,6 @@ static void look_beyond(struct gossip *g)
 void gossip_tidy(struct gossip *g)
 {
 	bool large = g->n_peers > TIDY_FROM, again = gossip_choosy(g);
-	size_t ended = 0;
 	for (size_t i = 0; i < g->n_links; i++) {
 		struct link *l = g->links[i];
 		if (l->stage != STAGE_ESTABLISHED)
@@ -125,10 +125,8 @@ void gossip_tidy(struct gossip *g)
 		else if (l->surplus_ms == 0)
 			l->surplus_ms = g->now;
 		again = again || l->told == WORTH_NONE;
-		if (large && ended < TIDY_AT_ONCE && over(g, l)) {
+		if (large && over(g, l))
 			end_surplus(g, l, "neither end needs it");
-			ended++;
-		}
 	}
 	if (gossip_choosy(g) && g->discovery)
 		look_beyond(g);
