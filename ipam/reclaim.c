@@ -376,7 +376,8 @@ static enum err adopt(struct ipam *i, struct epoch *next)
 		epoch_free(next);
 		return e;
 	}
-	report_marks(i, next, after);
+	if (c->epoch.known)
+		report_marks(i, next, after);
 	if (was && !epoch_member(next, i->cfg.self))
 		out_note(i, 2,
 			"the other hosts have not heard of us for too long and have removed us from those who vote: what was spare here is theirs, what is "

@@ -1,145 +1,240 @@
-/* What a majority takes of a host it believes dead can never be what that host has given out: checked by spin over every interleaving.
+/* Declarations, leases and the agreement that removes an owner (docs/adr/0013-reclaim.md), for spin.
  *
- * Three members, a majority is two: 0 is the owner, 1 and 2 may agree on its removal (and 0 votes, too, but never for that). The owner's
- * free space is two addresses, a bit each. A declaration is a set of addresses that it will not give from; its serial is its index.
+ * One owner that may be cut off at any time (nothing it sends or is sent need ever arrive), three acceptors of which two are a majority, two
+ * ballots led by anybody, restarts of all of them, and time. Two addresses. What is published may be read late: an acceptor acknowledges
+ * any declaration that has been published, a leader proposes any that is late enough.
  *
- *   owner     declares; gives out an address that is in none of the declarations from the last one known to be acknowledged by a majority up
- *             to the last one sent; learns acknowledgements late or never; goes on for ever, cut off or not
- *   member    stores a declaration's serial and acknowledges it, unless it has accepted a removal with a lower one; is started again at any time
- *   proposer  single-decree Paxos among the three: a removal with the serial that it has stored itself, or nothing
+ * Time passes in ticks. A lease of the owner lasts, by whatever its clock makes of it, at most OWNER_TICKS of them from when the declaration
+ * was sent; an acceptor, by whatever its clock makes of it, finds the owner overdue no sooner than ACCEPTOR_TICKS after it acknowledged. That
+ * the first is less than the second is what the quarter is for: 1.1 (clock a tenth slow) is less than 1.25 / 1.1.
  *
- * There are no clocks here: a member may believe at any time that the owner is dead. (When it may is checked in lease.pml.)
+ * What must hold, whatever happens:
+ *   (1) no address that the majority has taken was given out by the owner, before or after;
+ *   (2) the owner gives out nothing at all once it has been removed, whether it knows or not.
+ * (1) does not rest on time: -DNO_CLOCKS, with overdue at any time, has to hold as well.
  *
- * Each mutation takes one rule away, and spin has to find what comes of it (tests/model/run):
- *   GIVE_BY_LAST      the owner goes by its last declaration alone
- *   FORGET_ACK        a stored serial does not survive a restart
- *   ACK_AFTER_ACCEPT  a member acknowledges more after it has accepted a removal
- *   ACCEPT_ANY        a member accepts a removal with a serial below the one it has stored */
+ * Each of these has to be found by spin: -DLEASE_AFTER_END, -DACK_NOT_STORED, -DGIVE_FROM_SPARE, -DSENT_DOES_NOT_COUNT, -DNO_FREEZE, -DNO_MARGIN. */
 
-#define MEMBERS  3
-#define MAJORITY 2
-#define SERIALS  3 /* declarations 0 … 2; 0: nothing declared, nothing may be taken */
-#define NOTHING  15 /* the value "no removal" */
+#ifdef NO_MARGIN
+#define ACCEPTOR_TICKS 1
+#else
+#define ACCEPTOR_TICKS 3
+#endif
+#define OWNER_TICKS 2
+#define TICKS       5
+#define SERIALS     3
 
-byte spare[SERIALS];
-byte sent, known;      /* the owner's last declaration; the last that it knows a majority to have */
-byte stored[MEMBERS];  /* on each member's disk */
-byte promised[MEMBERS], ballot[MEMBERS], value[MEMBERS]; /* acceptors: ballot 0 is none */
-byte given;            /* addresses in the hands of containers */
-byte taken;            /* by the decision */
+byte now;
+
+/* the owner; mask and sent_at by serial, 0: none */
+byte serial, acked, first, used;
+byte mask[SERIALS + 1], sent_at[SERIALS + 1];
+byte heard[3];      /* acknowledgements that have arrived */
+byte acked_mask;
+bool leased;
+
+/* acceptors, on disk */
+byte stored[3], stored_at[3];
+byte promised[3], accepted[3], value[3];
+bool restarted[3];
+byte answered[3];   /* what was said to the owner; may arrive at any time, or never */
+
+/* leaders: ballot b of process b */
+byte said[3];       /* of the promise to the present leader: stored[] then */
 bool chosen;
+byte taken;
 
-#ifdef ACK_AFTER_ACCEPT
-#define may_acknowledge(m, s) true
-#else
-#define may_acknowledge(m, s) (!(ballot[m] > 0 && value[m] != NOTHING && value[m] < s))
-#endif
-#ifdef ACCEPT_ANY
-#define may_accept(m, v) true
-#else
-#define may_accept(m, v) (v == NOTHING || stored[m] <= v)
-#endif
-
-active proctype owner()
+inline check()
 {
-	byte a, s, n, kept;
-
-	do
-	:: atomic { sent < SERIALS - 1 -> /* declares any set that holds nothing it has given */
-		a = 0;
-		if :: a = 0 :: a = 1 :: a = 2 :: a = 3 fi;
-		sent++;
-		spare[sent] = a & (3 ^ given);
-		stored[0] = sent; a = 0 }
-	:: atomic { known < sent -> /* acknowledgements of a majority have arrived: late, or never */
-		s = known + 1;
-		n = (stored[0] >= s -> 1 : 0) + (stored[1] >= s -> 1 : 0) + (stored[2] >= s -> 1 : 0);
-		if :: n >= MAJORITY -> known = s :: else fi; s = 0; n = 0 }
-	:: atomic { /* gives out an address */
-		kept = 0;
-#ifdef GIVE_BY_LAST
-		kept = spare[sent];
-#else
-		s = known;
-		do
-		:: s <= sent -> kept = kept | spare[s]; s++
-		:: else -> break
-		od;
-#endif
-		if :: a = 1 :: a = 2 fi;
-		if
-		:: (given & a) == 0 && (kept & a) == 0 -> given = given | a;
-			assert(!chosen || (given & taken) == 0)
-		:: else
-		fi; a = 0; s = 0; kept = 0 }
-	od
+	assert((taken & used) == 0)
 }
 
-proctype member(byte me)
-{
-	byte s;
-
-end:
-	do
-	:: atomic { /* a declaration arrives, any of those sent */
-		if :: s = 1 :: s = 2 fi;
-		if
-		:: s <= sent && s > stored[me] && may_acknowledge(me, s) -> stored[me] = s
-		:: else
-		fi; s = 0 }
-#ifdef FORGET_ACK
-	:: atomic { stored[me] > 0 -> stored[me] = 0 } /* started again */
+#define OUTSTANDING (acked < first)
+#ifdef SENT_DOES_NOT_COUNT
+#define LOCKED acked_mask
+#else
+#define LOCKED (acked_mask | mask[serial])
 #endif
-	od
-}
+#ifdef GIVE_FROM_SPARE
+#define MAY_GIVE(a) (!(used & (a)))
+#else
+#define MAY_GIVE(a) (!(used & (a)) && !(LOCKED & (a)))
+#endif
+#if defined(LEASE_AFTER_END) || defined(NO_CLOCKS)
+#define LEASE_VALID true
+#else
+#define LEASE_VALID (leased && now < sent_at[acked] + OWNER_TICKS)
+#endif
+#ifdef NO_CLOCKS
+#define OVERDUE(i) true
+#else
+#define OVERDUE(i) (now >= stored_at[i] + ACCEPTOR_TICKS)
+#endif
 
-proctype proposer(byte me; byte b)
+inline declare(m)
 {
-	byte j, votes, best, want = NOTHING;
-
-	do /* promises, of any of them */
-	:: atomic { j < MEMBERS ->
+	d_step {
+		/* While a declaration is under way its successors declare the same. */
+		serial++;
+		mask[serial] = m;
+		sent_at[serial] = now;
 		if
-		:: promised[j] < b ->
-			promised[j] = b; votes++;
-			if :: ballot[j] > best -> best = ballot[j]; want = value[j] :: else fi
-		:: true /* does not answer */
-		fi;
-		j++ }
-	:: atomic { j == MEMBERS -> break }
-	od;
-	atomic {
-		if
-		:: votes < MAJORITY -> goto stop
-		:: votes >= MAJORITY && best > 0 /* bound to what was accepted */
-		:: votes >= MAJORITY && best == 0 -> if :: want = stored[me] :: want = NOTHING fi
-		fi;
-		votes = 0; j = 0; best = 0
+		:: serial == 1 || mask[serial] != mask[serial - 1] -> first = serial
+		:: else
+		fi
 	}
-	do /* votes */
-	:: atomic { j < MEMBERS ->
-		if
-		:: promised[j] <= b && (want == NOTHING || j != 0) && may_accept(j, want) ->
-			promised[j] = b; ballot[j] = b; value[j] = want; votes++
-		:: true
-		fi;
-		j++;
-		if
-		:: votes == MAJORITY && want != NOTHING -> chosen = true; taken = spare[want]; assert((given & taken) == 0); goto stop
-		:: else
-		fi }
-	:: atomic { j == MEMBERS -> goto stop }
+}
+
+inline give(a)
+{
+	d_step {
+		used = used | a;
+#ifndef NO_CLOCKS
+		assert(!chosen);
+#endif
+		check()
+	}
+}
+
+#define VOTES(s) ((heard[0] >= (s)) + (heard[1] >= (s)) + (heard[2] >= (s)))
+
+proctype owner()
+{
+	do
+	:: serial < SERIALS && !OUTSTANDING && !(used & 1) -> declare(1)
+	:: serial < SERIALS && !OUTSTANDING && !(used & 2) -> declare(2)
+	:: serial < SERIALS && !OUTSTANDING && !used -> declare(3)
+	:: serial < SERIALS && !OUTSTANDING && serial > 0 -> declare(0)
+	:: serial < SERIALS && OUTSTANDING -> declare(mask[serial - 1])
+	/* acknowledgements arrive */
+	:: heard[0] != answered[0] -> heard[0] = answered[0]
+	:: heard[1] != answered[1] -> heard[1] = answered[1]
+	:: heard[2] != answered[2] -> heard[2] = answered[2]
+	:: acked < serial && VOTES(acked + 1) >= 2 ->
+		d_step {
+			acked++;
+			leased = true;
+			if
+			:: acked >= first -> acked_mask = mask[acked]
+			:: else
+			fi
+		}
+	:: MAY_GIVE(1) && LEASE_VALID -> give(1)
+	:: MAY_GIVE(2) && LEASE_VALID -> give(2)
+	/* a restart: the lease, what was sent and what was acknowledged are on disk, and nothing else */
+	:: heard[0] + heard[1] + heard[2] > 0 ->
+		d_step { heard[0] = 0; heard[1] = 0; heard[2] = 0; answered[0] = 0; answered[1] = 0; answered[2] = 0 }
+	:: break
+	od
+}
+
+#ifdef NO_FREEZE
+#define FROZEN(i) false
+#else
+#define FROZEN(i) (promised[i] > 0)
+#endif
+
+proctype acceptor(byte i)
+{
+	do
+	/* acknowledges what it sees, which may be older than the newest, but not than what it saw before; on disk, then said */
+	:: stored[i] < serial && !FROZEN(i) -> d_step { stored[i]++; stored_at[i] = now; answered[i] = stored[i] }
+	:: stored[i] + 1 < serial && !FROZEN(i) -> d_step { stored[i] = serial; stored_at[i] = now; answered[i] = stored[i] }
+	/* a restart, once: how long ago it acknowledged counts anew */
+	:: !restarted[i] ->
+		d_step {
+			restarted[i] = true;
+			stored_at[i] = now;
+#ifdef ACK_NOT_STORED
+			stored[i] = 0;
+#endif
+		}
+	:: break
+	od
+}
+
+/* Whoever leads the ballot. What acceptors say to it is read one by one, while all else goes on. */
+proctype leader(byte b)
+{
+	byte i, n, overdue, least, best, v;
+
+	/* phase 1: a promise says up to which serial the acceptor has acknowledged, and whether it finds the owner overdue */
+	do
+	:: i < 3 && promised[i] < b ->
+		d_step {
+			promised[i] = b;
+			n++;
+			if
+			:: OVERDUE(i) -> overdue++
+			:: else
+			fi;
+			if
+			:: stored[i] > least -> least = stored[i]
+			:: else
+			fi;
+			if
+			:: accepted[i] > best -> best = accepted[i]; v = value[i]
+			:: else
+			fi;
+			i++
+		}
+	:: i < 3 -> i++
+	:: i == 3 -> break
 	od;
-stop:
-	atomic { j = 0; votes = 0; best = 0; want = 0 }
+	if
+	:: n < 2 -> goto done
+	:: else
+	fi;
+	if
+	:: best > 0
+	:: best == 0 && overdue >= 2 ->
+		/* any declaration that is published and late enough */
+		v = least;
+		do
+		:: v < serial -> v++
+		:: v > 0 -> break
+		:: serial == 0 -> goto done
+		od
+	:: best == 0 && overdue < 2 -> goto done
+	fi;
+	/* phase 2 */
+	i = 0;
+	do
+	:: i < 3 && promised[i] <= b -> d_step { promised[i] = b; accepted[i] = b; value[i] = v; i++ }
+	:: i < 3 -> i++
+	:: i == 3 -> break
+	od;
+	d_step {
+		if
+		:: (accepted[0] == b) + (accepted[1] == b) + (accepted[2] == b) >= 2 ->
+			assert(!chosen || taken == mask[v]);
+			chosen = true;
+			taken = mask[v];
+			check()
+		:: else
+		fi
+	}
+done:
+	skip
+}
+
+proctype clock()
+{
+	do
+	:: now < TICKS -> now++
+	:: break
+	od
 }
 
 init
 {
 	atomic {
-		run member(1);
-		run member(2);
-		run proposer(1, 1);
-		run proposer(2, 2)
+		run owner();
+		run acceptor(0);
+		run acceptor(1);
+		run acceptor(2);
+		run leader(1);
+		run leader(2);
+		run clock()
 	}
 }
