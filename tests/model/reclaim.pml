@@ -21,15 +21,19 @@
 #define ACCEPTOR_TICKS 3
 #endif
 #define OWNER_TICKS 2
-#define TICKS       5
-#define SERIALS     3
+#ifdef NO_CLOCKS
+#define TICKS   0
+#define SERIALS 2
+#else
+#define TICKS   4
+#define SERIALS 2
+#endif
 
 byte now;
 
 /* the owner; mask and sent_at by serial, 0: none */
 byte serial, acked, first, used;
 byte mask[SERIALS + 1], sent_at[SERIALS + 1];
-byte heard[3];      /* acknowledgements that have arrived */
 byte acked_mask;
 bool leased;
 
@@ -37,10 +41,9 @@ bool leased;
 byte stored[3], stored_at[3];
 byte promised[3], accepted[3], value[3];
 bool restarted[3];
-byte answered[3];   /* what was said to the owner; may arrive at any time, or never */
+byte answered[3];   /* what was said to the owner; it may take notice of that at any time, or never, which is all that a restart of it does */
 
-/* leaders: ballot b of process b */
-byte said[3];       /* of the promise to the present leader: stored[] then */
+/* what was decided */
 bool chosen;
 byte taken;
 
@@ -71,9 +74,10 @@ inline check()
 #define OVERDUE(i) (now >= stored_at[i] + ACCEPTOR_TICKS)
 #endif
 
-inline declare(m)
+inline declare(may, m)
 {
 	d_step {
+		serial < SERIALS && (may);
 		/* While a declaration is under way its successors declare the same. */
 		serial++;
 		mask[serial] = m;
@@ -88,6 +92,7 @@ inline declare(m)
 inline give(a)
 {
 	d_step {
+		MAY_GIVE(a) && LEASE_VALID;
 		used = used | a;
 #ifndef NO_CLOCKS
 		assert(!chosen);
@@ -96,22 +101,20 @@ inline give(a)
 	}
 }
 
-#define VOTES(s) ((heard[0] >= (s)) + (heard[1] >= (s)) + (heard[2] >= (s)))
+#define VOTES(s) ((answered[0] >= (s)) + (answered[1] >= (s)) + (answered[2] >= (s)))
 
 proctype owner()
 {
 	do
-	:: serial < SERIALS && !OUTSTANDING && !(used & 1) -> declare(1)
-	:: serial < SERIALS && !OUTSTANDING && !(used & 2) -> declare(2)
-	:: serial < SERIALS && !OUTSTANDING && !used -> declare(3)
-	:: serial < SERIALS && !OUTSTANDING && serial > 0 -> declare(0)
-	:: serial < SERIALS && OUTSTANDING -> declare(mask[serial - 1])
-	/* acknowledgements arrive */
-	:: heard[0] != answered[0] -> heard[0] = answered[0]
-	:: heard[1] != answered[1] -> heard[1] = answered[1]
-	:: heard[2] != answered[2] -> heard[2] = answered[2]
-	:: acked < serial && VOTES(acked + 1) >= 2 ->
-		d_step {
+	:: declare(!OUTSTANDING && !(used & 1), 1)
+#ifdef NO_CLOCKS
+	:: declare(!OUTSTANDING && !used, 3) /* 2 alone would be 1 by another name */
+#endif
+	:: declare(!OUTSTANDING && serial > 0, 0)
+	:: declare(OUTSTANDING, mask[serial - 1])
+	/* acknowledgements are noticed */
+	:: d_step {
+			acked < serial && VOTES(acked + 1) >= 2;
 			acked++;
 			leased = true;
 			if
@@ -119,12 +122,8 @@ proctype owner()
 			:: else
 			fi
 		}
-	:: MAY_GIVE(1) && LEASE_VALID -> give(1)
-	:: MAY_GIVE(2) && LEASE_VALID -> give(2)
-	/* a restart: the lease, what was sent and what was acknowledged are on disk, and nothing else */
-	:: heard[0] + heard[1] + heard[2] > 0 ->
-		d_step { heard[0] = 0; heard[1] = 0; heard[2] = 0; answered[0] = 0; answered[1] = 0; answered[2] = 0 }
-	:: break
+	:: give(1)
+	:: give(2)
 	od
 }
 
@@ -138,18 +137,18 @@ proctype acceptor(byte i)
 {
 	do
 	/* acknowledges what it sees, which may be older than the newest, but not than what it saw before; on disk, then said */
-	:: stored[i] < serial && !FROZEN(i) -> d_step { stored[i]++; stored_at[i] = now; answered[i] = stored[i] }
-	:: stored[i] + 1 < serial && !FROZEN(i) -> d_step { stored[i] = serial; stored_at[i] = now; answered[i] = stored[i] }
-	/* a restart, once: how long ago it acknowledged counts anew */
-	:: !restarted[i] ->
-		d_step {
+	:: d_step { stored[i] < serial && !FROZEN(i); stored[i]++; stored_at[i] = now; answered[i] = stored[i] }
+#if defined(ACK_NOT_STORED) || !defined(NO_CLOCKS)
+	/* a restart, once and of one of them: how long ago it acknowledged counts anew */
+	:: d_step {
+			i == 2 && !restarted[i];
 			restarted[i] = true;
 			stored_at[i] = now;
 #ifdef ACK_NOT_STORED
 			stored[i] = 0;
 #endif
 		}
-	:: break
+#endif
 	od
 }
 
@@ -160,8 +159,8 @@ proctype leader(byte b)
 
 	/* phase 1: a promise says up to which serial the acceptor has acknowledged, and whether it finds the owner overdue */
 	do
-	:: i < 3 && promised[i] < b ->
-		d_step {
+	:: d_step {
+			i < 3 && promised[i] < b;
 			promised[i] = b;
 			n++;
 			if
@@ -200,10 +199,11 @@ proctype leader(byte b)
 	/* phase 2 */
 	i = 0;
 	do
-	:: i < 3 && promised[i] <= b -> d_step { promised[i] = b; accepted[i] = b; value[i] = v; i++ }
+	:: d_step { i < 3 && promised[i] <= b; promised[i] = b; accepted[i] = b; value[i] = v; i++ }
 	:: i < 3 -> i++
 	:: i == 3 -> break
 	od;
+	skip;
 	d_step {
 		if
 		:: (accepted[0] == b) + (accepted[1] == b) + (accepted[2] == b) >= 2 ->
@@ -215,14 +215,14 @@ proctype leader(byte b)
 		fi
 	}
 done:
-	skip
+	skip;
+	d_step { i = 0; n = 0; overdue = 0; least = 0; best = 0; v = 0 } /* fewer states */
 }
 
 proctype clock()
 {
 	do
-	:: now < TICKS -> now++
-	:: break
+	:: d_step { now < TICKS; now++ }
 	od
 }
 
@@ -234,7 +234,10 @@ init
 		run acceptor(1);
 		run acceptor(2);
 		run leader(1);
-		run leader(2);
+#ifdef NO_CLOCKS
+		run leader(2) /* two are needed to see what an agreement is for, and with clocks they are too many states */
+#else
 		run clock()
+#endif
 	}
 }
