@@ -466,6 +466,7 @@ void gossip_choose(uint64_t self, struct choice *v, size_t n);
 /* sign.c */
 void gossip_sign_init(struct gossip *g, const struct gossip_prover *p); /* the secret is there */
 void gossip_sign_free(struct gossip *g);
+void gossip_sign_forget(struct gossip *g, uint64_t name); /* the peer is gone: what was noted of its unicasts */
 void gossip_sign_attach(struct gossip *g, uint8_t channel);
 bool gossip_sign_key_of(
 	const struct gossip *g, uint64_t name, uint8_t out[32]); /* the key that speaks for a name; false: none is known */

@@ -323,6 +323,7 @@ void gossip_peer_free(struct gossip *g, struct peer *p)
 	memmove(&g->peers[at], &g->peers[at + 1], (g->n_peers - at - 1) * sizeof *g->peers);
 	g->n_peers--;
 	map_del64(g->by_name, p->name);
+	gossip_sign_forget(g, p->name);
 	for (size_t i = 0; i < g->n_links; i++)
 		if (g->links[i]->dial == &p->dial)
 			g->links[i]->dial = NULL;

@@ -362,6 +362,12 @@ void gossip_sign_unicast(struct gossip *g, struct message_unicast *u)
 	g->prover->sign(g->sign_secret, unicast_text(u, mem), u->signature);
 }
 
+void gossip_sign_forget(struct gossip *g, uint64_t name)
+{
+	if (g->senders)
+		mem_free(map_del64(g->senders, name));
+}
+
 static struct sender *sender_of(struct gossip *g, uint64_t name)
 {
 	struct sender *s = g->senders ? map_get64(g->senders, name) : NULL;
