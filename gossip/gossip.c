@@ -8,7 +8,7 @@
 
 #include "gossip/internal.h"
 
-#define KEEP_BYTES 16384 /* larger buffers are given back after a step */
+#define KEEP_BYTES 4096 /* larger buffers are given back after a step */
 
 static void copy_text(char *dst, size_t size, const char *src)
 {

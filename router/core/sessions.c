@@ -133,6 +133,8 @@ enum err sessions_peer(struct core *c, struct peer_state *p, const uint8_t key[3
 	static const uint8_t none[32];
 	struct tunnel_actions acts;
 
+	if (c->cfg.offer.userspace_port == 0) /* there is nothing to be sealed here */
+		return ERR_OK;
 	if (memcmp(key, none, sizeof(none)) == 0 || (p->keyed && memcmp(p->key, key, sizeof(p->key)) == 0))
 		return ERR_OK;
 	tunnel_actions_init(&acts, out->arena);

@@ -394,8 +394,12 @@ static void say_waiting(struct node *n, const struct container *c)
 		if (n->w->nodes[i].core == NULL)
 			continue;
 		ipam_view(core_ipam(n->w->nodes[i].core), &v);
+		struct ipam_reclaim_view e;
+		ipam_reclaim_view(core_ipam(n->w->nodes[i].core), &e);
 		sim_trace(n->w, "node %zu owns %llu, %llu free: %s; %s", i, (unsigned long long)v.owned, (unsigned long long)v.free_owned,
 			v.text, v.conflict);
+		sim_trace(n->w, "node %zu %s member of epoch %llu: %zu members, quorum %zu, %zu reachable", i, e.member ? "is" : "is no",
+			(unsigned long long)e.epoch, e.members, e.quorum, e.reachable);
 	}
 	ipam_view(core_ipam(n->core), &v);
 	sim_fail(n->w, "liveness: c%llu on node %zu still waits for an address (%s): %s, %s", (unsigned long long)c->number, n->index,

@@ -143,6 +143,15 @@ void node_wipe(struct node *n)
 	sim_trace(n->w, "node %zu loses its state", n->index);
 }
 
+/* Names given by hand may be another's, too. */
+static bool is_alone_with_its_name(const struct node *n)
+{
+	for (size_t i = 0; i < n->w->cfg.nodes; i++)
+		if (i != n->index && n->w->nodes[i].name == n->name)
+			return false;
+	return true;
+}
+
 static void fill_cfg(struct node *n, struct core_cfg *cfg)
 {
 	struct world *w = n->w;
@@ -168,6 +177,7 @@ static void fill_cfg(struct node *n, struct core_cfg *cfg)
 	cfg->consensus = w->by_targets ? 0
 		: w->cfg.quorum_of > 0     ? w->cfg.quorum_of
 								   : w->cfg.nodes; /* 0: from the targets, which are all the others */
+	cfg->newborn = n->incarnation == 1 && !n->wiped && is_alone_with_its_name(n);
 	cfg->fresh_store = n->wiped; /* who otherwise loses the disk loses the identity with it, and a new one has no former self */
 	cfg->reclaim_after_ms = w->reclaim_after_ms;
 	cfg->boot = n->boot;
