@@ -63,10 +63,10 @@ struct probe_sent {
 };
 struct way {
 	bool possible, works;
-	bool worked;                             /* has, since it was possible */
-	bool trial;                              /* being probed until it is known whether it works */
-	bool smaller_pass;                       /* a smaller probe was answered after the first open one of full size was sent */
-	const char *state;                       /* static words */
+	bool worked;       /* has, since it was possible */
+	bool trial;        /* being probed until it is known whether it works */
+	bool smaller_pass; /* a smaller probe was answered after the first open one of full size was sent */
+	const char *state; /* static words */
 	/* PROBES_OPEN_MAX each; NULL until the first probe, since most peers of a large mesh never get one. full: at full size, without an answer so
 	 * far; oldest first, and the oldest stays. other: smaller, or larger: the latest ones. */
 	struct probe_sent *full, *other;
