@@ -261,6 +261,7 @@ enum err recover_request(struct ipam *i, uint64_t from, const struct ipam_messag
 enum err recover_state(struct ipam *i, uint64_t from, const struct ipam_message *m) MUST_CHECK;
 enum err recover_takeover(struct ipam *i, const struct ipam_event *ev) MUST_CHECK;
 void recover_topology(struct ipam *i);
+enum err recover_again(struct ipam *i) MUST_CHECK;
 bool recover_taken(const struct ipam *i, uint64_t peer);
 enum err recover_remember_taken(struct ipam *i, uint64_t peer) MUST_CHECK;
 uint64_t recover_deadline_ms(const struct ipam *i);

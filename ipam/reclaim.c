@@ -399,6 +399,8 @@ static enum err adopt(struct ipam *i, struct epoch *next)
 	if (e == ERR_OK)
 		e = own_sync(i);
 	if (e == ERR_OK)
+		e = recover_again(i);
+	if (e == ERR_OK)
 		e = lease_heard_all(i);
 	if (e == ERR_OK && (c->active || c->shown)) {
 		e = store_vote(i);

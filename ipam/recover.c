@@ -396,6 +396,18 @@ static enum err take(struct ipam *i, uint64_t peer, uint64_t *moved)
 	return e;
 }
 
+/* What follows from an agreement about a peer that was removed here meanwhile may leave it a part again, of a token that we took over whole. */
+enum err recover_again(struct ipam *i)
+{
+	enum err e = ERR_OK;
+	for (size_t n = 0; n < i->n_taken && e == ERR_OK; n++) {
+		uint64_t moved = 0;
+		if (!reachable(i, i->taken[n]) && ring_owned_by(i->cfg.ring, i->cfg.universe, i->taken[n]) > 0)
+			e = take(i, i->taken[n], &moved);
+	}
+	return e;
+}
+
 /* The addresses that the dead peer used in ranges of others are free again, everywhere. */
 static enum err forget_holds(struct ipam *i, uint64_t peer)
 {

@@ -437,6 +437,152 @@ static void voter_that_lies(void **state)
 	}
 }
 
+/* The operator is as fast as the others: what was agreed on is not taken over, and what was taken over is not agreed on. */
+static void removal_races_with_reclaim(void **state)
+{
+	(void)state;
+	for (uint64_t late = 0; late < 10; late++) {
+		struct model m;
+		start(&m, 5, 24);
+		model_run(&m, m.now + LEASE_MS);
+		die(&m, 4);
+		model_run(&m, m.now + LEASE_MS + late * 150);
+		m.in_doubt = true;
+		user_other(&m, 0, IPAM_TAKEOVER, m.h[4].name);
+		user_other(&m, 1, IPAM_TAKEOVER, m.h[4].name);
+		model_run(&m, m.now + TAKEN_MS + 20000);
+		for (size_t k = 0; k < 4; k++) {
+			struct ipam_view v;
+			ipam_view(m.h[k].ipam, &v);
+			assert_string_equal(v.text, "ready");
+			assert_int_equal(view(&m, k).members, 4);
+			assert_int_equal(owned(&m, k, 4), 0);
+			for (size_t n = 0; n < 40; n++)
+				user_allocate(&m, k, n, m.subnet);
+		}
+		back(&m, 4);
+		model_run(&m, m.now + 2 * LEASE_MS);
+		check_addresses(&m);
+		check_owners(&m);
+		model_end(&m);
+	}
+}
+
+/* Everybody writes what follows from a decision; so it does not matter whether the heir lives. */
+static void heir_is_dead_as_well(void **state)
+{
+	(void)state;
+	struct model m;
+	start(&m, 7, 24);
+	model_run(&m, m.now + LEASE_MS);
+	uint64_t spare = view(&m, 6).spare;
+	die(&m, 6);
+	size_t it, heir = 7;
+	struct ipam_reclaimed a;
+	while (heir == 7) {
+		model_run(&m, m.now + 1);
+		for (size_t k = 0; k < 6; k++) {
+			it = 0;
+			if (ipam_next_reclaimed(m.h[k].ipam, &it, &a))
+				heir = model_at(&m, a.heir);
+		}
+	}
+	/* As soon as somebody has heard of it. */
+	die(&m, heir);
+	model_run(&m, m.now + 1000);
+	for (size_t k = 0; k < 6; k++)
+		if (k != heir) {
+			assert_int_equal(view(&m, k).epoch, 1);
+			assert_int_equal(owned(&m, k, heir), 256 / 7 + spare + (owned(&m, k, heir) - 256 / 7 - spare) % 2);
+		}
+	model_run(&m, m.now + TAKEN_MS);
+	back(&m, heir);
+	back(&m, 6);
+	model_run(&m, m.now + 3 * LEASE_MS);
+	for (size_t k = 0; k < 7; k++)
+		assert_int_equal(view(&m, k).members, 7);
+	check_addresses(&m);
+	check_owners(&m);
+	model_end(&m);
+}
+
+/* A host that has forgotten everything takes its own place among the voters before it uses what was its own. */
+static void lost_disk(void **state)
+{
+	(void)state;
+	struct model m;
+	start(&m, 4, 24);
+	model_run(&m, m.now + LEASE_MS);
+	host_down(&m, 3);
+	disk_wipe(&m.h[3]);
+	m.in_doubt = true;
+	back(&m, 3);
+	user_allocate(&m, 3, 0, m.subnet);
+	model_run(&m, m.now + 8000);
+	m.in_doubt = false;
+	struct ipam_view v;
+	ipam_view(m.h[3].ipam, &v);
+	assert_string_equal(v.text, "ready");
+	assert_true(view(&m, 3).epoch > 0 && view(&m, 3).member);
+	assert_int_equal(m.h[3].c[0].want, HAS);
+	model_run(&m, m.now + 2 * LEASE_MS);
+	assert_true(view(&m, 3).leased && view(&m, 3).spare > 0);
+	check_owners(&m);
+	model_end(&m);
+}
+
+/* Clocks a tenth apart either way: who is removed has stopped giving out before. */
+static void clocks_run_apart(void **state)
+{
+	(void)state;
+	for (int way = 0; way < 2; way++) {
+		struct model m;
+		start(&m, 5, 24);
+		for (size_t k = 0; k < 5; k++) {
+			m.h[k].clock_ms = host_clock(&m.h[k]);
+			m.h[k].clock_at = m.now;
+			m.h[k].drift_pm = (k == 4) == (way == 0) ? -100 : 100;
+		}
+		model_run(&m, m.now + 2 * LEASE_MS);
+		m.h[4].side = 1;
+		model_topology(&m);
+		bool removed = false, over = false;
+		for (uint64_t end = m.now + 2 * LEASE_MS; m.now < end;) {
+			model_run(&m, m.now + 1);
+			model_step(&m, 4, &(struct ipam_event){ .kind = IPAM_TICK });
+			removed = removed || view(&m, 0).epoch > 0;
+			over = view(&m, 4).over;
+			assert_true(!removed || over);
+		}
+		assert_true(removed && over);
+		model_end(&m);
+	}
+}
+
+/* The lease of a daemon that is started again goes on with the machine's clock, and has to be renewed when that has begun anew. */
+static void restarts(void **state)
+{
+	(void)state;
+	for (int reboot = 0; reboot < 2; reboot++) {
+		struct model m;
+		start(&m, 3, 24);
+		model_run(&m, m.now + LEASE_MS);
+		host_down(&m, 0);
+		if (reboot)
+			host_reboot(&m.h[0]);
+		m.h[0].side = 1;
+		back(&m, 0);
+		assert_int_equal(view(&m, 0).over, reboot);
+		user_allocate(&m, 0, 0, m.subnet);
+		model_run(&m, m.now + 100);
+		assert_int_equal(m.h[0].c[0].want, reboot ? WANTS : HAS);
+		side(&m, 0, 0);
+		model_run(&m, m.now + 1000);
+		assert_int_equal(m.h[0].c[0].want, HAS);
+		model_end(&m);
+	}
+}
+
 static void off_says_nothing(void **state)
 {
 	(void)state;
@@ -472,6 +618,11 @@ int main(void)
 		cmocka_unit_test(mark_is_forgotten),
 		cmocka_unit_test(declares_what_is_not_its_own),
 		cmocka_unit_test(voter_that_lies),
+		cmocka_unit_test(removal_races_with_reclaim),
+		cmocka_unit_test(heir_is_dead_as_well),
+		cmocka_unit_test(lost_disk),
+		cmocka_unit_test(clocks_run_apart),
+		cmocka_unit_test(restarts),
 		cmocka_unit_test(off_says_nothing),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
