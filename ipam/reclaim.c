@@ -634,6 +634,35 @@ static void poll_free(struct poll *p)
 	mem_free(p->serials);
 }
 
+static bool is_forgotten(const struct ipam *i, uint64_t peer)
+{
+	uint8_t key[6];
+	struct wbuf w;
+	struct crdt_item it;
+	wbuf_fixed(&w, key, sizeof key);
+	wbuf_u48(&w, peer);
+	return crdt_map_get(i->cfg.usage, wbuf_slice(&w), &it);
+}
+
+/* What may be taken of the member: what it has declared spare, by a declaration that is late enough. false: not to be removed now. */
+static bool draft_spare(const struct ipam *i, const struct member *m, uint64_t serial, struct declaration *d)
+{
+	if (lease_declared(i, m->name, d) && d->serial >= serial && d->epoch >= m->since)
+		return true;
+	*d = (struct declaration){ .serial = serial };
+	/* Else something is declared, and we do not know it yet; or shall not any more, when the operator has removed it: nothing is taken then. */
+	return serial == 0 || is_forgotten(i, m->name);
+}
+
+/* Would a proposal to remove it do so? An epoch that changes nothing would only bring about the next one. */
+static bool is_removable(const struct ipam *i, const struct member *m, uint64_t serial)
+{
+	struct declaration *d = mem_zalloc(1, sizeof *d);
+	bool yes = d && draft_spare(i, m, serial, d);
+	mem_free(d);
+	return yes;
+}
+
 /* Is there anything to be changed? */
 static enum err reason_to_propose(const struct ipam *i, bool *reason)
 {
@@ -652,7 +681,9 @@ static enum err reason_to_propose(const struct ipam *i, bool *reason)
 		return ERR_OK;
 	enum err e = poll(i, NULL, &p);
 	for (size_t k = 0; k < c->epoch.n && e == ERR_OK; k++)
-		*reason = *reason || p.overdue[k] >= instance_quorum(&c->in);
+		*reason = *reason ||
+			(p.overdue[k] >= instance_quorum(&c->in) && c->epoch.v[k].name != i->cfg.self &&
+				is_removable(i, &c->epoch.v[k], p.serials[k]));
 	poll_free(&p);
 	return e;
 }
@@ -745,15 +776,6 @@ static uint64_t choose_heir(const struct ipam *i, const struct poll *p)
 		}
 	}
 	return best;
-}
-
-/* What may be taken of the member: what it has declared spare, by a declaration that is late enough. false: not to be removed now. */
-static bool draft_spare(const struct ipam *i, const struct member *m, uint64_t serial, struct declaration *d)
-{
-	if (lease_declared(i, m->name, d) && d->serial >= serial && d->epoch >= m->since)
-		return true;
-	*d = (struct declaration){ 0 };
-	return serial == 0; /* else something is declared, and we do not know it yet */
 }
 
 static enum err draft_removed(const struct ipam *i, const struct poll *p, struct draft *d)
