@@ -61,7 +61,7 @@
 #define SPREAD_LATE_MAX_MS  600
 #define SPREAD_GATHER       8  /* links under way: what others said will come over these from those who said it */
 #define SPREAD_OWN_MAX      64 /* items of a channel that go over a new link at once when that is so */
-#define SPREAD_GAP_MS       40 /* between deltas on a link of a sparse mesh: news in quick succession travel together */
+#define SPREAD_GAP_MS       80 /* between deltas on a link of a sparse mesh: news in quick succession travel together */
 #define PUBLISH_COALESCE_MS 20
 #define PUBLISH_LAZY_MS     5000 /* that a link is gone which nobody needed */
 #define PUBLISH_QUICK_MS    1000 /* one so soon after another: in a larger mesh the next one waits twice as long */
