@@ -9,6 +9,7 @@
  *   ask.c       whom to ask for space, and what became of it
  *   donate.c    answering those who ask; handover
  *   reclaim.c   membership epochs: who votes, when an owner is removed, what follows from it
+ *   propose.c   proposing the next epoch, and naming what it changes
  *   lease.c     what we keep spare, and our lease; acknowledging those of others
  *   usage.c     the usage map: free space and holds, ours and theirs
  *   guard.c     who may write which tokens: claims against an owner are held until it is known to consent
@@ -316,9 +317,16 @@ void reclaim_topology(struct ipam *i);
 uint64_t reclaim_deadline_ms(const struct ipam *i);
 size_t reclaim_reachable(const struct ipam *i); /* members */
 uint64_t reclaim_known(const struct ipam *i);
+bool reclaim_is_gone(const struct ipam *i, uint64_t peer); /* a member removed by the operator's word */
+bool reclaim_anybody(const struct ipam *i);                /* does anybody take part in all this? */
+struct vote reclaim_vote(const struct ipam *i);            /* our state, without reports */
 bool reclaim_pending(const struct ipam *i);
 /* Did the members decide that this range goes from that member to the heir, by tokens of this epoch? They need no consent of the former owner. */
 bool epoch_allows(const struct ipam *i, struct range4 r, uint64_t from, uint64_t heir, uint64_t token_epoch);
+
+/* --- propose.c --- */
+enum err propose(struct ipam *i, bool *changed) MUST_CHECK;      /* makes a ballot of ours, if it is time to */
+enum err propose_lead(struct ipam *i, bool *changed) MUST_CHECK; /* names a value, if it is for us to do so */
 
 /* --- lease.c --- */
 enum err lease(struct ipam *i) MUST_CHECK;

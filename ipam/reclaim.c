@@ -16,16 +16,15 @@
 
 #define LAG_MS   300 /* so long a newer epoch may be learnt from the states of its voters */
 #define GONE_MAX 64
-#define AHEAD_MAX \
-	(UINT64_C(1) << 34) /* serials in one epoch; who reports more lies, and could bring us to the end of all serials */
 
 static bool reachable(const struct ipam *i, uint64_t peer)
 {
 	return peer == i->cfg.self || i->cfg.reachable(i->cfg.ctx, peer);
 }
 
-static bool is_gone(const struct reclaim *c, uint64_t peer)
+bool reclaim_is_gone(const struct ipam *i, uint64_t peer)
 {
+	const struct reclaim *c = &i->reclaim;
 	for (size_t k = 0; k < c->n_gone; k++)
 		if (c->gone[k] == peer)
 			return true;
@@ -42,7 +41,7 @@ size_t reclaim_reachable(const struct ipam *i)
 	const struct reclaim *c = &i->reclaim;
 	size_t n = 0;
 	for (size_t k = 0; k < c->epoch.n; k++)
-		n += !is_gone(c, c->epoch.v[k].name) && reachable(i, c->epoch.v[k].name);
+		n += !reclaim_is_gone(i, c->epoch.v[k].name) && reachable(i, c->epoch.v[k].name);
 	return n;
 }
 
@@ -99,7 +98,7 @@ static bool wants_in(const struct ipam *i)
 	return c->active && !i->stopped && !i->suspended && (part || was_member(i));
 }
 
-static struct vote own_vote(const struct ipam *i)
+struct vote reclaim_vote(const struct ipam *i)
 {
 	const struct reclaim *c = &i->reclaim;
 	return (struct vote){ .memory = i->paxos.memory,
@@ -115,7 +114,7 @@ static struct vote own_vote(const struct ipam *i)
 static enum err store_vote(struct ipam *i)
 {
 	struct wbuf w;
-	struct vote v = own_vote(i);
+	struct vote v = reclaim_vote(i);
 	uint8_t key[RECORD_KEY_MAX];
 	wbuf_grow(&w, EPOCH_VALUE_MAX + 128);
 	vote_encode(&w, &v);
@@ -168,7 +167,7 @@ static enum err put_reports(const struct ipam *i, struct wbuf *w)
 static enum err publish(struct ipam *i)
 {
 	struct wbuf w, reports;
-	struct vote v = own_vote(i);
+	struct vote v = reclaim_vote(i);
 	uint8_t key[EPOCH_SUBKEY];
 	wbuf_grow(&w, CRDT_VALUE_MAX);
 	wbuf_grow(&reports, CRDT_VALUE_MAX - EPOCH_VALUE_MAX - 128);
@@ -198,10 +197,11 @@ static struct slice gone_subkey(const struct ipam *i, uint8_t mem[EPOCH_SUBKEY])
 	return wbuf_slice(&w);
 }
 
-static enum err add_gone(struct reclaim *c, uint64_t peer)
+static enum err add_gone(struct ipam *i, uint64_t peer)
 {
+	struct reclaim *c = &i->reclaim;
 	void *mem = c->gone;
-	if (is_gone(c, peer))
+	if (reclaim_is_gone(i, peer))
 		return ERR_OK;
 	bool ok = mem_grow(&mem, &c->cap_gone, c->n_gone + 1, sizeof *c->gone);
 	c->gone = mem;
@@ -231,7 +231,7 @@ static enum err collect_gone(struct ipam *i)
 			uint64_t name = rbuf_u48(&r), epoch = rbuf_varint(&r);
 			const struct member *m = rbuf_ok(&r) ? epoch_member(&c->epoch, name) : NULL;
 			if (m && m->since <= epoch && !reachable(i, name))
-				e = add_gone(c, name);
+				e = add_gone(i, name);
 		}
 	}
 	/* Of two the one would wait for ever for a vote of the other's former self. What they chose both have accepted. */
@@ -241,7 +241,7 @@ static enum err collect_gone(struct ipam *i)
 	while (e == ERR_OK && c->epoch.n < RECLAIM_VOTERS_MIN && instance_next(&c->in, &at, &peer, &v)) {
 		const struct member *m = epoch_member(&c->epoch, peer);
 		if (m && m->memory != 0 && m->memory != v.memory)
-			e = add_gone(c, peer);
+			e = add_gone(i, peer);
 	}
 	c->in.gone = c->gone;
 	c->in.n_gone = c->n_gone;
@@ -249,7 +249,7 @@ static enum err collect_gone(struct ipam *i)
 }
 
 /* Does anybody take part in all this? */
-static bool anybody_active(const struct ipam *i)
+bool reclaim_anybody(const struct ipam *i)
 {
 	struct slice at = { NULL, 0 };
 	uint64_t peer;
@@ -265,7 +265,7 @@ enum err reclaim_removed(struct ipam *i, uint64_t peer)
 	struct wbuf w, key;
 	uint64_t names[GONE_MAX], epochs[GONE_MAX];
 	size_t n = 0;
-	if (!c->epoch.known || !epoch_member(&c->epoch, peer) || !anybody_active(i))
+	if (!c->epoch.known || !epoch_member(&c->epoch, peer) || !reclaim_anybody(i))
 		return ERR_OK;
 	uint8_t whole[6 + EPOCH_SUBKEY];
 	wbuf_fixed(&key, whole, sizeof whole);
@@ -547,7 +547,7 @@ static bool find_overdue(const struct ipam *i, const struct seen *s, uint64_t *n
 	uint64_t lease_ms = i->cfg.reclaim_after_ms > s->lease_ms ? i->cfg.reclaim_after_ms : s->lease_ms;
 	if (s->name == i->cfg.self)
 		return false;
-	if (is_gone(&i->reclaim, s->name))
+	if (reclaim_is_gone(i, s->name))
 		return true;
 	if (reachable(i, s->name))
 		return false;
@@ -579,270 +579,6 @@ static bool check_overdue(struct ipam *i)
 	return changed;
 }
 
-/* --- proposing --- */
-
-static bool wishes(const struct ipam *i, uint64_t peer, const struct vote *v)
-{
-	const struct member *m = epoch_member(&i->reclaim.epoch, peer);
-	return v->wish && reachable(i, peer) && !(m && m->memory == v->memory);
-}
-
-/* How many voters find each member overdue, ourselves included, and up to which serial its declarations were acknowledged. With a ballot: of
- * those who have promised it. */
-struct poll {
-	size_t *overdue;
-	uint64_t *serials;
-};
-
-static void poll_one(const struct epoch *e, struct slice reports, struct poll *p)
-{
-	struct rbuf r;
-	struct report x;
-	rbuf_init(&r, reports.p, reports.n);
-	for (size_t k = 0; k < e->n && rbuf_left(&r) > 0 && vote_report(&r, &e->v[k], &x); k++) {
-		p->overdue[k] += x.overdue;
-		if (x.serial > p->serials[k] && x.serial - e->v[k].serial <= AHEAD_MAX)
-			p->serials[k] = x.serial;
-	}
-}
-
-static enum err poll(const struct ipam *i, const struct ballot *b, struct poll *p)
-{
-	const struct reclaim *c = &i->reclaim;
-	const struct epoch *e = &c->epoch;
-	struct slice at = { NULL, 0 };
-	uint64_t peer;
-	struct vote v;
-	p->overdue = mem_zalloc(e->n, sizeof *p->overdue);
-	p->serials = mem_zalloc(e->n, sizeof *p->serials);
-	if (!p->overdue || !p->serials)
-		return ERR_NOMEM;
-	for (size_t k = 0; k < e->n; k++) {
-		const struct seen *s = lease_seen(i, e->v[k].name);
-		p->overdue[k] = s && s->overdue;
-		p->serials[k] = s ? s->serial : e->v[k].serial;
-	}
-	while (instance_next(&c->in, &at, &peer, &v))
-		if (instance_counts(&c->in, peer, &v) && (!b || ballot_cmp(v.promised, *b) == 0))
-			poll_one(e, v.reports, p);
-	return ERR_OK;
-}
-
-static void poll_free(struct poll *p)
-{
-	mem_free(p->overdue);
-	mem_free(p->serials);
-}
-
-static bool is_forgotten(const struct ipam *i, uint64_t peer)
-{
-	uint8_t key[6];
-	struct wbuf w;
-	struct crdt_item it;
-	wbuf_fixed(&w, key, sizeof key);
-	wbuf_u48(&w, peer);
-	return crdt_map_get(i->cfg.usage, wbuf_slice(&w), &it);
-}
-
-/* What may be taken of the member: what it has declared spare, by a declaration that is late enough. false: not to be removed now. */
-static bool draft_spare(const struct ipam *i, const struct member *m, uint64_t serial, struct declaration *d)
-{
-	if (lease_declared(i, m->name, d) && d->serial >= serial && d->epoch >= m->since)
-		return true;
-	*d = (struct declaration){ .serial = serial };
-	/* Else something is declared, and we do not know it yet; or shall not any more, when the operator has removed it: nothing is taken then. */
-	return serial == 0 || is_forgotten(i, m->name);
-}
-
-/* Would a proposal to remove it do so? An epoch that changes nothing would only bring about the next one. */
-static bool is_removable(const struct ipam *i, const struct member *m, uint64_t serial)
-{
-	struct declaration *d = mem_zalloc(1, sizeof *d);
-	bool yes = d && draft_spare(i, m, serial, d);
-	mem_free(d);
-	return yes;
-}
-
-/* Is there anything to be changed? */
-static enum err reason_to_propose(const struct ipam *i, bool *reason)
-{
-	const struct reclaim *c = &i->reclaim;
-	struct slice at = { NULL, 0 };
-	struct poll p = { 0 };
-	uint64_t peer;
-	struct vote v = own_vote(i);
-	bool maybe = false;
-	*reason = c->n_gone > 0 || (v.wish && c->epoch.n < EPOCH_MEMBERS_MAX);
-	while (!*reason && instance_next(&c->in, &at, &peer, &v))
-		*reason = wishes(i, peer, &v) && (c->epoch.n < EPOCH_MEMBERS_MAX || epoch_member(&c->epoch, peer));
-	for (size_t k = 0; k < c->n_seen; k++)
-		maybe = maybe || c->seen[k].overdue;
-	if (*reason || !maybe)
-		return ERR_OK;
-	enum err e = poll(i, NULL, &p);
-	for (size_t k = 0; k < c->epoch.n && e == ERR_OK; k++)
-		*reason = *reason ||
-			(p.overdue[k] >= instance_quorum(&c->in) && c->epoch.v[k].name != i->cfg.self &&
-				is_removable(i, &c->epoch.v[k], p.serials[k]));
-	poll_free(&p);
-	return e;
-}
-
-static bool we_are_first(const struct ipam *i)
-{
-	const struct epoch *e = &i->reclaim.epoch;
-	for (size_t k = 0; k < e->n; k++)
-		if (!is_gone(&i->reclaim, e->v[k].name) && reachable(i, e->v[k].name))
-			return e->v[k].name == i->cfg.self;
-	return false;
-}
-
-static enum err propose(struct ipam *i, bool *changed)
-{
-	struct reclaim *c = &i->reclaim;
-	bool open = instance_open(&c->in), reason = open;
-	enum err e = open || !anybody_active(i) ? ERR_OK : reason_to_propose(i, &reason);
-	if (e != ERR_OK)
-		return e;
-	if (!reason || (open && c->in.promised.proposer == i->cfg.self)) {
-		c->propose_ms = 0;
-		return ERR_OK;
-	}
-	if (c->propose_ms == 0) {
-		uint64_t ms = (uint64_t)PROPOSE_MS << (c->duels < BACKOFF_MAX ? c->duels : BACKOFF_MAX);
-		c->duels += open;
-		c->propose_ms = i->now + (open ? rng_between(&i->rng, ms, 3 * ms) : rng_between(&i->rng, 1, we_are_first(i) ? 50 : 1500));
-	}
-	/* Who cannot win leaves the ballots of those who can alone. */
-	if (i->now < c->propose_ms || reclaim_reachable(i) < instance_quorum(&c->in))
-		return ERR_OK;
-	c->propose_ms = 0;
-	instance_propose(&c->in, changed);
-	return ERR_OK;
-}
-
-/* --- naming a value --- */
-
-struct draft {
-	struct member added[EPOCH_CHANGES_MAX];
-	struct removal removed[EPOCH_CHANGES_MAX];
-	struct declaration *spare[EPOCH_CHANGES_MAX];
-	struct epoch_change c;
-};
-
-static void draft_added(const struct ipam *i, struct draft *d)
-{
-	const struct reclaim *c = &i->reclaim;
-	struct slice at = { NULL, 0 };
-	uint64_t peer;
-	struct vote v;
-	size_t n = 0;
-	bool self = own_vote(i).wish;
-	/* Keys are in the owners' order; ourselves in between. */
-	while (n < EPOCH_CHANGES_MAX - 1 && c->epoch.n + n < EPOCH_MEMBERS_MAX - 1 && instance_next(&c->in, &at, &peer, &v)) {
-		if (self && peer > i->cfg.self) {
-			d->added[n++] = (struct member){ .name = i->cfg.self, .memory = i->paxos.memory };
-			self = false;
-		}
-		if (wishes(i, peer, &v))
-			d->added[n++] = (struct member){ .name = peer, .memory = v.memory };
-	}
-	if (self)
-		d->added[n++] = (struct member){ .name = i->cfg.self, .memory = i->paxos.memory };
-	d->c.added = d->added;
-	d->c.n_added = n;
-}
-
-static bool is_added(const struct draft *d, uint64_t peer)
-{
-	for (size_t k = 0; k < d->c.n_added; k++)
-		if (d->added[k].name == peer)
-			return true;
-	return false;
-}
-
-/* A member that stays, can be reached, and owns least. */
-static uint64_t choose_heir(const struct ipam *i, const struct poll *p)
-{
-	const struct epoch *e = &i->reclaim.epoch;
-	uint64_t best = PEER_NONE, least = UINT64_MAX;
-	for (size_t k = 0; k < e->n; k++) {
-		if (p->overdue[k] > 0 || !reachable(i, e->v[k].name) || (e->v[k].name != i->cfg.self && usage_is_gone(i, e->v[k].name)))
-			continue;
-		uint64_t owns = ring_owned_by(i->cfg.ring, i->cfg.universe, e->v[k].name);
-		if (owns < least) {
-			least = owns;
-			best = e->v[k].name;
-		}
-	}
-	return best;
-}
-
-static enum err draft_removed(const struct ipam *i, const struct poll *p, struct draft *d)
-{
-	const struct reclaim *c = &i->reclaim;
-	size_t bytes = d->c.n_added * 10 + c->epoch.n * 5;
-	uint64_t heir = choose_heir(i, p);
-	for (size_t k = 0; k < c->epoch.n && d->c.n_removed < EPOCH_CHANGES_MAX; k++) {
-		const struct member *m = &c->epoch.v[k];
-		bool gone = is_gone(c, m->name);
-		if (is_added(d, m->name) || m->name == i->cfg.self || (!gone && p->overdue[k] < instance_quorum(&c->in)))
-			continue;
-		struct declaration *s = mem_zalloc(1, sizeof *s);
-		if (!s)
-			return ERR_NOMEM;
-		bool ok = draft_spare(i, m, p->serials[k], s) || gone;
-		if (gone || heir == PEER_NONE)
-			s->n = 0; /* the operator has said who takes it */
-		bytes += 32 + s->n * 32;
-		if (!ok || bytes > EPOCH_VALUE_MAX || c->epoch.n - d->c.n_removed < 2) {
-			mem_free(s);
-			continue;
-		}
-		d->spare[d->c.n_removed] = s;
-		d->removed[d->c.n_removed++] =
-			(struct removal){ .name = m->name, .heir = s->n > 0 ? heir : PEER_NONE, .serial = s->serial, .n = s->n, .v = s->v };
-	}
-	d->c.removed = d->removed;
-	return ERR_OK;
-}
-
-static enum err name_value(struct ipam *i, bool *changed)
-{
-	struct reclaim *c = &i->reclaim;
-	struct poll p = { 0 };
-	struct wbuf w;
-	struct draft *d = mem_zalloc(1, sizeof *d);
-	enum err e = d ? poll(i, &c->in.promised, &p) : ERR_NOMEM;
-	wbuf_grow(&w, EPOCH_VALUE_MAX);
-	if (e == ERR_OK) {
-		draft_added(i, d);
-		e = draft_removed(i, &p, d);
-	}
-	if (e == ERR_OK) {
-		d->c.serials = p.serials;
-		epoch_value_encode(&w, &c->epoch, &d->c);
-		e = wbuf_end(&w);
-	}
-	if (e == ERR_OK)
-		e = instance_accept(&c->in, wbuf_slice(&w), changed);
-	for (size_t k = 0; d && k < d->c.n_removed; k++)
-		mem_free(d->spare[k]);
-	mem_free(d);
-	poll_free(&p);
-	wbuf_free(&w);
-	return e;
-}
-
-static enum err lead(struct ipam *i, bool *changed)
-{
-	bool any;
-	struct slice value;
-	if (!instance_leads(&i->reclaim.in, &any, &value))
-		return ERR_OK;
-	return any ? name_value(i, changed) : instance_accept(&i->reclaim.in, value, changed);
-}
-
 /* --- going forward --- */
 
 /* Whoever has nothing to fear or to win stays silent: without --reclaim-after nothing of all this is heard of. */
@@ -850,7 +586,7 @@ static void activate(struct ipam *i)
 {
 	struct reclaim *c = &i->reclaim;
 	bool part = i->owned.n > 0 || epoch_member(&c->epoch, i->cfg.self) != NULL;
-	bool forgetful = i->recovering && was_member(i) && c->dirty && anybody_active(i); /* what is ours waits for it */
+	bool forgetful = i->recovering && was_member(i) && c->dirty && reclaim_anybody(i); /* what is ours waits for it */
 	if (c->active)
 		return;
 	if ((i->cfg.reclaim_after_ms == 0 && !forgetful) || i->stopped || i->suspended || !ring_exists(i) || !part) {
@@ -890,7 +626,7 @@ static enum err vote(struct ipam *i)
 	if (e == ERR_OK && votes(i)) {
 		e = propose(i, &changed);
 		if (e == ERR_OK)
-			e = lead(i, &changed);
+			e = propose_lead(i, &changed);
 	}
 	bool show = changed || (c->active && (told || !c->shown));
 	if (show && !i->paxos_stored) {
@@ -1011,7 +747,7 @@ uint64_t reclaim_known(const struct ipam *i)
 bool reclaim_pending(const struct ipam *i)
 {
 	const struct reclaim *c = &i->reclaim;
-	if (!c->epoch.known || !anybody_active(i))
+	if (!c->epoch.known || !reclaim_anybody(i))
 		return false;
 	const struct member *m = epoch_member(&c->epoch, i->cfg.self);
 	if (i->recovering && m && m->memory != i->paxos.memory && m->memory != 0 && c->epoch.n >= RECLAIM_VOTERS_MIN)
@@ -1033,49 +769,4 @@ bool epoch_allows(const struct ipam *i, struct range4 r, uint64_t from, uint64_t
 			return true;
 	}
 	return false;
-}
-
-bool ipam_spare(const struct ipam *i, uint32_t addr)
-{
-	return ranges_has(&i->reclaim.locked, addr);
-}
-
-void ipam_reclaim_view(const struct ipam *i, struct ipam_reclaim_view *out)
-{
-	const struct reclaim *c = &i->reclaim;
-	*out = (struct ipam_reclaim_view){ .after_ms = i->cfg.reclaim_after_ms,
-		.known = c->epoch.known,
-		.epoch = c->epoch.number,
-		.members = c->epoch.n,
-		.quorum = c->epoch.known ? instance_quorum(&c->in) : 0,
-		.reachable = reclaim_reachable(i),
-		.member = epoch_member(&c->epoch, i->cfg.self) != NULL,
-		.leased = lease_counts(i),
-		.over = lease_over(i),
-		.left_ms = lease_left_ms(i),
-		.spare = ranges_size(&c->locked),
-		.reclaimed = c->reclaimed };
-}
-
-bool ipam_next_member(const struct ipam *i, size_t *it, uint64_t *peer)
-{
-	if (*it >= i->reclaim.epoch.n)
-		return false;
-	*peer = i->reclaim.epoch.v[(*it)++].name;
-	return true;
-}
-
-bool ipam_next_reclaimed(const struct ipam *i, size_t *it, struct ipam_reclaimed *out)
-{
-	const struct epoch *e = &i->reclaim.epoch;
-	if (*it >= e->n_marks || *it >= IPAM_AUDIT_MAX)
-		return false;
-	const struct mark *m = &e->marks[e->n_marks - 1 - (*it)++];
-	*out = (struct ipam_reclaimed){ .epoch = m->epoch,
-		.from = m->from,
-		.heir = m->heir,
-		.serial = m->serial,
-		.first = (uint32_t)m->what.r.start,
-		.last = (uint32_t)(m->what.r.end - 1) };
-	return true;
 }

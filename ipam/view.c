@@ -167,3 +167,50 @@ size_t ipam_active(const struct ipam *i)
 {
 	return i->space.n_leases;
 }
+
+/* --- membership, and what was reclaimed --- */
+
+bool ipam_spare(const struct ipam *i, uint32_t addr)
+{
+	return ranges_has(&i->reclaim.locked, addr);
+}
+
+void ipam_reclaim_view(const struct ipam *i, struct ipam_reclaim_view *out)
+{
+	const struct reclaim *c = &i->reclaim;
+	*out = (struct ipam_reclaim_view){ .after_ms = i->cfg.reclaim_after_ms,
+		.known = c->epoch.known,
+		.epoch = c->epoch.number,
+		.members = c->epoch.n,
+		.quorum = c->epoch.known ? instance_quorum(&c->in) : 0,
+		.reachable = reclaim_reachable(i),
+		.member = epoch_member(&c->epoch, i->cfg.self) != NULL,
+		.leased = lease_counts(i),
+		.over = lease_over(i),
+		.left_ms = lease_left_ms(i),
+		.spare = ranges_size(&c->locked),
+		.reclaimed = c->reclaimed };
+}
+
+bool ipam_next_member(const struct ipam *i, size_t *it, uint64_t *peer)
+{
+	if (*it >= i->reclaim.epoch.n)
+		return false;
+	*peer = i->reclaim.epoch.v[(*it)++].name;
+	return true;
+}
+
+bool ipam_next_reclaimed(const struct ipam *i, size_t *it, struct ipam_reclaimed *out)
+{
+	const struct epoch *e = &i->reclaim.epoch;
+	if (*it >= e->n_marks || *it >= IPAM_AUDIT_MAX)
+		return false;
+	const struct mark *m = &e->marks[e->n_marks - 1 - (*it)++];
+	*out = (struct ipam_reclaimed){ .epoch = m->epoch,
+		.from = m->from,
+		.heir = m->heir,
+		.serial = m->serial,
+		.first = (uint32_t)m->what.r.start,
+		.last = (uint32_t)(m->what.r.end - 1) };
+	return true;
+}
