@@ -35,6 +35,8 @@ struct session {
 	uint64_t silent_ms;          /* since when nothing came though something was sent; 0: not so */
 	uint8_t mac1[HANDSHAKE_MAC]; /* of our RESPONSE */
 	bool initiator, confirmed, renew;
+	bool
+		peer_had_none; /* the peer began it with nothing to send with, though it had used what we send with: it has forgotten that */
 };
 
 struct attempt {

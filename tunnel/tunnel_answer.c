@@ -143,6 +143,19 @@ static enum fwd_drop identify(struct tunnel *t, const struct noise_handshake *hs
 	return FWD_PASSED;
 }
 
+/* Is the peer known to have had the session that we send with? */
+static bool has_used_present(struct peer *p)
+{
+	struct session *s = tunnel_present(p);
+
+	if (s && seal_take_received(s->keys)) {
+		s->silent_ms = 0;
+		p->unheard = false;
+		p->peer_uses = seal_index(s->keys);
+	}
+	return s && p->peer_uses == seal_index(s->keys);
+}
+
 /* Writes the RESPONSE and makes the session. ERR_NOMEM, ERR_MALFORMED (keys on which no secret can be agreed). */
 static enum err respond(struct tunnel *t, struct peer *p, struct noise_handshake *hs, const struct handshake *h,
 	const struct handshake_offer *offer, const struct origin *o, struct tunnel_actions *out)
@@ -175,6 +188,7 @@ static enum err respond(struct tunnel *t, struct peer *p, struct noise_handshake
 		return ERR_NOMEM;
 	}
 	memcpy(s->mac1, mac1, sizeof mac1);
+	s->peer_had_none = offer->using == 0 && has_used_present(p);
 	/* Not sent is as good as lost. */
 	return tunnel_send(out, &(struct tunnel_action){ .peer = p->name, .to = o->from, .relayed = o->src != PEER_NONE }, &w)
 		? ERR_OK

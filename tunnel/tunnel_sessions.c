@@ -153,7 +153,7 @@ static bool takes_over(const struct tunnel *t, struct peer *p, const struct sess
 	const struct session *now = tunnel_present(p);
 	uint64_t cross_ms = t->rekey_ms / 4 < CROSS_MS ? t->rekey_ms / 4 : CROSS_MS;
 
-	if (!now || now->run < s->run) /* a peer that was started anew has nothing else */
+	if (!now || now->run < s->run || s->peer_had_none) /* a peer that was started anew has nothing else */
 		return true;
 	if (s->made_ms >= now->made_ms + cross_ms)
 		return true;

@@ -968,6 +968,32 @@ static void restarted(void **state)
 	}
 }
 
+/* Who has forgotten a session, its peer being away for a moment, and begins anew, is followed at once: what the other would go on sending with
+ * is known to nobody. */
+static void forgotten_at_once(void **state)
+{
+	(void)state;
+	for (size_t who = 0; who < 2; who++) {
+		struct world *w = world_new(2, 41 + who, &plain);
+		struct tunnel_actions a;
+
+		want(w, 1 - who, who);
+		run(w, w->now + 10);
+		assert_true(joined(w, 0, 1));
+		assert_true(say(w, who, 1 - who, 0, 0)); /* it has had it */
+		a = actions(w);
+		tunnel_forget(w->h[who].t, name_of(1 - who), &a);
+		carry_out(w, who, &a);
+		know(w, who, 1 - who);
+		want(w, who, 1 - who);
+		run(w, w->now + 100);
+		assert_true(say(w, who, 1 - who, 0, 0));
+		run(w, w->now + 200);
+		assert_true(joined(w, 0, 1));
+		world_free(w);
+	}
+}
+
 /* ---- relays */
 
 static void over_relays(void **state)
@@ -1228,6 +1254,7 @@ int main(void)
 		cmocka_unit_test(renewed_by_count),
 		cmocka_unit_test(silence),
 		cmocka_unit_test(restarted),
+		cmocka_unit_test(forgotten_at_once),
 		cmocka_unit_test(over_relays),
 		cmocka_unit_test(many_peers),
 		cmocka_unit_test(enumeration),
