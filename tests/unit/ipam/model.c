@@ -367,7 +367,7 @@ static void histories_with_leases(void **state)
 		history(seed + k, getenv("WEFT_BREAK_PERSIST") != NULL, 0, true, &s);
 	printf("%zu histories: %zu steps, %zu crashes, %zu addresses given, %zu epochs, %zu ranges reclaimed\n", count, s.steps,
 		s.crashes, s.given, s.epochs, s.reclaimed);
-	assert_true(count < 100 || (s.given > count && s.reclaimed > count / 4));
+	assert_true(count < 100 || (s.given > count && s.reclaimed > count / 10)); /* by chance: 56 … 90 of 300 */
 }
 
 /* The same, with leases in every other one, while memory runs out at any allocation, once or for the rest of a step. */
