@@ -238,7 +238,7 @@ enum err recover_state(struct ipam *i, uint64_t from, const struct ipam_message 
 
 static struct range4 doubt_hull(const struct ipam *i)
 {
-	if (i->recovering)
+	if (i->recovering || i->doubt.n == 0)
 		return universe_range(i->cfg.universe);
 	return (struct range4){ i->doubt.v[0].start, i->doubt.v[i->doubt.n - 1].end };
 }
@@ -303,8 +303,9 @@ static enum err census_end(struct ipam *i)
 	if (e == ERR_OK) {
 		ranges_swap(&i->space.mine, &mine);
 		ranges_swap(&i->whole, &whole);
-		out_note(i, 1, "%llu addresses are usable again: all who may know better were heard",
-			(unsigned long long)ranges_size(&i->doubt));
+		if (i->doubt.n > 0)
+			out_note(i, 1, "%llu addresses are usable again: all who may know better were heard",
+				(unsigned long long)ranges_size(&i->doubt));
 		ranges_clear(&i->doubt);
 		i->recovering = i->took_over = i->census.active = false;
 		i->holds_dirty = i->usage_dirty = i->freed = true;
@@ -317,10 +318,16 @@ static enum err census_end(struct ipam *i)
 	return e;
 }
 
+/* Nobody knows a token of the peer that was removed, but one is missing: perhaps it had told nobody. */
+static bool gaps_left(const struct ipam *i)
+{
+	return i->took_over && ring_exists(i) && !i->ring_whole;
+}
+
 enum err recover(struct ipam *i)
 {
 	struct census *c = &i->census;
-	if (i->doubt.n == 0) {
+	if (i->doubt.n == 0 && !gaps_left(i)) {
 		c->active = false;
 		return ERR_OK;
 	}
@@ -456,6 +463,7 @@ enum err recover_takeover(struct ipam *i, const struct ipam_event *ev)
 		e = take(i, ev->peer, &moved);
 	if (e != ERR_OK && moved == 0)
 		return e;
+	i->took_over = i->took_over || (moved == 0 && !i->ring_whole);
 	return out_reply(i, ev->request, ERR_OK, none, moved, NULL);
 }
 
