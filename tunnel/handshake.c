@@ -192,6 +192,7 @@ void handshake_choice_write(struct wbuf *w, const struct handshake_choice *c)
 	wbuf_u64(w, c->run);
 	wbuf_u32(w, c->sender);
 	wbuf_u8(w, c->cipher);
+	wbuf_u64(w, c->number);
 }
 
 bool handshake_choice_read(struct slice bytes, struct handshake_choice *c)
@@ -202,5 +203,6 @@ bool handshake_choice_read(struct slice bytes, struct handshake_choice *c)
 	c->run = rbuf_u64(&r);
 	c->sender = rbuf_u32(&r);
 	c->cipher = rbuf_u8(&r);
+	c->number = rbuf_left(&r) >= 8 ? rbuf_u64(&r) : UINT64_MAX;
 	return rbuf_ok(&r);
 }

@@ -63,6 +63,7 @@ struct handshake_choice { /* of message 2 */
 	uint64_t run;
 	uint32_t sender; /* as in the header, which nothing else proves */
 	uint8_t cipher;
+	uint64_t number; /* of the responder's last INIT to anybody: a later one knows of this RESPONSE. UINT64_MAX: not said */
 };
 void handshake_offer_write(struct wbuf *w, const struct handshake_offer *o);
 bool handshake_offer_read(struct slice bytes, struct handshake_offer *o);

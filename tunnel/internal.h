@@ -35,8 +35,9 @@ struct session {
 	uint64_t silent_ms;          /* since when nothing came though something was sent; 0: not so */
 	uint8_t mac1[HANDSHAKE_MAC]; /* of our RESPONSE */
 	bool initiator, confirmed, renew;
-	bool
-		peer_had_none; /* the peer began it with nothing to send with, though it had used what we send with: it has forgotten that */
+	uint64_t peer_number; /* we began it: of the peer's last INIT before its RESPONSE */
+	/* The peer began it with nothing to send with, though it had had what we send with: it has forgotten that. */
+	bool peer_had_none;
 };
 
 struct attempt {

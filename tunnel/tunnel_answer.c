@@ -143,8 +143,8 @@ static enum fwd_drop identify(struct tunnel *t, const struct noise_handshake *hs
 	return FWD_PASSED;
 }
 
-/* Is the peer known to have had the session that we send with? */
-static bool has_used_present(struct peer *p)
+/* Is the peer known to have had the session that we send with, when it began this one? Else the two may have crossed. */
+static bool had_present(struct peer *p, const struct handshake_offer *offer)
 {
 	struct session *s = tunnel_present(p);
 
@@ -153,6 +153,8 @@ static bool has_used_present(struct peer *p)
 		p->unheard = false;
 		p->peer_uses = seal_index(s->keys);
 	}
+	if (s && s->initiator && s->run == offer->run && offer->number > s->peer_number)
+		return true;
 	return s && p->peer_uses == seal_index(s->keys);
 }
 
@@ -175,7 +177,8 @@ static enum err respond(struct tunnel *t, struct peer *p, struct noise_handshake
 	wbuf_fixed(&w, mem, sizeof mem);
 	wbuf_fixed(&payload, payload_mem, sizeof payload_mem);
 	handshake_head(&w, WIRE_RESPONSE, index, h->sender);
-	handshake_choice_write(&payload, &(struct handshake_choice){ .run = t->run, .sender = index, .cipher = cipher });
+	handshake_choice_write(
+		&payload, &(struct handshake_choice){ .run = t->run, .sender = index, .cipher = cipher, .number = t->number });
 	noise_set_psk(hs, t->psk[p->psk]);
 	e = noise_write(hs, wbuf_slice(&payload), &w);
 	if (e != ERR_OK)
@@ -188,7 +191,7 @@ static enum err respond(struct tunnel *t, struct peer *p, struct noise_handshake
 		return ERR_NOMEM;
 	}
 	memcpy(s->mac1, mac1, sizeof mac1);
-	s->peer_had_none = offer->using == 0 && has_used_present(p);
+	s->peer_had_none = offer->using == 0 && had_present(p, offer);
 	/* Not sent is as good as lost. */
 	return tunnel_send(out, &(struct tunnel_action){ .peer = p->name, .to = o->from, .relayed = o->src != PEER_NONE }, &w)
 		? ERR_OK
@@ -285,6 +288,7 @@ static enum fwd_drop take_response(struct tunnel *t, struct peer *p, struct nois
 		.run = choice.run };
 	if (tunnel_add_session(t, p, hs, &done, o->now_ms, &s) != ERR_OK)
 		return FWD_SEND_FAILED;
+	s->peer_number = choice.number;
 	tunnel_end_attempt(t, p, true);
 	tunnel_established(t, p, s, true);
 	(void)tunnel_settle(t, p, o->now_ms, out); /* what is owed is said by a tick */

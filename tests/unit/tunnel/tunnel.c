@@ -48,7 +48,7 @@ static void step_by_step(void **state)
 	assert_int_equal(pass(w, &init), FWD_PASSED);
 	response = last(w);
 	assert_int_equal(wire_type(bytes_of(&response)), WIRE_RESPONSE);
-	assert_int_equal(response.n, 105);
+	assert_int_equal(response.n, 113);
 	assert_false(has_tx(w, 1, 0)); /* it may not have been heard */
 	assert_false(tunnel_since(w->h[1].t, name_of(0), &since));
 	assert_int_equal(sessions(w->h[1].t), 1); /* but would open */
@@ -201,6 +201,7 @@ static void forms(void **state)
 	assert_int_equal(rbuf_u64(&r), 1); /* its run */
 	assert_int_equal(rbuf_u32(&r), index);
 	assert_int_equal(rbuf_u8(&r), 1);
+	assert_int_equal(rbuf_u64(&r), 0); /* it has sent no INIT */
 	assert_int_equal(rbuf_end(&r), ERR_OK);
 	noise_split(&hs, &tx, &rx);
 	assert_int_equal(
@@ -292,7 +293,7 @@ static uint32_t answer_by_hand(struct world *w)
 	wbuf_fixed(&out, mem, sizeof mem);
 	handshake_head(&out, WIRE_RESPONSE, 0xbeef, index);
 	wbuf_fixed(&in, payload, sizeof payload);
-	handshake_choice_write(&in, &(struct handshake_choice){ .run = 1, .sender = 0xbeef, .cipher = 1 });
+	handshake_choice_write(&in, &(struct handshake_choice){ .run = 1, .sender = 0xbeef, .cipher = 1, .number = UINT64_MAX });
 	assert_int_equal(noise_write(&hs, wbuf_slice(&in), &out), ERR_OK);
 	end_by_hand(&out, w->h[0].pk);
 	assert_int_equal(hear(w, 1, 0, wbuf_slice(&out)), FWD_PASSED);
@@ -973,14 +974,17 @@ static void restarted(void **state)
 static void forgotten_at_once(void **state)
 {
 	(void)state;
-	for (size_t who = 0; who < 2; who++) {
-		struct world *w = world_new(2, 41 + who, &plain);
+	for (size_t k = 0; k < 4; k++) {
+		struct world *w = world_new(2, 41 + k, &plain);
+		size_t who = k % 2;
+		bool heard = k >= 2; /* the other has had something of it */
 		struct tunnel_actions a;
 
 		want(w, 1 - who, who);
 		run(w, w->now + 10);
 		assert_true(joined(w, 0, 1));
-		assert_true(say(w, who, 1 - who, 0, 0)); /* it has had it */
+		if (heard)
+			assert_true(say(w, who, 1 - who, 0, 0));
 		a = actions(w);
 		tunnel_forget(w->h[who].t, name_of(1 - who), &a);
 		carry_out(w, who, &a);
