@@ -272,7 +272,7 @@ int verb_rmpeer(const struct weft *w, int argc, char **argv)
 		return plan(w, argc, argv);
 	if (w->json)
 		taken = json_array();
-	while ((kind = next_word(&again, "plan", &name, &value)) != WORD_END) {
+	while (next_word(&again, "plan", &name, &value) != WORD_END) {
 		int code = take_over(w, name, taken);
 		done += code == DONE;
 		if (code != DONE)

@@ -253,6 +253,7 @@ static void change(struct world *w, FILE *out)
 		(double)(after.messages - idle.messages) / (double)n / CHANGES -
 			(double)(idle.messages - before.messages) / (double)n / CHANGES,
 		(double)(after.bytes - idle.bytes) / (double)n / CHANGES - (double)(idle.bytes - before.bytes) / (double)n / CHANGES);
+	w->watch = NULL;
 	mem_free(x.ms);
 	mem_free(all);
 }
