@@ -6,10 +6,9 @@
 import json
 import os
 import re
-import subprocess
 
 from lib import (
-    DNS, bare, build_dir, command, connections, established, metric, metrics, service, shares, skip, topology, wait_linked, wait_until)
+    DNS, bare, build_dir, command, connections, established, metric, metrics, sanitized, service, shares, skip, topology, wait_linked, wait_until)
 
 PARTS = ("connections", "peers", "targets", "ipam", "dns")
 
@@ -343,11 +342,6 @@ def test_O2_an_address_given_by_hand_works_without_ipam(h1, h2, c1, c2):
 
 
 # No leak after a start, 100 attach/detach, a stop
-
-
-def sanitized():
-    out = subprocess.run(["ldd", os.path.join(build_dir(), "weftd")], capture_output=True, text=True, check=True).stdout
-    return "libasan" in out or b"__asan_init" in open(os.path.join(build_dir(), "weftd"), "rb").read()
 
 
 @topology(timeout=240)

@@ -17,11 +17,11 @@ written to /run/weft-e2e/<prefix> before it is made, so that the next Net of tha
 
 from .look import DNS, bare, connections, established, metric, metrics, service, shares, wait_linked
 from .net import Container, Host, Net, Response
-from .proc import SCALE, Failed, Skip, TimeLimit, build_dir, command, in_netns, skip, topology, wait_until
+from .proc import SCALE, Failed, Skip, TimeLimit, build_dir, command, in_netns, sanitized, skip, topology, wait_until
 from .traffic import Capture, Relay, sizes, socket_in, tcp_sweep, udp_sweep
 
 __all__ = [
     "DNS", "SCALE", "Capture", "Container", "Failed", "Host", "Net", "Relay", "Response", "Skip", "TimeLimit", "bare", "build_dir", "command",
-    "connections", "established", "in_netns", "metric", "metrics", "service", "shares", "sizes", "skip", "socket_in", "tcp_sweep",
+    "connections", "established", "in_netns", "metric", "metrics", "sanitized", "service", "shares", "sizes", "skip", "socket_in", "tcp_sweep",
     "topology", "udp_sweep", "wait_linked", "wait_until",
 ]

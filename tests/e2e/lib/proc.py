@@ -32,6 +32,13 @@ def skip(reason):
     raise Skip(reason)
 
 
+def sanitized():
+    """Is the daemon under test an AddressSanitizer build?"""
+    program = os.path.join(build_dir(), "weftd")
+    with open(program, "rb") as f:
+        return "libasan" in command("ldd", program).stdout or b"__asan_init" in f.read()
+
+
 def topology(timeout=120, mtu=1500):
     """Decorates a test with its time limit in seconds and the underlay's MTU."""
 
