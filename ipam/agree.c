@@ -114,14 +114,14 @@ static enum err publish(struct ipam *i)
 {
 	struct wbuf w;
 	struct paxos_state s = paxos_state(&i->paxos);
-	uint8_t key[PAXOS_SUBKEY];
+	uint8_t key[UNIVERSE_SUBKEY];
 	if (i->abridged)
 		s.members = slice_of(NULL, 0);
 	wbuf_grow(&w, STATE_RECORD_MAX);
 	paxos_state_encode(&w, &s);
 	enum err e = wbuf_end(&w);
 	if (e == ERR_OK)
-		e = out_put(i, IPAM_MAP_PAXOS, paxos_subkey(i->cfg.universe, key), wbuf_slice(&w));
+		e = out_put(i, IPAM_MAP_PAXOS, universe_subkey(i->cfg.universe, 'a', key), wbuf_slice(&w));
 	wbuf_free(&w);
 	if (e == ERR_OK)
 		i->paxos_published = true;

@@ -66,6 +66,8 @@ enum err declaration_decode(struct slice in, struct universe u, struct declarati
 	d->epoch = rbuf_varint(&r);
 	d->serial = rbuf_varint(&r);
 	d->lease_ms = rbuf_varint(&r);
+	if (d->lease_ms > LEASE_MS_MAX)
+		rbuf_fail(&r);
 	d->n = spares_decode(&r, u, d->v);
 	return rbuf_end(&r);
 }
@@ -367,11 +369,6 @@ void vote_encode(struct wbuf *w, const struct vote *v)
 	wbuf_lv(w, v->value);
 }
 
-static bool ballot_valid(struct ballot b)
-{
-	return (b.round == 0) == (b.proposer == PEER_NONE);
-}
-
 enum err vote_decode(struct slice in, struct vote *v)
 {
 	struct rbuf r;
@@ -395,16 +392,6 @@ enum err vote_decode(struct slice in, struct vote *v)
 		(v->accepted.round == 0) != (v->value.n == 0))
 		return ERR_MALFORMED;
 	return ERR_OK;
-}
-
-struct slice vote_subkey(struct universe u, uint8_t mem[EPOCH_SUBKEY])
-{
-	struct wbuf w;
-	wbuf_fixed(&w, mem, EPOCH_SUBKEY);
-	wbuf_u8(&w, 'e');
-	wbuf_u32(&w, u.first);
-	wbuf_u8(&w, u.len);
-	return wbuf_slice(&w);
 }
 
 bool vote_report(struct rbuf *r, const struct member *m, struct report *out)
@@ -446,8 +433,8 @@ bool instance_votes(const struct instance *i, uint64_t peer, uint32_t memory)
 
 bool instance_next(const struct instance *i, struct slice *at, uint64_t *peer, struct vote *v)
 {
-	uint8_t mem[EPOCH_SUBKEY];
-	struct slice subkey = vote_subkey(i->u, mem);
+	uint8_t mem[UNIVERSE_SUBKEY];
+	struct slice subkey = universe_subkey(i->u, 'e', mem);
 	struct crdt_item it;
 	while (crdt_map_next(i->map, *at, &it)) {
 		*at = it.key;

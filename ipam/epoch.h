@@ -28,12 +28,12 @@
 #include "ipam/paxos.h"
 
 #define EPOCH_MEMBERS_MAX 768
-#define EPOCH_CHANGES_MAX 64    /* added, and as many removed, in one value */
-#define EPOCH_SPARE_MAX   32    /* ranges in a declaration */
-#define EPOCH_MARKS_MAX   512   /* the latest */
-#define EPOCH_VALUE_MAX   5120  /* bytes */
-#define EPOCH_STATE_MAX   60000 /* bytes of an encoded epoch */
-#define EPOCH_SUBKEY      6
+#define EPOCH_CHANGES_MAX 64                    /* added, and as many removed, in one value */
+#define EPOCH_SPARE_MAX   32                    /* ranges in a declaration */
+#define EPOCH_MARKS_MAX   512                   /* the latest */
+#define EPOCH_VALUE_MAX   5120                  /* bytes */
+#define EPOCH_STATE_MAX   60000                 /* bytes of an encoded epoch */
+#define LEASE_MS_MAX      UINT64_C(31536000000) /* a year */
 
 /* A free range of one owner's, inside one token: where that ends and which stamp it has, for the part that stays behind the range. */
 struct spare {
@@ -114,7 +114,6 @@ struct vote {
 };
 void vote_encode(struct wbuf *w, const struct vote *v);
 enum err vote_decode(struct slice in, struct vote *v) MUST_CHECK; /* slices point into `in` */
-struct slice vote_subkey(struct universe u, uint8_t mem[EPOCH_SUBKEY]);
 /* One report of the member at `at`; false: it does not say. */
 struct report {
 	uint64_t serial;

@@ -52,11 +52,6 @@ struct claim {
 	bool same_key, other_universe;
 };
 
-static bool reachable(const struct ipam *i, uint64_t peer)
-{
-	return i->cfg.reachable(i->cfg.ctx, peer);
-}
-
 static void token_fields(const struct crdt_item *it, uint64_t *start, uint64_t *end, uint64_t *owner)
 {
 	struct rbuf key, value;
@@ -189,7 +184,7 @@ static enum judgement judge(const struct ipam *i, const struct claim *c, uint64_
 		return TAKE;
 	if (age >= CONSENT_MS && usage_excludes(i, c->from, c->taken))
 		return TAKE;
-	if (h && !reachable(i, c->from) && i->now - absent_since(i, c->from) >= (h->there_ms == 0 ? ABSENT_MS : PRESENT_MS))
+	if (h && !ipam_reachable(i, c->from) && i->now - absent_since(i, c->from) >= (h->there_ms == 0 ? ABSENT_MS : PRESENT_MS))
 		return SUFFER;
 	return HOLD;
 }
@@ -251,7 +246,7 @@ static void hold(struct ipam *i, const struct crdt_item *it, const struct claim 
 	h->owner = c->owner;
 	h->taken = c->taken;
 	h->known = c->known;
-	h->there_ms = reachable(i, c->from) ? i->now : 0;
+	h->there_ms = ipam_reachable(i, c->from) ? i->now : 0;
 	h->since_ms = 0; /* our clock stands still between steps: the next one says */
 	memcpy(h->value, it->value.p, sizeof h->value);
 	h->proof_n = (uint8_t)it->proof.n;
@@ -365,7 +360,7 @@ static enum err forget_former(struct ipam *i)
 	bool changed = g->former_dirty;
 	for (size_t n = 0; n < g->n_former; n++) {
 		struct former f = g->former[n];
-		if (!reachable(i, f.peer) || !usage_excludes(i, f.peer, f.r))
+		if (!ipam_reachable(i, f.peer) || !usage_excludes(i, f.peer, f.r))
 			continue;
 		g->n_former--;
 		memmove(g->former + n, g->former + n + 1, (g->n_former - n) * sizeof *g->former);
@@ -388,7 +383,7 @@ static enum err ask_others(struct ipam *i, struct held *h)
 	h->asked_ms = i->now;
 	h->rounds++;
 	while (i->cfg.next_peer(i->cfg.ctx, &it, &peer)) {
-		if (peer == i->cfg.self || peer == h->writer || peer == h->owner || !reachable(i, peer))
+		if (peer == i->cfg.self || peer == h->writer || peer == h->owner || !ipam_reachable(i, peer))
 			continue;
 		size_t at = h->n_voters < GUARD_VOTERS_MAX ? h->n_voters++ : (size_t)rng_below(&i->rng, seen + 1);
 		if (at < GUARD_VOTERS_MAX)
@@ -573,7 +568,7 @@ static bool note_absent(struct ipam *i)
 	g->absent = NULL;
 	g->n_absent = g->cap_absent = 0;
 	while (i->cfg.next_peer(i->cfg.ctx, &it, &peer)) {
-		bool there = peer == i->cfg.self || reachable(i, peer);
+		bool there = peer == i->cfg.self || ipam_reachable(i, peer);
 		alone = alone && (peer == i->cfg.self || !there);
 		/* The unknown ones stand in no order; whoever is known again is among those who were. */
 		while (at < old.n_absent && old.absent[at].peer < peer)
@@ -585,7 +580,7 @@ static bool note_absent(struct ipam *i)
 	for (size_t n = 0; n < g->n_held && ok; n++) {
 		peer = g->held[n].from;
 		const struct absent *before = absent_find(&old, peer);
-		if (peer != PEER_NONE && !reachable(i, peer) && absent_find(g, peer) == NULL)
+		if (peer != PEER_NONE && !ipam_reachable(i, peer) && absent_find(g, peer) == NULL)
 			ok = absent_add(g, peer, before ? before->since_ms : i->now);
 	}
 	mem_free(old.absent);
@@ -608,7 +603,7 @@ static enum err consider(struct ipam *i, struct held *h, bool *gone, bool *taken
 	if (h->from != c.from || stamp_cmp(h->known, c.known) != 0) {
 		/* It stands against somebody else now, who may have come to it this moment and not have published anything yet. */
 		h->since_ms = i->now;
-		h->there_ms = c.from != PEER_NONE && reachable(i, c.from) ? i->now : 0;
+		h->there_ms = c.from != PEER_NONE && ipam_reachable(i, c.from) ? i->now : 0;
 		h->rounds = 0;
 		h->n_voters = 0;
 		h->ruled = false;
@@ -624,7 +619,7 @@ static enum err consider(struct ipam *i, struct held *h, bool *gone, bool *taken
 			j = TAKE;
 	}
 	if (j == HOLD) {
-		if (reachable(i, c.from))
+		if (ipam_reachable(i, c.from))
 			h->there_ms = i->now;
 		tell(i, h);
 		return e;

@@ -34,6 +34,7 @@
 #define BACKOFF_MAX        3   /* doublings of IPAM_RETRY_MS */
 #define FOREIGN_MAX        16  /* other universes that are reported by name */
 #define USAGE_SPANS_MAX    512 /* published; neighbours are lumped together beyond it */
+#define UNREAD_MS          30000 /* a message that cannot be read is spoken of when none was for so long */
 #define REASON_MAX         160
 #define RECLAIM_FIRST_MS   600000 /* so long after it could a host joins in at most; else a sixteenth of its lease */
 #define RECLAIM_VOTERS_MIN 3      /* with fewer nobody can be removed without its own vote */
@@ -143,6 +144,7 @@ struct ipam {
 	size_t expected;
 	struct rng rng;
 	uint64_t now;
+	uint64_t unread_ms;       /* when a message could not be read that was spoken of, or might have been; 0: never */
 	bool started;             /* the first step has been taken */
 	bool failed;              /* memory ran out on the way: try again soon */
 	bool rewrite;             /* ... and what is on disk or published may lag behind: write all of it again */
@@ -207,6 +209,11 @@ struct ipam {
 	bool founding_published, founding_looked; /* looked: nothing new to adopt since */
 };
 
+static inline uint64_t min_u64(uint64_t a, uint64_t b)
+{
+	return a < b ? a : b;
+}
+
 /* --- out.c --- */
 
 /* Puts aside room for so many actions and bytes, so that what follows cannot fail. */
@@ -231,6 +238,7 @@ struct slice record_key(const struct ipam *i, const char *tag, const void *rest,
 void line_format(char *out, size_t size, const char *fmt, ...) PRINTF_LIKE(3, 4);
 /* Names for people: "nick(aa:bb:…)" or the bare name. */
 #define WHO_TEXT 96
+bool ipam_reachable(const struct ipam *i, uint64_t peer); /* ourselves: always */
 const char *ipam_who(const struct ipam *i, uint64_t peer, char out[WHO_TEXT]);
 const char *range_format(struct range4 r, char out[2 * IP_TEXT]);
 

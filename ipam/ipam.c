@@ -397,7 +397,9 @@ static enum err message(struct ipam *i, uint64_t from, struct slice payload)
 	char name[WHO_TEXT];
 	enum err e = ipam_message_decode(payload, &m);
 	if (e != ERR_OK) {
-		out_note(i, 1, "a message from %s about addresses cannot be read: %s", ipam_who(i, from, name), err_text(e));
+		if (i->unread_ms == 0 || i->now - i->unread_ms >= UNREAD_MS) /* it may be sent again and again */
+			out_note(i, 1, "a message from %s about addresses cannot be read: %s", ipam_who(i, from, name), err_text(e));
+		i->unread_ms = i->now;
 		return ERR_OK;
 	}
 	if (m.u.first != i->cfg.universe.first || m.u.len != i->cfg.universe.len) {
@@ -463,11 +465,6 @@ enum err ipam_step(struct ipam *i, const struct ipam_event *ev, struct ipam_acti
 	i->out = NULL;
 	i->pool_left = 0;
 	return e;
-}
-
-static uint64_t min_u64(uint64_t a, uint64_t b)
-{
-	return a < b ? a : b;
 }
 
 uint64_t ipam_deadline_ms(const struct ipam *i)

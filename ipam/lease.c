@@ -22,11 +22,6 @@
 #define WORKING_MAX   4096
 #define DECLARE_BYTES (64 + EPOCH_SPARE_MAX * 40)
 
-static uint64_t min_u64(uint64_t a, uint64_t b)
-{
-	return a < b ? a : b;
-}
-
 /* --- who we are --- */
 
 /* Who is a member without its memory being known has to be made one again before it declares anything. */
@@ -252,25 +247,15 @@ enum err lease_align(struct ipam *i)
 	return e;
 }
 
-static struct slice declare_subkey(const struct ipam *i, uint8_t mem[EPOCH_SUBKEY])
-{
-	struct wbuf w;
-	wbuf_fixed(&w, mem, EPOCH_SUBKEY);
-	wbuf_u8(&w, 'd');
-	wbuf_u32(&w, i->cfg.universe.first);
-	wbuf_u8(&w, i->cfg.universe.len);
-	return wbuf_slice(&w);
-}
-
 bool lease_is_key(const struct ipam *i, struct slice subkey)
 {
-	uint8_t mem[EPOCH_SUBKEY];
-	return slice_eq(subkey, declare_subkey(i, mem));
+	uint8_t mem[UNIVERSE_SUBKEY];
+	return slice_eq(subkey, universe_subkey(i->cfg.universe, 'd', mem));
 }
 
 bool lease_declared(const struct ipam *i, uint64_t peer, struct declaration *d)
 {
-	uint8_t key[6 + EPOCH_SUBKEY], mem[EPOCH_SUBKEY];
+	uint8_t key[6 + UNIVERSE_SUBKEY], mem[UNIVERSE_SUBKEY];
 	struct wbuf w;
 	struct crdt_item it;
 	if (peer == i->cfg.self) {
@@ -279,7 +264,7 @@ bool lease_declared(const struct ipam *i, uint64_t peer, struct declaration *d)
 	}
 	wbuf_fixed(&w, key, sizeof key);
 	wbuf_u48(&w, peer);
-	wbuf_bytes(&w, declare_subkey(i, mem).p, EPOCH_SUBKEY);
+	wbuf_bytes(&w, universe_subkey(i->cfg.universe, 'd', mem).p, UNIVERSE_SUBKEY);
 	return crdt_map_get(i->cfg.usage, wbuf_slice(&w), &it) && it.live &&
 		declaration_decode(it.value, i->cfg.universe, d) == ERR_OK && d->serial > 0;
 }
@@ -342,21 +327,14 @@ static enum err note_ack(struct reclaim *c, struct ack a)
 	return ERR_OK;
 }
 
-static bool is_gone(const struct reclaim *c, uint64_t peer)
-{
-	for (size_t k = 0; k < c->n_gone; k++)
-		if (c->gone[k] == peer)
-			return true;
-	return false;
-}
-
 static size_t acks_of(const struct ipam *i, uint64_t serial)
 {
 	const struct reclaim *c = &i->reclaim;
 	size_t n = 0;
 	for (size_t k = 0; k < c->n_acks; k++) {
 		const struct ack *a = &c->acks[k];
-		n += a->epoch == c->epoch.number && a->serial >= serial && epoch_member(&c->epoch, a->peer) && !is_gone(c, a->peer);
+		n += a->epoch == c->epoch.number && a->serial >= serial && epoch_member(&c->epoch, a->peer) &&
+			!reclaim_is_gone(i, a->peer);
 	}
 	return n;
 }
@@ -580,14 +558,14 @@ static bool same_spare(const struct declaration *a, const struct declaration *b)
 
 enum err lease_publish(struct ipam *i)
 {
-	uint8_t mem[DECLARE_BYTES], sub[EPOCH_SUBKEY];
+	uint8_t mem[DECLARE_BYTES], sub[UNIVERSE_SUBKEY];
 	struct wbuf w;
 	if (i->reclaim.sent.serial == 0)
-		return out_put(i, IPAM_MAP_USAGE, declare_subkey(i, sub), slice_of(NULL, 0));
+		return out_put(i, IPAM_MAP_USAGE, universe_subkey(i->cfg.universe, 'd', sub), slice_of(NULL, 0));
 	wbuf_fixed(&w, mem, sizeof mem);
 	declaration_encode(&w, &i->reclaim.sent);
 	assert(!w.failed);
-	enum err e = out_put(i, IPAM_MAP_USAGE, declare_subkey(i, sub), wbuf_slice(&w));
+	enum err e = out_put(i, IPAM_MAP_USAGE, universe_subkey(i->cfg.universe, 'd', sub), wbuf_slice(&w));
 	i->reclaim.declared = i->reclaim.declared || e == ERR_OK;
 	return e;
 }

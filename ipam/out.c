@@ -200,6 +200,11 @@ void line_format(char *out, size_t size, const char *fmt, ...)
 	va_end(args);
 }
 
+bool ipam_reachable(const struct ipam *i, uint64_t peer)
+{
+	return peer == i->cfg.self || i->cfg.reachable(i->cfg.ctx, peer);
+}
+
 const char *ipam_who(const struct ipam *i, uint64_t peer, char out[WHO_TEXT])
 {
 	char name[PEER_TEXT];

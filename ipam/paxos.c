@@ -26,7 +26,7 @@ void paxos_state_encode(struct wbuf *w, const struct paxos_state *s)
 	wbuf_bytes(w, s->members.p, s->members.n);
 }
 
-static bool ballot_valid(struct ballot b)
+bool ballot_valid(struct ballot b)
 {
 	return (b.round == 0) == (b.proposer == PEER_NONE);
 }
@@ -87,11 +87,11 @@ enum err paxos_state_decode(struct slice in, struct paxos_state *out)
 	return state_decode(in, slice_of(NULL, 0), out);
 }
 
-struct slice paxos_subkey(struct universe u, uint8_t mem[PAXOS_SUBKEY])
+struct slice universe_subkey(struct universe u, char kind, uint8_t mem[UNIVERSE_SUBKEY])
 {
 	struct wbuf w;
-	wbuf_fixed(&w, mem, PAXOS_SUBKEY);
-	wbuf_u8(&w, 'a');
+	wbuf_fixed(&w, mem, UNIVERSE_SUBKEY);
+	wbuf_u8(&w, (uint8_t)kind);
 	wbuf_u32(&w, u.first);
 	wbuf_u8(&w, u.len);
 	return wbuf_slice(&w);
@@ -145,8 +145,8 @@ enum err paxos_load(struct paxos *p, const struct paxos_state *s)
 /* The next acceptor's state after the key *at, ourselves left out. What cannot be read is passed over: a voice less. */
 static bool others_next(const struct paxos *p, const struct crdt_map *m, struct slice *at, uint64_t *peer, struct paxos_state *s)
 {
-	uint8_t mem[PAXOS_SUBKEY];
-	struct slice subkey = paxos_subkey(p->u, mem);
+	uint8_t mem[UNIVERSE_SUBKEY];
+	struct slice subkey = universe_subkey(p->u, 'a', mem);
 	struct slice valid = slice_of(p->members, p->n_members * PAXOS_MEMBER);
 	struct crdt_item it;
 	while (crdt_map_next(m, *at, &it)) {
@@ -179,12 +179,12 @@ bool paxos_first(const struct paxos *p, const struct crdt_map *m)
 
 bool paxos_is_acceptor(const struct crdt_map *m, struct universe u, uint64_t peer)
 {
-	uint8_t key[6 + PAXOS_SUBKEY], mem[PAXOS_SUBKEY];
+	uint8_t key[6 + UNIVERSE_SUBKEY], mem[UNIVERSE_SUBKEY];
 	struct wbuf w;
 	struct crdt_item it;
 	wbuf_fixed(&w, key, sizeof key);
 	wbuf_u48(&w, peer);
-	wbuf_bytes(&w, paxos_subkey(u, mem).p, PAXOS_SUBKEY);
+	wbuf_bytes(&w, universe_subkey(u, 'a', mem).p, UNIVERSE_SUBKEY);
 	return crdt_map_get(m, wbuf_slice(&w), &it) && it.live;
 }
 

@@ -35,12 +35,13 @@
 
 #define PAXOS_VALUE_MAX 64 /* members in a value: who gets a share of the first division; the others get space by asking */
 #define PAXOS_MEMBER    10 /* bytes: u48 name, u32 memory */
-#define PAXOS_SUBKEY    6  /* "a", universe (5) */
+#define UNIVERSE_SUBKEY 6  /* what it is about, universe (5) */
 
 struct ballot {
 	uint64_t round, proposer; /* round 0: none */
 };
 int ballot_cmp(struct ballot a, struct ballot b);
+bool ballot_valid(struct ballot b); /* from outside: either none, or somebody's */
 
 /* Wire and disk: u32 memory, varint quorum, varint round, u48 proposer (twice: promised, accepted), varint n, n x (u48 name, u32 memory),
  * names ascending. No value without an accepted ballot; an accepted ballot without a value: abridged. The accepted ballot is not above
@@ -53,7 +54,8 @@ struct paxos_state {
 };
 void paxos_state_encode(struct wbuf *w, const struct paxos_state *s);
 enum err paxos_state_decode(struct slice in, struct paxos_state *out) MUST_CHECK; /* out->members points into in */
-struct slice paxos_subkey(struct universe u, uint8_t mem[PAXOS_SUBKEY]);
+/* Of the items of the paxos and usage maps that are about a whole range. kind: 'a' an acceptor's state, 'e' a vote on the next epoch, … */
+struct slice universe_subkey(struct universe u, char kind, uint8_t mem[UNIVERSE_SUBKEY]);
 
 struct paxos {
 	uint64_t self;

@@ -6,15 +6,10 @@
 #define AHEAD_MAX \
 	(UINT64_C(1) << 34) /* serials in one epoch; who reports more lies, and could bring us to the end of all serials */
 
-static bool reachable(const struct ipam *i, uint64_t peer)
-{
-	return peer == i->cfg.self || i->cfg.reachable(i->cfg.ctx, peer);
-}
-
 static bool wishes(const struct ipam *i, uint64_t peer, const struct vote *v)
 {
 	const struct member *m = epoch_member(&i->reclaim.epoch, peer);
-	return v->wish && reachable(i, peer) && !(m && m->memory == v->memory);
+	return v->wish && ipam_reachable(i, peer) && !(m && m->memory == v->memory);
 }
 
 /* How many voters find each member overdue, ourselves included, and up to which serial its declarations were acknowledged. With a ballot: of
@@ -122,7 +117,7 @@ static bool we_are_first(const struct ipam *i)
 {
 	const struct epoch *e = &i->reclaim.epoch;
 	for (size_t k = 0; k < e->n; k++)
-		if (!reclaim_is_gone(i, e->v[k].name) && reachable(i, e->v[k].name))
+		if (!reclaim_is_gone(i, e->v[k].name) && ipam_reachable(i, e->v[k].name))
 			return e->v[k].name == i->cfg.self;
 	return false;
 }
@@ -197,7 +192,8 @@ static uint64_t choose_heir(const struct ipam *i, const struct poll *p)
 	const struct epoch *e = &i->reclaim.epoch;
 	uint64_t best = PEER_NONE, least = UINT64_MAX;
 	for (size_t k = 0; k < e->n; k++) {
-		if (p->overdue[k] > 0 || !reachable(i, e->v[k].name) || (e->v[k].name != i->cfg.self && usage_is_gone(i, e->v[k].name)))
+		if (p->overdue[k] > 0 || !ipam_reachable(i, e->v[k].name) ||
+			(e->v[k].name != i->cfg.self && usage_is_gone(i, e->v[k].name)))
 			continue;
 		uint64_t owns = ring_owned_by(i->cfg.ring, i->cfg.universe, e->v[k].name);
 		if (owns < least) {

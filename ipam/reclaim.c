@@ -17,11 +17,6 @@
 #define LAG_MS   300 /* so long a newer epoch may be learnt from the states of its voters */
 #define GONE_MAX 64
 
-static bool reachable(const struct ipam *i, uint64_t peer)
-{
-	return peer == i->cfg.self || i->cfg.reachable(i->cfg.ctx, peer);
-}
-
 bool reclaim_is_gone(const struct ipam *i, uint64_t peer)
 {
 	const struct reclaim *c = &i->reclaim;
@@ -41,7 +36,7 @@ size_t reclaim_reachable(const struct ipam *i)
 	const struct reclaim *c = &i->reclaim;
 	size_t n = 0;
 	for (size_t k = 0; k < c->epoch.n; k++)
-		n += !reclaim_is_gone(i, c->epoch.v[k].name) && reachable(i, c->epoch.v[k].name);
+		n += !reclaim_is_gone(i, c->epoch.v[k].name) && ipam_reachable(i, c->epoch.v[k].name);
 	return n;
 }
 
@@ -168,7 +163,7 @@ static enum err publish(struct ipam *i)
 {
 	struct wbuf w, reports;
 	struct vote v = reclaim_vote(i);
-	uint8_t key[EPOCH_SUBKEY];
+	uint8_t key[UNIVERSE_SUBKEY];
 	wbuf_grow(&w, CRDT_VALUE_MAX);
 	wbuf_grow(&reports, CRDT_VALUE_MAX - EPOCH_VALUE_MAX - 128);
 	enum err e = put_reports(i, &reports);
@@ -178,7 +173,7 @@ static enum err publish(struct ipam *i)
 		e = wbuf_end(&w);
 	}
 	if (e == ERR_OK)
-		e = out_put(i, IPAM_MAP_PAXOS, vote_subkey(i->cfg.universe, key), wbuf_slice(&w));
+		e = out_put(i, IPAM_MAP_PAXOS, universe_subkey(i->cfg.universe, 'e', key), wbuf_slice(&w));
 	i->reclaim.shown = i->reclaim.shown || e == ERR_OK;
 	wbuf_free(&w);
 	wbuf_free(&reports);
@@ -186,16 +181,6 @@ static enum err publish(struct ipam *i)
 }
 
 /* --- the operator's word: subkey "x" and the universe: varint n, n x { u48 name, varint epoch } --- */
-
-static struct slice gone_subkey(const struct ipam *i, uint8_t mem[EPOCH_SUBKEY])
-{
-	struct wbuf w;
-	wbuf_fixed(&w, mem, EPOCH_SUBKEY);
-	wbuf_u8(&w, 'x');
-	wbuf_u32(&w, i->cfg.universe.first);
-	wbuf_u8(&w, i->cfg.universe.len);
-	return wbuf_slice(&w);
-}
 
 static enum err add_gone(struct ipam *i, uint64_t peer)
 {
@@ -215,8 +200,8 @@ static enum err add_gone(struct ipam *i, uint64_t peer)
 static enum err collect_gone(struct ipam *i)
 {
 	struct reclaim *c = &i->reclaim;
-	uint8_t mem[EPOCH_SUBKEY];
-	struct slice subkey = gone_subkey(i, mem), at = { NULL, 0 };
+	uint8_t mem[UNIVERSE_SUBKEY];
+	struct slice subkey = universe_subkey(i->cfg.universe, 'x', mem), at = { NULL, 0 };
 	struct crdt_item it;
 	enum err e = ERR_OK;
 	c->n_gone = 0;
@@ -230,7 +215,7 @@ static enum err collect_gone(struct ipam *i)
 		for (uint64_t k = 0; k < n && k < GONE_MAX && e == ERR_OK; k++) {
 			uint64_t name = rbuf_u48(&r), epoch = rbuf_varint(&r);
 			const struct member *m = rbuf_ok(&r) ? epoch_member(&c->epoch, name) : NULL;
-			if (m && m->since <= epoch && !reachable(i, name))
+			if (m && m->since <= epoch && !ipam_reachable(i, name))
 				e = add_gone(i, name);
 		}
 	}
@@ -260,17 +245,17 @@ bool reclaim_anybody(const struct ipam *i)
 enum err reclaim_removed(struct ipam *i, uint64_t peer)
 {
 	struct reclaim *c = &i->reclaim;
-	uint8_t sub[EPOCH_SUBKEY], mem[16 + GONE_MAX * 16];
+	uint8_t sub[UNIVERSE_SUBKEY], mem[16 + GONE_MAX * 16];
 	struct crdt_item it;
 	struct wbuf w, key;
 	uint64_t names[GONE_MAX], epochs[GONE_MAX];
 	size_t n = 0;
 	if (!c->epoch.known || !epoch_member(&c->epoch, peer) || !reclaim_anybody(i))
 		return ERR_OK;
-	uint8_t whole[6 + EPOCH_SUBKEY];
+	uint8_t whole[6 + UNIVERSE_SUBKEY];
 	wbuf_fixed(&key, whole, sizeof whole);
 	wbuf_u48(&key, i->cfg.self);
-	wbuf_bytes(&key, gone_subkey(i, sub).p, EPOCH_SUBKEY);
+	wbuf_bytes(&key, universe_subkey(i->cfg.universe, 'x', sub).p, UNIVERSE_SUBKEY);
 	if (crdt_map_get(i->cfg.paxos, wbuf_slice(&key), &it) && it.live) {
 		struct rbuf r;
 		rbuf_init(&r, it.value.p, it.value.n);
@@ -291,7 +276,7 @@ enum err reclaim_removed(struct ipam *i, uint64_t peer)
 	}
 	assert(!w.failed);
 	c->dirty = c->check = true;
-	return out_put(i, IPAM_MAP_PAXOS, gone_subkey(i, sub), wbuf_slice(&w));
+	return out_put(i, IPAM_MAP_PAXOS, universe_subkey(i->cfg.universe, 'x', sub), wbuf_slice(&w));
 }
 
 /* --- an epoch is known --- */
@@ -476,7 +461,7 @@ static bool undecided(const struct ipam *i)
 	uint64_t peer;
 	struct vote v;
 	while (instance_next(&c->in, &at, &peer, &v))
-		n += reachable(i, peer) && instance_counts(&c->in, peer, &v) && v.accepted.round == 0;
+		n += ipam_reachable(i, peer) && instance_counts(&c->in, peer, &v) && v.accepted.round == 0;
 	return n >= instance_quorum(&c->in);
 }
 
@@ -491,7 +476,7 @@ static bool trusted(const struct ipam *i, const struct epoch *e)
 	uint64_t peer;
 	struct vote v;
 	while (instance_next(&c->in, &at, &peer, &v)) {
-		if (!v.known || !reachable(i, peer) || (c->epoch.known && v.epoch <= c->epoch.number))
+		if (!v.known || !ipam_reachable(i, peer) || (c->epoch.known && v.epoch <= c->epoch.number))
 			continue;
 		all++;
 		same += v.epoch == e->number && v.digest == e->digest;
@@ -520,7 +505,7 @@ static enum err catch_up(struct ipam *i)
 	struct slice at = { NULL, 0 };
 	struct vote v;
 	while (instance_next(&c->in, &at, &peer, &v))
-		if (v.known && reachable(i, peer) && (!c->epoch.known || v.epoch > c->epoch.number) &&
+		if (v.known && ipam_reachable(i, peer) && (!c->epoch.known || v.epoch > c->epoch.number) &&
 			(best == PEER_NONE || v.epoch > best_epoch)) {
 			best = peer;
 			best_epoch = v.epoch;
@@ -549,7 +534,7 @@ static bool find_overdue(const struct ipam *i, const struct seen *s, uint64_t *n
 		return false;
 	if (reclaim_is_gone(i, s->name))
 		return true;
-	if (reachable(i, s->name))
+	if (ipam_reachable(i, s->name))
 		return false;
 	if (usage_is_gone(i, s->name))
 		return true;

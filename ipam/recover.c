@@ -28,11 +28,6 @@ bool recover_taken(const struct ipam *i, uint64_t peer)
 	return false;
 }
 
-static bool reachable(const struct ipam *i, uint64_t peer)
-{
-	return i->cfg.reachable(i->cfg.ctx, peer);
-}
-
 /* --- whom to hear --- */
 
 static struct answer *answer_of(struct census *c, uint64_t peer)
@@ -59,7 +54,7 @@ static bool still_needed(const struct ipam *i, uint64_t peer)
 		return false;
 	if (!peer_known(i, peer))
 		return ring_owned_by(i->cfg.ring, i->cfg.universe, peer) > 0;
-	return reachable(i, peer) || !usage_is_gone(i, peer);
+	return ipam_reachable(i, peer) || !usage_is_gone(i, peer);
 }
 
 static enum err must_hear(struct ipam *i, uint64_t peer)
@@ -102,7 +97,7 @@ void recover_waiting_for(const struct ipam *i, char *out, size_t size)
 			continue;
 		}
 		int len = snprintf(out + at, size - at, "%s%s%s", named > 0 ? ", " : "", ipam_who(i, a->peer, name),
-			reachable(i, a->peer) ? "" : ", unreachable");
+			ipam_reachable(i, a->peer) ? "" : ", unreachable");
 		at = len < 0 || (size_t)len >= size - at ? size - 1 : at + (size_t)len;
 		named++;
 	}
@@ -249,7 +244,7 @@ static enum err census_ask(struct ipam *i)
 	struct census *c = &i->census;
 	for (size_t n = 0; n < c->n && e == ERR_OK; n++) {
 		struct answer *a = &c->v[n];
-		if (a->heard || (a->asked && i->now < a->ask_again_ms) || !reachable(i, a->peer))
+		if (a->heard || (a->asked && i->now < a->ask_again_ms) || !ipam_reachable(i, a->peer))
 			continue;
 		struct ipam_message m = { .type = MSG_RING_REQUEST, .u = i->cfg.universe, .range = c->hull, .serial = c->serial };
 		e = send_tokens(i, a->peer, &m);
@@ -355,7 +350,7 @@ uint64_t recover_deadline_ms(const struct ipam *i)
 		return at;
 	for (size_t n = 0; n < i->census.n; n++) {
 		const struct answer *a = &i->census.v[n];
-		if (!a->heard && reachable(i, a->peer) && (!a->asked ? i->now : a->ask_again_ms) < at)
+		if (!a->heard && ipam_reachable(i, a->peer) && (!a->asked ? i->now : a->ask_again_ms) < at)
 			at = a->asked ? a->ask_again_ms : i->now;
 	}
 	return at;
@@ -409,7 +404,7 @@ enum err recover_again(struct ipam *i)
 	enum err e = ERR_OK;
 	for (size_t n = 0; n < i->n_taken && e == ERR_OK; n++) {
 		uint64_t moved = 0;
-		if (!reachable(i, i->taken[n]) && ring_owned_by(i->cfg.ring, i->cfg.universe, i->taken[n]) > 0)
+		if (!ipam_reachable(i, i->taken[n]) && ring_owned_by(i->cfg.ring, i->cfg.universe, i->taken[n]) > 0)
 			e = take(i, i->taken[n], &moved);
 	}
 	return e;
@@ -442,7 +437,7 @@ enum err recover_takeover(struct ipam *i, const struct ipam_event *ev)
 		line_format(text, sizeof text, "no peer %s is known", name);
 		return out_reply(i, ev->request, ERR_NOT_FOUND, none, 0, text);
 	}
-	if (reachable(i, ev->peer)) {
+	if (ipam_reachable(i, ev->peer)) {
 		line_format(text, sizeof text, "%s is reachable: stop it first, or run `weft reset` on it", name);
 		return out_reply(i, ev->request, ERR_REFUSED, none, 0, text);
 	}
@@ -481,7 +476,7 @@ size_t ipam_awaited(const struct ipam *i, const uint64_t *gone, size_t n, uint64
 	struct ring_span s;
 	size_t found = 0;
 	while (i->cfg.next_peer(i->cfg.ctx, &it, &peer)) {
-		if (!still_needed(i, peer) || reachable(i, peer) || listed(gone, n, peer))
+		if (!still_needed(i, peer) || ipam_reachable(i, peer) || listed(gone, n, peer))
 			continue;
 		if (found < max)
 			out[found] = peer;
@@ -489,7 +484,7 @@ size_t ipam_awaited(const struct ipam *i, const uint64_t *gone, size_t n, uint64
 	}
 	/* Owners of whom nothing else is known. */
 	for (it = i->cfg.universe.first; found < max && ring_each(i->cfg.ring, i->cfg.universe, &it, &s);)
-		if (still_needed(i, s.owner) && !reachable(i, s.owner) && !listed(gone, n, s.owner) && !listed(out, found, s.owner))
+		if (still_needed(i, s.owner) && !ipam_reachable(i, s.owner) && !listed(gone, n, s.owner) && !listed(out, found, s.owner))
 			out[found++] = s.owner;
 	return found;
 }
@@ -498,6 +493,6 @@ void recover_topology(struct ipam *i)
 {
 	/* Back after all: from now on it counts again. */
 	for (size_t n = 0; n < i->n_taken; n++)
-		if (reachable(i, i->taken[n]))
+		if (ipam_reachable(i, i->taken[n]))
 			i->taken[n--] = i->taken[--i->n_taken];
 }

@@ -5,25 +5,13 @@
 
 #include "ipam/internal.h"
 
-#define SUBKEY 6
-
-static struct slice universe_subkey(const struct ipam *i, char kind, uint8_t mem[SUBKEY])
-{
-	struct wbuf w;
-	wbuf_fixed(&w, mem, SUBKEY);
-	wbuf_u8(&w, (uint8_t)kind);
-	wbuf_u32(&w, i->cfg.universe.first);
-	wbuf_u8(&w, i->cfg.universe.len);
-	return wbuf_slice(&w);
-}
-
 static bool get_of(const struct ipam *i, uint64_t peer, char kind, struct crdt_item *it)
 {
-	uint8_t key[6 + SUBKEY], mem[SUBKEY];
+	uint8_t key[6 + UNIVERSE_SUBKEY], mem[UNIVERSE_SUBKEY];
 	struct wbuf w;
 	wbuf_fixed(&w, key, sizeof key);
 	wbuf_u48(&w, peer);
-	wbuf_bytes(&w, universe_subkey(i, kind, mem).p, SUBKEY);
+	wbuf_bytes(&w, universe_subkey(i->cfg.universe, kind, mem).p, UNIVERSE_SUBKEY);
 	return crdt_map_get(i->cfg.usage, wbuf_slice(&w), it) && it->live;
 }
 
@@ -148,7 +136,7 @@ static enum change compare(const struct usage_span *a, size_t n_a, const struct 
 enum err usage_publish(struct ipam *i)
 {
 	struct usage_span v[USAGE_SPANS_MAX];
-	uint8_t sub[SUBKEY];
+	uint8_t sub[UNIVERSE_SUBKEY];
 	if (!i->usage_dirty || (i->now < i->usage_ms && !i->freed))
 		return ERR_OK;
 	size_t n = spans_now(i, v);
@@ -171,7 +159,7 @@ enum err usage_publish(struct ipam *i)
 	wbuf_grow(&w, CRDT_VALUE_MAX);
 	enum err e = encode_spans(v, n, &w);
 	if (e == ERR_OK)
-		e = out_put(i, IPAM_MAP_USAGE, universe_subkey(i, 'u', sub), wbuf_slice(&w));
+		e = out_put(i, IPAM_MAP_USAGE, universe_subkey(i->cfg.universe, 'u', sub), wbuf_slice(&w));
 	wbuf_free(&w);
 	if (e != ERR_OK)
 		return e;
@@ -193,8 +181,8 @@ uint64_t usage_deadline_ms(const struct ipam *i)
 
 enum err usage_put_founding(struct ipam *i, const struct founding *f)
 {
-	uint8_t sub[SUBKEY];
-	return out_put(i, IPAM_MAP_USAGE, universe_subkey(i, 'f', sub), slice_of(f->id, FOUNDING_ID));
+	uint8_t sub[UNIVERSE_SUBKEY];
+	return out_put(i, IPAM_MAP_USAGE, universe_subkey(i->cfg.universe, 'f', sub), slice_of(f->id, FOUNDING_ID));
 }
 
 bool usage_founding(const struct ipam *i, uint64_t peer, struct founding *out)
@@ -209,10 +197,10 @@ bool usage_founding(const struct ipam *i, uint64_t peer, struct founding *out)
 
 /* --- holds --- */
 
-static struct slice hold_subkey(uint32_t addr, uint8_t mem[SUBKEY])
+static struct slice hold_subkey(uint32_t addr, uint8_t mem[UNIVERSE_SUBKEY])
 {
 	struct wbuf w;
-	wbuf_fixed(&w, mem, SUBKEY);
+	wbuf_fixed(&w, mem, UNIVERSE_SUBKEY);
 	wbuf_u8(&w, 'h');
 	wbuf_u32(&w, addr);
 	return wbuf_slice(&w);
@@ -220,7 +208,7 @@ static struct slice hold_subkey(uint32_t addr, uint8_t mem[SUBKEY])
 
 enum err usage_hold(struct ipam *i, struct lease *l)
 {
-	uint8_t sub[SUBKEY];
+	uint8_t sub[UNIVERSE_SUBKEY];
 	if (ranges_has(&i->space.mine, l->addr))
 		return usage_unhold(i, l);
 	if (l->published)
@@ -232,7 +220,7 @@ enum err usage_hold(struct ipam *i, struct lease *l)
 
 enum err usage_unhold(struct ipam *i, struct lease *l)
 {
-	uint8_t sub[SUBKEY];
+	uint8_t sub[UNIVERSE_SUBKEY];
 	if (!l->published)
 		return ERR_OK;
 	enum err e = out_put(i, IPAM_MAP_USAGE, hold_subkey(l->addr, sub), slice_of(NULL, 0));
@@ -318,14 +306,14 @@ enum err usage_news(struct ipam *i, const struct crdt_changes *ch)
 
 enum err usage_gone(struct ipam *i)
 {
-	uint8_t sub[SUBKEY];
-	return out_put(i, IPAM_MAP_USAGE, universe_subkey(i, 'g', sub), slice_str("g"));
+	uint8_t sub[UNIVERSE_SUBKEY];
+	return out_put(i, IPAM_MAP_USAGE, universe_subkey(i->cfg.universe, 'g', sub), slice_str("g"));
 }
 
 enum err usage_back(struct ipam *i)
 {
-	uint8_t sub[SUBKEY];
-	return out_put(i, IPAM_MAP_USAGE, universe_subkey(i, 'g', sub), slice_of(NULL, 0));
+	uint8_t sub[UNIVERSE_SUBKEY];
+	return out_put(i, IPAM_MAP_USAGE, universe_subkey(i->cfg.universe, 'g', sub), slice_of(NULL, 0));
 }
 
 bool usage_is_gone(const struct ipam *i, uint64_t peer)

@@ -154,7 +154,7 @@ struct host {
 
 static void publish(struct host *h)
 {
-	uint8_t key[EPOCH_SUBKEY], mem[1024], rep[64];
+	uint8_t key[UNIVERSE_SUBKEY], mem[1024], rep[64];
 	struct wbuf w, reports;
 	wbuf_fixed(&reports, rep, sizeof rep);
 	for (size_t k = 0; k < N; k++)
@@ -170,7 +170,7 @@ static void publish(struct host *h)
 	wbuf_fixed(&w, mem, sizeof mem);
 	vote_encode(&w, &v);
 	assert_int_equal(wbuf_end(&w), ERR_OK);
-	assert_int_equal(crdt_map_put(h->map, vote_subkey(u, key), wbuf_slice(&w), NULL), ERR_OK);
+	assert_int_equal(crdt_map_put(h->map, universe_subkey(u, 'e', key), wbuf_slice(&w), NULL), ERR_OK);
 }
 
 static void hear(struct host *to, const struct host *from)

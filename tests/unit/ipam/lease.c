@@ -366,13 +366,13 @@ static void declares_what_is_not_its_own(void **state)
 /* What the host publishes in the paxos map in place of its vote; its own core does not know. */
 static void say(struct model *m, size_t at, const struct vote *v)
 {
-	uint8_t mem[EPOCH_SUBKEY], bytes[256];
+	uint8_t mem[UNIVERSE_SUBKEY], bytes[256];
 	struct crdt_changes ch;
 	struct wbuf w;
 	wbuf_fixed(&w, bytes, sizeof bytes);
 	vote_encode(&w, v);
 	crdt_changes_init(&ch, m->arena);
-	assert_int_equal(crdt_map_put(m->h[at].maps[IPAM_MAP_PAXOS], vote_subkey(m->u, mem), wbuf_slice(&w), &ch), ERR_OK);
+	assert_int_equal(crdt_map_put(m->h[at].maps[IPAM_MAP_PAXOS], universe_subkey(m->u, 'e', mem), wbuf_slice(&w), &ch), ERR_OK);
 	net_changed(m, at, IPAM_MAP_PAXOS, &ch);
 }
 

@@ -91,12 +91,12 @@ static void node_down(struct node *x)
 
 static void deliver(struct node *to, const struct node *from, size_t which)
 {
-	uint8_t key[6 + PAXOS_SUBKEY], mem[PAXOS_SUBKEY];
+	uint8_t key[6 + UNIVERSE_SUBKEY], mem[UNIVERSE_SUBKEY];
 	struct wbuf k;
 	enum crdt_merge what;
 	wbuf_fixed(&k, key, sizeof key);
 	wbuf_u48(&k, from->name);
-	wbuf_bytes(&k, paxos_subkey(u, mem).p, PAXOS_SUBKEY);
+	wbuf_bytes(&k, universe_subkey(u, 'a', mem).p, UNIVERSE_SUBKEY);
 	struct crdt_item it = { .key = wbuf_slice(&k),
 		.stamp = { 1, which + 1 },
 		.live = true,
@@ -320,13 +320,13 @@ static void very_many(void **state)
 	p.quorum = 1;
 	assert_int_equal(paxos_propose(&p, m, &changed), ERR_OK);
 	for (uint64_t n = 1; n <= MANY; n++) {
-		uint8_t key[6 + PAXOS_SUBKEY], mem[PAXOS_SUBKEY], value[64];
+		uint8_t key[6 + UNIVERSE_SUBKEY], mem[UNIVERSE_SUBKEY], value[64];
 		struct wbuf k, v;
 		enum crdt_merge what;
 		struct paxos_state s = { .memory = (uint32_t)n, .quorum = MANY / 2, .promised = p.promised };
 		wbuf_fixed(&k, key, sizeof key);
 		wbuf_u48(&k, n);
-		wbuf_bytes(&k, paxos_subkey(u, mem).p, PAXOS_SUBKEY);
+		wbuf_bytes(&k, universe_subkey(u, 'a', mem).p, UNIVERSE_SUBKEY);
 		wbuf_fixed(&v, value, sizeof value);
 		paxos_state_encode(&v, &s);
 		struct crdt_item it = { .key = wbuf_slice(&k), .stamp = { 1, 1 }, .live = true, .value = wbuf_slice(&v) };
