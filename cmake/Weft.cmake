@@ -1,5 +1,6 @@
 # The words a folder's CMakeLists.txt is written in. One line each:
-#   weft_layer(NAME [USES layer…] [LIBS pkg-config-name…] [PURE])   the folder's *.c as one static library
+#   weft_layer(NAME [USES layer…] [LIBS pkg-config-name…] [FOLDERS folder…] [PURE])   the folder's *.c, and those of folders in it, as one static
+#                                                                   library
 #   weft_program(NAME SOURCES file… USES layer… [LIBS …])           a program in the build directory
 #   weft_unit(NAME USES layer… [LIBS …])                            tests/unit/NAME.c, one cmocka program
 #   weft_fuzz(NAME USES layer… [LIBS …])                            tests/fuzz/NAME.c + corpus/NAME + regression/NAME
@@ -46,8 +47,12 @@ function(weft_link target scope)
 endfunction()
 
 function(weft_layer name)
-  cmake_parse_arguments(A "PURE" "" "USES;LIBS" ${ARGN})
-  file(GLOB src CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/*.c)
+  cmake_parse_arguments(A "PURE" "" "USES;LIBS;FOLDERS" ${ARGN})
+  set(globs ${CMAKE_CURRENT_SOURCE_DIR}/*.c)
+  foreach(folder ${A_FOLDERS})
+    list(APPEND globs ${CMAKE_CURRENT_SOURCE_DIR}/${folder}/*.c)
+  endforeach()
+  file(GLOB src CONFIGURE_DEPENDS ${globs})
   if(NOT src)
     message(FATAL_ERROR "layer ${name}: no *.c in ${CMAKE_CURRENT_SOURCE_DIR}")
   endif()

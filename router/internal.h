@@ -77,6 +77,9 @@ enum err router_run(struct router *r, const struct core_event *ev);
 /* Has the core answered, so that what it did stands, though the asker is told only when it is durable? Gives the answer's error. */
 bool router_decided(const struct router *r, uint64_t request, enum err *err);
 
+/* keep.c */
+#define ROUTER_KEEP "keep/" /* before the keys of the daemon's own records */
+
 /* router_plane.c */
 #define ROUTER_LATE_MAX 4096 /* undelivered datagrams that wait to be told */
 /* router_state.c, at the start: first what was set aside of the range is brought back, then all is handed to the core. */

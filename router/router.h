@@ -75,6 +75,20 @@ uint64_t router_reset(struct router *r, router_done done, void *ctx);
  * for what a callback of router_submit submits. For who shows the core's state to somebody outside: it may be ahead of the disk. */
 void router_settle(struct router *r);
 
+/* One record of the daemon's own ("docker/…", "wish/…", "expose/…"): put, or deleted (value.p NULL). It shares the commit of what is done in this turn of
+ * the loop; `done` (may be NULL) comes when it is durable, and never when the daemon has to stop before. The core does not see these records,
+ * another range leaves them alone, and a reset erases them. */
+#define ROUTER_KEEP_KEY_MAX   400
+#define ROUTER_KEEP_VALUE_MAX 65536u
+uint64_t router_keep(struct router *r, const char *key, struct slice value, router_done done, void *ctx);
+/* What is on disk under keys that begin so, in their order; for the start. fn gets the key as it was given to router_keep, and may not keep or delete
+ * any; its error ends it and is given back. */
+enum err router_kept(const struct router *r, const char *prefix, enum err (*fn)(void *ctx, struct slice key, struct slice value),
+	void *ctx, struct err_note *note) MUST_CHECK;
+
+uv_loop_t *router_loop(const struct router *r);
+struct log *router_log(const struct router *r); /* log.h */
+
 /* For metrics and status. */
 struct router_stats {
 	uint64_t log_suppressed, accepts, accept_refused, dials, dial_failures, store_commits, core_steps;

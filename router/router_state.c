@@ -192,7 +192,7 @@ static enum err restore_one(void *ctx, struct slice key, struct slice value)
 	struct err_note note = { "" };
 	struct universe u;
 
-	if (begins(key, "meta/") || begins(key, ASIDE))
+	if (begins(key, "meta/") || begins(key, ASIDE) || begins(key, ROUTER_KEEP))
 		return ERR_OK;
 	enum err err = core_restore(x->r->core, key, value, &note);
 	if (err == ERR_OK || err == ERR_NOMEM)

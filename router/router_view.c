@@ -19,6 +19,16 @@ const struct options *router_options(const struct router *r)
 	return r->opt;
 }
 
+uv_loop_t *router_loop(const struct router *r)
+{
+	return r->loop;
+}
+
+struct log *router_log(const struct router *r)
+{
+	return r->log;
+}
+
 uint64_t router_started_ms(const struct router *r)
 {
 	return r->started_ms;
