@@ -6,7 +6,7 @@ import subprocess
 import sys
 import time
 
-from lib import (Failed, Net, command, in_netns, sizes, socket_in, tcp_sweep, topology, udp_sweep, wait_until)
+from lib import (Failed, Net, command, in_netns, sizes, skip, socket_in, tcp_sweep, topology, udp_sweep, wait_until)
 from lib.proc import Ledger, pids_in, start_time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -280,3 +280,50 @@ def test_lib_a_broken_daemon_fails_its_test(net):
     else:
         raise AssertionError("no one noticed")
     assert leftovers(net.prefix + "n") == []
+
+
+@topology(timeout=180)
+def test_lib_docker_hosts_live_lose_power_and_are_cut_off(net, dock, d1, d2):
+    d1.start_daemon()
+    d2.start_daemon(peers=[d1])
+    assert d1.weft_ok("version") and d2.api("GET", "/status").status == 200
+    c = d1.run("one", "--hostname", "uno")
+    assert c.sh("hostname") == "uno" and c.exec("hostname").stdout.strip() == "h1", "files and names of the host outside, its own inside"
+    assert c.addresses("eth0") == [f"{c.ip('bridge')}/16"] and c.reaches(d2.ip)
+    d2.cut()
+    assert not c.reaches(d2.ip)
+    d2.heal()
+    wait_until(lambda: c.reaches(d2.ip), 5, "d2 is back")
+    dock.partition([d1], [d2])
+    assert not d1.ping(d2.ip, timeout=0.3)
+    dock.heal()
+    assert d1.ping(d2.ip)
+    d1.kill()
+    assert not d1.running() and d2.running()
+    d1.restart()
+    d1.dockerd_kill()
+    d1.dockerd_start()
+    assert d1.docker("ps", "-aq").stdout.strip(), "the container is known to the next dockerd"
+    key = os.path.join(d2.state_dir, "identity.key")
+    assert os.path.exists(key)
+    d2.power_off()
+    assert not d2.running() and not os.path.exists(f"/run/netns/{d2.netns}")
+    d2.power_on()
+    assert os.path.exists(key) and not os.path.exists(d2.socket), "its disk is there, its /run is not"
+    d2.restart()
+    d2.stop()
+    c.rm()
+
+
+def test_lib_docker_hosts_of_a_crashed_run_are_removed(net):
+    prefix = f"{net.prefix}crash"
+    child = subprocess.run(
+        [sys.executable, "-c", f"import os, sys; sys.path.insert(0, {HERE!r}); from lib import Net\n"
+         f"net = Net({prefix!r}); net.docker_hosts(1).host(1).run('left'); os.kill(os.getpid(), 9)"], capture_output=True, text=True, timeout=100)
+    if "lib.proc.Skip" in child.stderr:
+        skip(child.stderr.splitlines()[-1])
+    assert child.returncode == -signal.SIGKILL, child.stderr
+    assert os.path.exists(f"/run/netns/{prefix}dh1")
+    Ledger(prefix).close()
+    assert not os.path.exists(f"/run/netns/{prefix}dh1") and not os.path.exists(f"/run/netns/{prefix}dfab")
+    assert not command("pgrep", "-f", f"/{prefix}d/h1", check=False).stdout, "its dockerd is gone"

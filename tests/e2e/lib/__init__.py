@@ -15,13 +15,14 @@ Only names under /run/netns are visible to the rest of the machine; every interf
 written to /run/weft-e2e/<prefix> before it is made, so that the next Net of that name removes what a crashed one left.
 """
 
+from .dockerhosts import Dock, DockerContainer, DockerHost
 from .look import DNS, bare, connections, established, metric, metrics, service, shares, wait_linked
 from .net import Container, Host, Net, Response
 from .proc import SCALE, Failed, Skip, TimeLimit, build_dir, command, in_netns, sanitized, skip, topology, wait_until
 from .traffic import Capture, Relay, sizes, socket_in, tcp_sweep, udp_sweep
 
 __all__ = [
-    "DNS", "SCALE", "Capture", "Container", "Failed", "Host", "Net", "Relay", "Response", "Skip", "TimeLimit", "bare", "build_dir", "command",
+    "DNS", "SCALE", "Capture", "Container", "Dock", "DockerContainer", "DockerHost", "Failed", "Host", "Net", "Relay", "Response", "Skip", "TimeLimit", "bare", "build_dir", "command",
     "connections", "established", "in_netns", "metric", "metrics", "sanitized", "service", "shares", "sizes", "skip", "socket_in", "tcp_sweep",
     "topology", "udp_sweep", "wait_linked", "wait_until",
 ]

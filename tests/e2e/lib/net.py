@@ -29,6 +29,7 @@ class Net:
         atexit.register(self.close)
         self.closed = False
         self._hosts, self._containers, self._processes, self._rules = {}, {}, [], []
+        self._dock = None
         self.dir = tempfile.mkdtemp(prefix=f"weft-e2e-{prefix}-")
         self.ledger.add("dir", self.dir)
         self.underlay = prefix + "ul"
@@ -48,12 +49,12 @@ class Net:
         problems = []
         try:
             if check:
-                for host in self._hosts.values():
+                for host in self._every_host():
                     try:
                         host.stop()
                     except Failed as e:
                         problems.append(str(e))
-                problems += [f"{h.name}: its log says: {m.group(0)}" for h in self._hosts.values() if (m := BROKEN.search(h.log()))]
+                problems += [f"{h.name}: its log says: {m.group(0)}" for h in self._every_host() if (m := BROKEN.search(h.log()))]
         finally:
             self.closed = True
             atexit.unregister(self.close)
@@ -77,6 +78,15 @@ class Net:
 
     def hosts(self, count):
         return [self.host(n) for n in range(1, count + 1)]
+
+    def docker_hosts(self, count=0):
+        """The Dock of hosts with a dockerd each (lib/dockerhosts.py); `count` of them are booted when it is made."""
+        if self._dock is None:
+            from .dockerhosts import Dock
+
+            self._dock = Dock(self)
+            self._dock.up(count)
+        return self._dock
 
     def container(self, n):
         """Container n (1 …): an empty namespace under /run/netns. Which host it is on is decided by attaching it."""
@@ -160,17 +170,21 @@ class Net:
     # Looking back
 
     def log_tails(self, lines=40):
-        return "".join(f"---- end of {h.name}'s log\n{h.log_tail(lines)}\n" for h in self._hosts.values() if h.log())
+        return "".join(f"---- end of {h.name}'s log\n{h.log_tail(lines)}\n" for h in self._every_host() if h.log())
 
     def save_logs(self):
         """Keeps the daemons' logs in WEFT_E2E_LOGS, if that is set."""
         keep = os.environ.get("WEFT_E2E_LOGS")
-        for h in self._hosts.values():
-            if keep and os.path.exists(h.log_path):
-                os.makedirs(keep, exist_ok=True)
-                shutil.copy(h.log_path, keep)
+        for h in self._every_host():
+            for path in h.logs():
+                if keep and os.path.exists(path):
+                    os.makedirs(keep, exist_ok=True)
+                    shutil.copy(path, keep)
 
     # Inside
+
+    def _every_host(self):
+        return [*self._hosts.values(), *(self._dock.list() if self._dock else [])]
 
     def _claim(self, name):
         if os.path.exists(f"/run/netns/{name}"):
@@ -489,6 +503,10 @@ class Host(_Place):
                 return f.read()
         except FileNotFoundError:
             return ""
+
+    def logs(self):
+        """The files worth keeping when a test fails."""
+        return [self.log_path]
 
     def log_tail(self, lines=40):
         return "\n".join(self.log().splitlines()[-lines:])

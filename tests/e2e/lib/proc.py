@@ -161,7 +161,7 @@ class Ledger:
         self.clean()
 
     def add(self, kind, *values):
-        """kind: proc PID START, netns NAME, dir PATH."""
+        """kind: proc PID START, netns NAME, dir PATH, dock TOOL ROOT PREFIX (Docker hosts, see dockerhosts.py)."""
         self.file.write(" ".join([kind, *map(str, values)]) + "\n")
         self.file.flush()
 
@@ -170,6 +170,8 @@ class Ledger:
         self.file.seek(0)
         lines = [line.split() for line in self.file.read().splitlines()]
         kill_and_wait({int(a[1]): int(a[2]) for a in lines if a[0] == "proc"})
+        for tool, root, prefix in dict.fromkeys(tuple(a[1:]) for a in lines if a[0] == "dock"):
+            command("bash", tool, "down", timeout=60, env={**os.environ, "DK_ROOT": root, "DK_PREFIX": prefix})
         for name in dict.fromkeys(a[1] for a in lines if a[0] == "netns"):
             kill_and_wait(pids_in(name))  # also what a daemon of ours left running there
             if os.path.exists(f"/run/netns/{name}"):
