@@ -123,6 +123,8 @@ enum err options_no_memory(struct err_note *note)
 	X("docker-host", " unix://...|\"\"", options_set_docker, docker_host, 0, 1,                                                 \
 		"Docker's API (unix:///var/run/docker.sock; no effect yet)")                                                            \
 	X("plugin", SWITCH, options_set_switch, plugin, 0, 1, "serve Docker's plugin socket (true; no effect yet)")                 \
+	X("plugin-scope", " local|global", options_set_scope, plugin_global, 0, 1,                                                  \
+		"what Docker is told: global is for a swarm (local)")                                                                   \
 	X("no-multicast-route", SWITCH, options_set_switch, no_multicast_route, 0, 1, "give containers no route for multicast")     \
 	X("log-level", " LEVEL", options_set_level, log_level, 0, 1, "debug, info, warning or error (info)")                        \
 	X("log-format", " FORMAT", options_set_format, log_json, 0, 1, "text or json (text)")                                       \

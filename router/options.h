@@ -58,6 +58,7 @@ struct options {
 	char *resolv_conf; /* /etc/resolv.conf */
 	char *docker_host; /* "" = off */
 	bool plugin;
+	bool plugin_global; /* the plugin says that its networks are the swarm's, not this host's */
 	bool no_multicast_route;
 	enum log_level log_level;
 	bool log_json;

@@ -42,6 +42,7 @@ enum err options_set_dns_listen(const struct setting *s) MUST_CHECK;
 enum err options_set_docker(const struct setting *s) MUST_CHECK;
 enum err options_set_domain(const struct setting *s) MUST_CHECK;
 enum err options_set_format(const struct setting *s) MUST_CHECK;
+enum err options_set_scope(const struct setting *s) MUST_CHECK;
 enum err options_set_host(const struct setting *s) MUST_CHECK;
 enum err options_set_http_addr(const struct setting *s) MUST_CHECK;
 enum err options_set_init(const struct setting *s) MUST_CHECK;

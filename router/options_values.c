@@ -486,6 +486,12 @@ enum err options_set_level(const struct setting *s)
 	return options_wrong(s, "one of debug, info, warning, error");
 }
 
+enum err options_set_scope(const struct setting *s)
+{
+	s->o->plugin_global = strcmp(s->value, "global") == 0;
+	return s->o->plugin_global || strcmp(s->value, "local") == 0 ? ERR_OK : options_wrong(s, "local or global");
+}
+
 enum err options_set_format(const struct setting *s)
 {
 	s->o->log_json = strcmp(s->value, "json") == 0;

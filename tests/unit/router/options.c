@@ -94,6 +94,7 @@ static void any_order_and_both_forms(void **state)
 	assert_int_equal(o.port, 7000);
 	assert_string_equal(o.nickname, "n1");
 	assert_false(o.plugin);
+	assert_false(o.plugin_global);
 	assert_true(o.no_dns && o.http && !o.status);
 	assert_string_equal(hostport_format(o.http_addr, text), "127.0.0.1:6784");
 	assert_int_equal(o.n_peers, 3);
@@ -108,6 +109,12 @@ static void any_order_and_both_forms(void **state)
 	assert_int_equal(o.capture, OPTIONS_CAPTURE_PCAP);
 	assert_int_equal(o.data_queues, 8);
 	assert_int_equal(o.mtu, 1400);
+	options_free(&o);
+	accepted(&o, "--plugin-scope=global");
+	assert_true(o.plugin_global);
+	options_free(&o);
+	accepted(&o, "--plugin-scope global --plugin-scope local");
+	assert_false(o.plugin_global);
 	options_free(&o);
 	accepted(&o, "--capture=tap --data-queues=0");
 	assert_int_equal(o.capture, OPTIONS_CAPTURE_TAP);
@@ -125,6 +132,7 @@ static void wrong_ones_are_named(void **state)
 	static const char *const bad[][2] = {
 		{ "--port 0", "--port '0'" },
 		{ "--port 65535", "'65535'" },
+		{ "--plugin-scope swarm", "local or global" },
 		{ "--port 7x", "1 to 65534" },
 		{ "--port -1", "--port" },
 		{ "--mtu 575", "--mtu" },
