@@ -39,6 +39,16 @@ enum err core_spread(struct core *c, uint8_t channel, const struct crdt_changes 
 	return err;
 }
 
+enum err core_unicast(struct core *c, uint64_t to, uint8_t kind, struct slice payload, struct core_actions *out)
+{
+	struct gossip_event ev = { .kind = GOSSIP_SEND_UNICAST, .now_ms = c->now_ms };
+
+	ev.u.unicast.to = to;
+	ev.u.unicast.kind = kind;
+	ev.u.unicast.payload = payload;
+	return run_gossip(c, &ev, out);
+}
+
 static uint8_t ipam_channel(int map)
 {
 	return map == IPAM_MAP_RING ? CHANNEL_RING : map == IPAM_MAP_PAXOS ? CHANNEL_PAXOS : CHANNEL_USAGE;
@@ -46,8 +56,6 @@ static uint8_t ipam_channel(int map)
 
 static enum err take_ipam_action(struct core *c, const struct ipam_action *a, struct core_actions *out)
 {
-	struct gossip_event ev = { .now_ms = c->now_ms };
-
 	switch (a->kind) {
 	case IPAM_PERSIST: {
 		enum err err = a->u.persist.value.p == NULL ? core_unpersist(out, "ipam/", a->u.persist.key)
@@ -57,12 +65,7 @@ static enum err take_ipam_action(struct core *c, const struct ipam_action *a, st
 		return err;
 	}
 	case IPAM_CHANGED: return core_spread(c, ipam_channel(a->u.changed.map), &a->u.changed.changes, out);
-	case IPAM_SEND:
-		ev.kind = GOSSIP_SEND_UNICAST;
-		ev.u.unicast.to = a->u.send.to;
-		ev.u.unicast.kind = IPAM_MESSAGE_KIND;
-		ev.u.unicast.payload = a->u.send.payload;
-		return run_gossip(c, &ev, out);
+	case IPAM_SEND: return core_unicast(c, a->u.send.to, IPAM_MESSAGE_KIND, a->u.send.payload, out);
 	case IPAM_REPLY:
 		if (a->u.reply.request == 0)
 			return ERR_OK;
@@ -219,6 +222,8 @@ static enum err pass_up(struct core *c, const struct gossip_action *a, struct co
 	switch (a->kind) {
 	case GOSSIP_NEWS: return take_news(c, a->u.news.channel, &a->u.news.changes, out);
 	case GOSSIP_UNICAST:
+		if (a->u.unicast.kind == DIGEST_MESSAGE_KIND)
+			return digest_message(c, a->u.unicast.from, a->u.unicast.payload, out);
 		if (a->u.unicast.kind != IPAM_MESSAGE_KIND)
 			return ERR_OK; /* a kind of a newer version */
 		ev.peer = a->u.unicast.from;
@@ -782,6 +787,7 @@ static enum err dispatch(struct core *c, const struct core_event *ev, struct cor
 		c->cfg.offer.sealed_only = c->cfg.offer.sealed_only || c->cfg.require_encryption;
 		err = core_publish_offer(c, out);
 		return err != ERR_OK ? err : take_topology(c, out);
+	case CORE_DIGESTS: err = digest_ask(c, out); return err != ERR_OK ? err : core_reply(out, ev->request, ERR_OK, NULL);
 	case CORE_STOP: return do_stop(c, out);
 	case CORE_DATAGRAM: return sessions_datagram(c, ev, out);
 	case CORE_UNDELIVERED:

@@ -112,7 +112,8 @@ enum core_event_kind {
 	CORE_NETWORK_CREATE, /* network: name, subnets. ERR_EXISTS: there is one of that name with other subnets; ERR_RANGE: name, or subnet
 	                      * that does not lie in the range; ERR_LIMIT */
 	CORE_NETWORK_REMOVE, /* network.name. ERR_NOT_FOUND; ERR_BUSY: containers are attached to it (text says where); ERR_REFUSED: the default */
-	CORE_STOP, /* say goodbye to the neighbours */
+	CORE_DIGESTS, /* ask each host in reach whether it holds the same state: core_next_digest tells what came */
+	CORE_STOP,    /* say goodbye to the neighbours */
 };
 /* A way by which datagrams are exchanged. */
 enum core_via { CORE_VIA_UDP, CORE_VIA_VXLAN };
@@ -298,6 +299,14 @@ const struct core_endpoint *core_local(const struct core *c, const char *ident);
  * says it is, if that is what they disagree about; else whose we heard of first. NULL: nobody's. The same for an address. */
 const struct core_endpoint *core_mac_holder(const struct core *c, struct mac mac, const char *network);
 const struct core_endpoint *core_address_holder(const struct core *c, struct ip addr, const char *network);
+
+/* What hosts in reach said to the last CORE_DIGESTS, in no order; *it starts at 0. */
+struct core_digest {
+	uint64_t peer;
+	bool answered;    /* else it has not told (yet), or is of a version that does not */
+	uint16_t differs; /* 1 << CHANNEL_…: its state was another than ours when its answer came */
+};
+bool core_next_digest(const struct core *c, size_t *it, struct core_digest *out);
 
 struct core_name { /* a name put here or elsewhere; strings point into the core */
 	uint64_t owner;

@@ -14,29 +14,31 @@
 /* How long the fast path to a peer that the mesh has lost sight of stays: what the kernel forwards does not need the daemon there, and one
  * that is started anew is back in less. Each connection its host closes or refuses shows that the host runs; gossip dials a peer lost
  * lately at least every 4 s. */
-#define PATH_HOLD_MS        2000
-#define PATH_HOLD_SIGN_MS   5000
-#define PATH_HOLD_MAX_MS    15000
-#define PATH_HEARTBEAT_MS   400  /* of the path in use, while there is traffic */
-#define PATH_DEAD_MS        2000 /* without an answer to at least PATH_DEAD_PROBES probes: it does not work */
-#define PATH_DEAD_PROBES    4
-#define PATH_DOUBT_MS       800   /* without an answer: others are looked at, should this one be dead */
-#define PATH_ACTIVE_MS      10000 /* after the last traffic */
-#define PATH_RETRY_MIN_MS   20000 /* what does not work is tried again so often, */
-#define PATH_RETRY_MAX_MS   40000
-#define PATH_RETRY_LONG_MS  55000 /* and one that came and went not before PATH_RETRY_MAX_MS, but until then */
-#define PATH_RETRY_FIRST_MS 2000  /* one that never worked: doubling from there */
-#define PATH_RETRY_NONE_MS  1000  /* nothing works and there is traffic */
-#define PATH_FORGIVEN_MS    600000
-#define PATH_COME_BACK      2   /* answers in a row until a path that failed is used again */
-#define PATH_RELAY_AFTER_MS 400 /* a direct way that may still answer goes first */
-#define PATH_MTU_RAISE_MS   600000
-#define PATH_ANSWERS_BURST  64 /* probes of one peer that are answered */
-#define PATH_ANSWERS_PER_S  32
-#define PATH_STRAYS_BURST   16
-#define PATH_STRAYS_PER_S   8
-#define PATH_CONTAINER_MTU  1406 /* if neither end says what its containers have */
-#define PATH_OFFER_BYTES    400
+#define PATH_HOLD_MS         2000
+#define PATH_HOLD_SIGN_MS    5000
+#define PATH_HOLD_MAX_MS     15000
+#define PATH_HEARTBEAT_MS    400  /* of the path in use, while there is traffic */
+#define PATH_DEAD_MS         2000 /* without an answer to at least PATH_DEAD_PROBES probes: it does not work */
+#define PATH_DEAD_PROBES     4
+#define PATH_DOUBT_MS        800   /* without an answer: others are looked at, should this one be dead */
+#define PATH_ACTIVE_MS       10000 /* after the last traffic */
+#define PATH_RETRY_MIN_MS    20000 /* what does not work is tried again so often, */
+#define PATH_RETRY_MAX_MS    40000
+#define PATH_RETRY_LONG_MS   55000 /* and one that came and went not before PATH_RETRY_MAX_MS, but until then */
+#define PATH_RETRY_FIRST_MS  2000  /* one that never worked: doubling from there */
+#define PATH_RETRY_NONE_MS   1000  /* nothing works and there is traffic */
+#define PATH_FORGIVEN_MS     600000
+#define PATH_COME_BACK       2   /* answers in a row until a path that failed is used again */
+#define PATH_RELAY_AFTER_MS  400 /* a direct way that may still answer goes first */
+#define PATH_MTU_RAISE_MS    600000
+#define PATH_ANSWERS_BURST   64 /* probes of one peer that are answered */
+#define PATH_ANSWERS_PER_S   32
+#define PATH_STRAYS_BURST    16
+#define PATH_STRAYS_PER_S    8
+#define DIGEST_ANSWERS_BURST 8 /* to one peer */
+#define DIGEST_ANSWERS_PER_S 4
+#define PATH_CONTAINER_MTU   1406 /* if neither end says what its containers have */
+#define PATH_OFFER_BYTES     400
 
 /* mtu.c. Sizes are of whole IP packets. */
 struct mtu_search {
@@ -81,6 +83,12 @@ struct way {
 	struct mtu_search mtu; /* not of the fast path */
 };
 
+struct digest_state { /* digest.c */
+	uint64_t round;   /* in which it was asked last; 0: never */
+	bool answered;
+	uint16_t differs; /* 1 << CHANNEL_… */
+};
+
 struct where { /* what evidence for the ways is tied to */
 	struct ip fast_to;
 	struct hostport to, relay_to;
@@ -107,7 +115,8 @@ struct peer_state {         /* what forwarding and names know of one peer */
 	bool renewed, back;     /* it runs anew, or is in sight again: to be weighed */
 	bool handshake_relayed; /* its last handshake datagram came over relays */
 	bool straight_turn;     /* the next handshake of ours goes straight, after one over relays */
-	struct bucket answers;
+	struct bucket answers, digest_answers;
+	struct digest_state digest;
 	struct way ways[PATH_RELAY + 1]; /* [PATH_NONE] is not used */
 	enum path path;
 	char reason[120];
@@ -170,8 +179,9 @@ struct core {
 	uint64_t drops[FWD_DROPS]; /* datagrams that came to us and were not looked at, by reason */
 	struct path_change path_changes[PATH_CHANGES_MAX];
 	size_t n_path_changes;
-	bool repair; /* memory ran out: what is decoded is to be brought in line with the channels once more */
-	bool lost;   /* a record that had to be durable found no room: the node has to stop */
+	uint64_t digest_round; /* of questions for digests; 0: nobody was asked yet */
+	bool repair;           /* memory ran out: what is decoded is to be brought in line with the channels once more */
+	bool lost;             /* a record that had to be durable found no room: the node has to stop */
 };
 
 /* action.c: one action more; ERR_NOMEM. */
@@ -282,6 +292,14 @@ enum err sessions_want(struct core *c, struct peer_state *p, struct core_actions
 /* core.c, for range.c */
 enum err core_make_ipam(struct core *c) MUST_CHECK; /* another one in the place of c->ipam, which the caller frees */
 enum err core_publish_offer(struct core *c, struct core_actions *out) MUST_CHECK;
+
+/* core.c. A message to another host's core. */
+enum err core_unicast(struct core *c, uint64_t to, uint8_t kind, struct slice payload, struct core_actions *out) MUST_CHECK;
+
+/* digest.c */
+#define DIGEST_MESSAGE_KIND 2                                             /* unicast kind; ipam's is 1 */
+enum err digest_ask(struct core *c, struct core_actions *out) MUST_CHECK; /* CORE_DIGESTS */
+enum err digest_message(struct core *c, uint64_t from, struct slice payload, struct core_actions *out) MUST_CHECK;
 
 /* range.c: at the end of each step. */
 enum err range_settle(struct core *c, struct core_actions *out) MUST_CHECK;

@@ -163,6 +163,7 @@ static struct peer_state *state_of(struct core *c, uint64_t name)
 	p->members = has_members(c, name);
 	(void)snprintf(p->reason, sizeof(p->reason), "peer-unreachable");
 	bucket_init(&p->answers, PATH_ANSWERS_BURST, PATH_ANSWERS_PER_S, c->now_ms);
+	bucket_init(&p->digest_answers, DIGEST_ANSWERS_BURST, DIGEST_ANSWERS_PER_S, c->now_ms);
 	for (enum path k = PATH_FAST; k <= PATH_RELAY; k++)
 		probes_impossible(p, k, "peer-unreachable");
 	if (heap_push(&c->turns, &p->timer, UINT64_MAX) != ERR_OK) {
