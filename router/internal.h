@@ -14,6 +14,7 @@
 
 struct api;
 struct dns_server;
+struct docker_keeper;
 
 struct request { /* one that waits for the core's answer */
 	uint64_t number;
@@ -47,6 +48,7 @@ struct router {
 	struct dns_server *dns;
 	bool dns_broken; /* what was to be listened on for networks was not */
 	struct api *api;
+	struct docker_keeper *keeper; /* NULL: Docker is switched off */
 	struct batch *batch;
 	uv_prepare_t before_poll;
 	uv_check_t after_poll;

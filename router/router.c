@@ -23,6 +23,7 @@
 #include "noise/noise.h"
 #include "router/api.h"
 #include "router/dns_server.h"
+#include "router/docker/containers.h"
 #include "router/events.h"
 #include "router/internal.h"
 
@@ -624,6 +625,8 @@ enum err router_start(struct router **out, uv_loop_t *loop, const struct options
 		err = router_open_dns(r, note);
 	if (err == ERR_OK)
 		err = api_start(&r->api, r, note);
+	if (err == ERR_OK && opt->docker_host[0] != '\0')
+		err = docker_keeper_start(&r->keeper, r, note);
 	if (err != ERR_OK)
 		return err;
 	router_settle(r);
@@ -704,6 +707,11 @@ void router_stop(struct router *r, void (*done)(void *ctx), void *ctx)
 		r->closing++;
 		api_stop(r->api, part_closed, r);
 		r->api = NULL;
+	}
+	if (r->keeper != NULL) {
+		r->closing++;
+		docker_keeper_stop(r->keeper, part_closed, r);
+		r->keeper = NULL;
 	}
 	if (r->dns != NULL) {
 		r->closing++;

@@ -1,5 +1,6 @@
 /* Reading the daemon: for status, metrics and the API. */
 #include "router/dns_server.h"
+#include "router/docker/containers.h"
 #include "router/internal.h"
 
 enum { DNS_PORT = 53 };
@@ -22,6 +23,11 @@ const struct options *router_options(const struct router *r)
 uv_loop_t *router_loop(const struct router *r)
 {
 	return r->loop;
+}
+
+struct docker *router_docker(const struct router *r)
+{
+	return r->keeper != NULL ? docker_keeper_docker(r->keeper) : NULL;
 }
 
 struct log *router_log(const struct router *r)
