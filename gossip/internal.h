@@ -63,7 +63,7 @@
 #define SPREAD_OWN_MAX      64 /* items of a channel that go over a new link at once when that is so */
 #define SPREAD_GAP_MS       80 /* between deltas on a link of a sparse mesh: news in quick succession travel together */
 #define PUBLISH_COALESCE_MS 20
-#define PUBLISH_LAZY_MS     5000 /* that a link is gone which nobody needed */
+#define PUBLISH_LAZY_MS     5000 /* that a link is gone which nobody needed; unless its other end is lost meanwhile */
 #define PUBLISH_QUICK_MS    1000 /* one so soon after another: in a larger mesh the next one waits twice as long */
 /* What costs each peer as much as there are peers, is not done for each of the many changes that a large mesh sees when it starts: our own
  * links are published, and routes looked for, at most once in so many milliseconds (one for each two peers). The first one after a pause waits for nothing. */
@@ -161,15 +161,16 @@ struct peer_link {
 	struct hostport address; /* family 0: not said */
 	uint32_t tag;            /* gossip_sign_tag of the key at the other end; 0: not said */
 };
-#define PEER_CLOSED_MAX 64
-struct peer_closed { /* its host has closed the link of this run a short while ago, and it had not said goodbye */
+#define PEER_CLOSED_MAX 64 /* of both kinds together, so that they fit beside as many links as there may be */
+struct peer_closed {       /* the link with this run has ended a short while ago */
 	uint64_t name, uid;
+	uint64_t heard_ms; /* when that was news to us: it stands in the item until the next one is published, which may be hours */
 };
-struct peer_links {  /* what subkey "l" says; the addresses are looked up when they are wanted */
-	uint64_t *names; /* in order; one piece of memory with what follows */
-	uint32_t *tags;  /* of their keys */
-	struct peer_closed *closed;
-	uint32_t n, n_closed;
+struct peer_links {             /* what subkey "l" says; the addresses are looked up when they are wanted */
+	uint64_t *names;            /* in order; one piece of memory with what follows */
+	uint32_t *tags;             /* of their keys */
+	struct peer_closed *closed; /* n_closed whose host closed it, without a goodbye; then n_lost that fell silent or stopped */
+	uint32_t n, n_closed, n_lost;
 };
 
 enum ending {
@@ -188,6 +189,7 @@ struct peer {
 	bool was_reachable;
 	enum ending ending; /* of our last link to it */
 	bool given_up;      /* by us, for its silence */
+	bool pruned;        /* our link to it is surplus and gone, and still published */
 	uint16_t port, n_addresses;
 	uint32_t tag; /* of its signing key; 0: not known */
 	uint64_t uid;
@@ -393,13 +395,16 @@ bool gossip_peers_linked(const struct gossip *g, uint64_t a, uint64_t b); /* bot
 /* The field order is fixed, so that equal infos are equal bytes. */
 void gossip_peer_info_encode(struct wbuf *w, const struct peer_info *info);
 enum err gossip_peer_links_encode(struct wbuf *w, const struct peer_link *v, size_t n) MUST_CHECK;
-enum err gossip_peer_closed_encode(struct wbuf *w, const struct peer_closed *v, size_t n) MUST_CHECK; /* follows the links */
-enum err gossip_peer_links_decode(struct slice value, struct peer_links *out) MUST_CHECK;             /* mem_free(out->names) */
+/* Follows the links. */
+enum err gossip_peer_closed_encode(struct wbuf *w, const struct peer_closed *v, size_t n_closed, size_t n_lost) MUST_CHECK;
+enum err gossip_peer_links_decode(struct slice value, struct peer_links *out) MUST_CHECK; /* mem_free(out->names) */
 /* What a well-formed value says of one link. */
 bool gossip_peer_link_find(struct slice value, uint64_t name, struct peer_link *out);
 bool gossip_peer_link_said(const struct gossip *g, uint64_t by, uint64_t name, struct peer_link *out);
 bool gossip_peers_held(const struct gossip *g, const struct peer *p); /* out of reach, but within the grace */
-bool gossip_peers_publish(struct gossip *g);                          /* what is flagged of ours; false: out of memory */
+bool gossip_peers_lost_elsewhere(
+	const struct gossip *g, const struct peer *p); /* does somebody say that a link with it has ended? */
+bool gossip_peers_publish(struct gossip *g);       /* what is flagged of ours; false: out of memory */
 
 /* link.c */
 struct link *gossip_link_find(const struct gossip *g, uint64_t conn); /* not the closed ones */

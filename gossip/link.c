@@ -159,7 +159,8 @@ static void link_ended(struct gossip *g, struct link *l, const char *why)
 	p->lost_ms = g->now;
 	p->ending = ending_of(l, p);
 	p->given_up = l->gave_up;
-	if (!l->surplus)
+	p->pruned = l->surplus;
+	if (!l->surplus || gossip_peers_lost_elsewhere(g, p))
 		g->publish_links = true;
 	else if (g->publish_lazily_ms == 0)
 		g->publish_lazily_ms = g->now + PUBLISH_LAZY_MS;

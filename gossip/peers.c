@@ -136,12 +136,14 @@ enum err gossip_peer_links_encode(struct wbuf *w, const struct peer_link *v, siz
 	return wbuf_end(w);
 }
 
-/* After the links, if there are any: varint count; u48 name, u64 uid each. Readers that do not know it pass over it. */
-enum err gossip_peer_closed_encode(struct wbuf *w, const struct peer_closed *v, size_t n)
+/* After the links, if there are any: twice varint count; u48 name, u64 uid each. Readers that do not know them pass over them. */
+enum err gossip_peer_closed_encode(struct wbuf *w, const struct peer_closed *v, size_t n_closed, size_t n_lost)
 {
-	if (n > 0)
-		wbuf_varint(w, n);
-	for (size_t i = 0; i < n; i++) {
+	for (size_t i = 0; i < n_closed + n_lost; i++) {
+		if (i == 0)
+			wbuf_varint(w, n_closed);
+		if (i == n_closed)
+			wbuf_varint(w, n_lost);
 		wbuf_u48(w, v[i].name);
 		wbuf_u64(w, v[i].uid);
 	}
@@ -178,22 +180,38 @@ static enum err links_begin(struct rbuf *r, struct slice value, size_t *n)
 	return count > rbuf_left(r) / 7 ? ERR_TRUNCATED : ERR_OK;
 }
 
-static enum err closed_begin(struct rbuf *r, size_t *n)
+/* Names and tags, so that what follows is aligned. */
+static size_t links_size(size_t n)
 {
-	*n = 0;
+	return n * sizeof(uint64_t) + (n + 1) / 2 * sizeof(uint64_t);
+}
+
+/* One of the two lists, behind the `had` entries that are there; what follows both is from a newer version. */
+static enum err closed_read(struct rbuf *r, struct peer_links *v, size_t had, uint32_t *n)
+{
 	if (rbuf_left(r) == 0)
 		return ERR_OK;
 	uint64_t count = rbuf_varint(r);
 	if (!rbuf_ok(r) || count > rbuf_left(r) / 14)
 		return ERR_TRUNCATED;
-	*n = (size_t)count;
-	return count > PEER_CLOSED_MAX ? ERR_LIMIT : ERR_OK; /* and what follows is from a newer version */
-}
-
-/* Names and tags, so that what follows is aligned. */
-static size_t links_size(size_t n)
-{
-	return n * sizeof(uint64_t) + (n + 1) / 2 * sizeof(uint64_t);
+	if (count > PEER_CLOSED_MAX - had)
+		return ERR_LIMIT;
+	if (count == 0)
+		return ERR_OK;
+	size_t before = links_size(v->n);
+	uint8_t *grown = mem_realloc(v->names, before + (had + (size_t)count) * sizeof *v->closed);
+	if (!grown)
+		return ERR_NOMEM;
+	v->names = (uint64_t *)(void *)grown;
+	v->tags = (uint32_t *)(void *)(v->names + v->n);
+	v->closed = (struct peer_closed *)(void *)(grown + before);
+	*n = (uint32_t)count;
+	for (size_t i = had; i < had + count; i++) {
+		v->closed[i].name = rbuf_u48(r);
+		v->closed[i].uid = rbuf_u64(r);
+		v->closed[i].heard_ms = 0;
+	}
+	return ERR_OK;
 }
 
 static enum err links_read(struct rbuf *r, struct peer_links *v)
@@ -206,23 +224,8 @@ static enum err links_read(struct rbuf *r, struct peer_links *v)
 		last = v->names[i] = l.name;
 		v->tags[i] = l.tag;
 	}
-	size_t n;
-	enum err e = closed_begin(r, &n);
-	if (e != ERR_OK || n == 0)
-		return e;
-	size_t before = links_size(v->n);
-	uint8_t *grown = mem_realloc(v->names, before + n * sizeof *v->closed);
-	if (!grown)
-		return ERR_NOMEM;
-	v->names = (uint64_t *)(void *)grown;
-	v->tags = (uint32_t *)(void *)(v->names + v->n);
-	v->closed = (struct peer_closed *)(void *)(grown + before);
-	v->n_closed = (uint32_t)n;
-	for (size_t i = 0; i < n; i++) {
-		v->closed[i].name = rbuf_u48(r);
-		v->closed[i].uid = rbuf_u64(r);
-	}
-	return ERR_OK;
+	enum err e = closed_read(r, v, 0, &v->n_closed);
+	return e != ERR_OK ? e : closed_read(r, v, v->n_closed, &v->n_lost);
 }
 
 enum err gossip_peer_links_decode(struct slice value, struct peer_links *out)
@@ -345,6 +348,27 @@ static bool item_of(const struct gossip *g, uint64_t owner, char subkey, struct 
 	return crdt_map_get(g->channels[CHANNEL_PEERS].map, wbuf_slice(&w), it) && it->live;
 }
 
+/* What was in the former value is no news. */
+static void note_ended(const struct gossip *g, const struct peer_links *old, struct peer_links *v)
+{
+	for (size_t i = 0; i < v->n_closed + v->n_lost; i++) {
+		v->closed[i].heard_ms = g->now;
+		for (size_t k = 0; k < old->n_closed + old->n_lost; k++)
+			if (old->closed[k].name == v->closed[i].name && old->closed[k].uid == v->closed[i].uid)
+				v->closed[i].heard_ms = old->closed[k].heard_ms;
+	}
+}
+
+/* Others believe to reach over us who is lost to them. */
+static void publish_pruned(struct gossip *g, const struct peer_links *v)
+{
+	for (size_t i = 0; i < v->n_closed + v->n_lost; i++) {
+		const struct peer *q = gossip_peer_find(g, v->closed[i].name);
+		if (q && q->pruned && q->uid == v->closed[i].uid)
+			g->publish_links = true;
+	}
+}
+
 static void refresh_links(struct gossip *g, struct peer *p, struct slice value)
 {
 	struct peer_links v;
@@ -355,9 +379,30 @@ static void refresh_links(struct gossip *g, struct peer *p, struct slice value)
 	}
 	if (e != ERR_OK)
 		g->counters.malformed++;
+	note_ended(g, &p->links, &v);
 	mem_free(p->links.names);
 	p->links = v;
 	p->has_links = e == ERR_OK;
+	publish_pruned(g, &p->links);
+}
+
+/* Has somebody's link with the present run of p ended a short while before `at_ms`, or later? */
+static bool ended_elsewhere(const struct gossip *g, const struct peer *p, uint64_t at_ms, bool by_host)
+{
+	for (size_t i = 0; i < g->n_peers; i++) {
+		const struct peer_links *v = &g->peers[i]->links;
+		size_t n = by_host ? v->n_closed : v->n_closed + v->n_lost;
+		for (size_t k = 0; k < n; k++)
+			if (v->closed[k].name == p->name && v->closed[k].uid == p->uid && v->closed[k].heard_ms + GOSSIP_GRACE_MS > at_ms &&
+				(!by_host || g->peers[i]->distance != UINT32_MAX))
+				return true;
+	}
+	return false;
+}
+
+bool gossip_peers_lost_elsewhere(const struct gossip *g, const struct peer *p)
+{
+	return ended_elsewhere(g, p, g->now, false);
 }
 
 bool gossip_peer_link_said(const struct gossip *g, uint64_t by, uint64_t name, struct peer_link *out)
@@ -471,15 +516,17 @@ static bool publish_info(struct gossip *g, struct crdt_changes *ch)
 	return wbuf_end(&w) == ERR_OK && crdt_map_put(g->channels[CHANNEL_PEERS].map, slice_str("i"), wbuf_slice(&w), ch) == ERR_OK;
 }
 
-/* Those whose host has closed our link: others, who were not linked with them, are to know as well. */
-static size_t closed_lately(const struct gossip *g, struct peer_closed v[PEER_CLOSED_MAX])
+/* Those whose host has closed our link: others, who were not linked with them, are to know as well. And those who fell silent or stopped: who has just
+ * pruned a link with one of them, and not said so yet, then does. */
+static size_t ended_lately(const struct gossip *g, bool by_host, struct peer_closed *v, size_t max)
 {
 	size_t n = 0;
-	for (size_t i = 0; i < g->n_peers && n < PEER_CLOSED_MAX; i++) {
+	for (size_t i = 0; i < g->n_peers && n < max; i++) {
 		const struct peer *p = g->peers[i];
 		bool lately = !p->link && p->lost_ms != 0 && g->now < p->lost_ms + GOSSIP_GRACE_MS;
-		if (lately && p->ending == ENDED_BY_HOST && p->has_info)
-			v[n++] = (struct peer_closed){ p->name, p->uid };
+		bool so = by_host ? p->ending == ENDED_BY_HOST : p->ending == ENDED_SILENTLY || p->ending == ENDED_BY_STOP;
+		if (lately && so && p->has_info)
+			v[n++] = (struct peer_closed){ .name = p->name, .uid = p->uid };
 	}
 	return n;
 }
@@ -492,15 +539,17 @@ static bool publish_links(struct gossip *g, struct crdt_changes *ch)
 	size_t n = 0;
 	for (size_t i = 0; i < g->n_peers && n < GOSSIP_LINKS_MAX; i++) {
 		const struct link *l = g->peers[i]->link;
+		g->peers[i]->pruned = false;
 		if (l)
 			v[n++] = (struct peer_link){ g->peers[i]->name, l->outbound, gossip_link_published(l), g->peers[i]->tag };
 	}
 	uint8_t mem[CRDT_VALUE_MAX];
 	struct wbuf w;
 	wbuf_fixed(&w, mem, sizeof mem);
-	struct peer_closed closed[PEER_CLOSED_MAX];
-	bool ok = gossip_peer_links_encode(&w, v, n) == ERR_OK &&
-		gossip_peer_closed_encode(&w, closed, closed_lately(g, closed)) == ERR_OK &&
+	struct peer_closed ended[PEER_CLOSED_MAX];
+	size_t n_closed = ended_lately(g, true, ended, PEER_CLOSED_MAX);
+	size_t n_lost = ended_lately(g, false, ended + n_closed, PEER_CLOSED_MAX - n_closed);
+	bool ok = gossip_peer_links_encode(&w, v, n) == ERR_OK && gossip_peer_closed_encode(&w, ended, n_closed, n_lost) == ERR_OK &&
 		crdt_map_put(g->channels[CHANNEL_PEERS].map, slice_str("l"), wbuf_slice(&w), ch) == ERR_OK;
 	mem_free(v);
 	return ok;
@@ -588,18 +637,6 @@ static void search(const struct gossip *g, struct peer **queue)
 	}
 }
 
-/* Did one of those whom we reach see its host close a link of its present run? */
-static bool closed_elsewhere(const struct gossip *g, const struct peer *p)
-{
-	for (size_t i = 0; i < g->n_peers; i++) {
-		const struct peer *q = g->peers[i];
-		for (size_t k = 0; q->distance != UINT32_MAX && k < q->links.n_closed; k++)
-			if (q->links.closed[k].name == p->name && q->links.closed[k].uid == p->uid)
-				return true;
-	}
-	return false;
-}
-
 /* What we saw ourselves goes first. */
 bool gossip_peers_held(const struct gossip *g, const struct peer *p)
 {
@@ -607,7 +644,7 @@ bool gossip_peers_held(const struct gossip *g, const struct peer *p)
 		return false;
 	if (p->lost_ms != 0 && p->gone_ms < p->lost_ms + GOSSIP_GRACE_MS)
 		return p->ending == ENDED_BY_HOST || p->ending == ENDED_BY_PEER;
-	return p->has_info && closed_elsewhere(g, p);
+	return p->has_info && ended_elsewhere(g, p, p->gone_ms, true); /* said by those whom we reach */
 }
 
 void gossip_peers_routes(const struct gossip *g)

@@ -50,11 +50,12 @@ static void links(struct slice in)
 	struct wbuf w;
 	wbuf_grow(&w, 1 << 20);
 	assert(gossip_peer_links_encode(&w, v, said.n) == ERR_OK);
-	assert(gossip_peer_closed_encode(&w, said.closed, said.n_closed) == ERR_OK);
+	assert(gossip_peer_closed_encode(&w, said.closed, said.n_closed, said.n_lost) == ERR_OK);
 	assert(gossip_peer_links_decode(wbuf_slice(&w), &again) == ERR_OK);
-	assert(said.n == again.n && said.n_closed == again.n_closed);
+	assert(said.n == again.n && said.n_closed == again.n_closed && said.n_lost == again.n_lost);
 	assert(said.n == 0 || memcmp(said.names, again.names, said.n * sizeof *said.names) == 0);
-	assert(said.n_closed == 0 || memcmp(said.closed, again.closed, said.n_closed * sizeof *said.closed) == 0);
+	size_t n = said.n_closed + said.n_lost;
+	assert(n == 0 || memcmp(said.closed, again.closed, n * sizeof *said.closed) == 0);
 	mem_free(said.names);
 	mem_free(again.names);
 	wbuf_free(&w);

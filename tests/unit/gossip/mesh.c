@@ -283,13 +283,12 @@ static void grace(void **state)
 static void grace_of_a_former_run(void **state)
 {
 	struct net t;
-	struct peer_link to = { 0 };
 	struct peer_closed closed;
 	uint8_t mem[200];
 	struct wbuf w;
 
 	(void)state;
-	for (int present = 0; present < 2; present++) {
+	for (int present = 0; present < 3; present++) {
 		net_init(&t, 3, 32);
 		t.discovery = false;
 		for (int i = 0; i < 3; i++)
@@ -298,15 +297,24 @@ static void grace_of_a_former_run(void **state)
 		assert_int_equal(net_connect(&t, 1, 2), ERR_OK);
 		assert_true(net_until(&t, 1000, ends_reach) != UINT64_MAX);
 		net_run(&t, 1000);
-		to.name = t.n[0].name; /* 1 is made to say to 0 that it is linked with 0 alone, and of which run it saw the end */
-		closed = (struct peer_closed){ t.n[2].name, present ? t.n[2].uid : t.n[2].uid + 1 };
-		wbuf_fixed(&w, mem, sizeof mem);
-		assert_int_equal(gossip_peer_links_encode(&w, &to, 1), ERR_OK);
-		assert_int_equal(gossip_peer_closed_encode(&w, &closed, 1), ERR_OK);
+		/* 1 is made to say to 0 that it is linked with 0 alone, and of which run it saw the end; or that it saw that long ago. */
+		struct peer_link to[2] = { { .name = t.n[0].name }, { .name = t.n[2].name } };
+		closed = (struct peer_closed){ .name = t.n[2].name, .uid = present != 0 ? t.n[2].uid : t.n[2].uid + 1 };
 		net_part(&t, 0, 1, true);
-		net_plant(&t, 0, CHANNEL_PEERS, t.n[1].name, "l", (struct stamp){ 50, 1 }, wbuf_slice(&w));
+		for (uint64_t n = present == 2 ? 2 : 1, stamp = 1; n > 0; n--, stamp++) {
+			wbuf_fixed(&w, mem, sizeof mem);
+			assert_int_equal(gossip_peer_links_encode(&w, to, n), ERR_OK);
+			assert_int_equal(gossip_peer_closed_encode(&w, &closed, 1, 0), ERR_OK);
+			net_plant(&t, 0, CHANNEL_PEERS, t.n[1].name, "l", (struct stamp){ 50, stamp }, wbuf_slice(&w));
+			assert_true(gossip_reachable(t.n[0].g, t.n[2].name) == (n == 2));
+			if (n == 2) { /* 1 would say at once that this is not so; so time passes here only */
+				struct peer *p = gossip_peer_find(t.n[0].g, t.n[1].name);
+				assert_int_equal(p->links.closed[0].heard_ms, t.now);
+				p->links.closed[0].heard_ms -= GOSSIP_GRACE_MS;
+			}
+		}
 		assert_true(gossip_reachable(t.n[0].g, t.n[1].name) && !gossip_reachable(t.n[0].g, t.n[2].name));
-		assert_true(gossip_present(t.n[0].g, t.n[2].name) == (present != 0));
+		assert_true(gossip_present(t.n[0].g, t.n[2].name) == (present == 1));
 		net_free(&t);
 	}
 }

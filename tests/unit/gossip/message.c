@@ -342,16 +342,20 @@ static void links(void **state)
 		in[i] = (struct peer_link){ 0x100 + i, i % 2 == 0,
 			{ .ip = { .family = 6, .b = { 0xfd, (uint8_t)i } }, .port = (uint16_t)i }, (uint32_t)(i + 1) };
 	for (size_t i = 0; i < PEER_CLOSED_MAX; i++)
-		closed[i] = (struct peer_closed){ 0x5000 + i, UINT64_MAX - i };
+		closed[i] = (struct peer_closed){ .name = 0x5000 + i, .uid = UINT64_MAX - i };
 	static const size_t sizes[] = { 0, 1, 2, 31, 224, 225, GOSSIP_LINKS_MAX }; /* the largest fits as well */
 	for (size_t k = 0; k < sizeof sizes / sizeof sizes[0]; k++) {
 		wbuf_fixed(&w, mem, sizeof mem);
 		assert_int_equal(gossip_peer_links_encode(&w, in, sizes[k]), ERR_OK);
-		size_t alone = w.len, n_closed = k % 2 == 0 ? PEER_CLOSED_MAX : 0;
-		assert_int_equal(gossip_peer_closed_encode(&w, closed, n_closed), ERR_OK);
+		size_t alone = w.len, n_closed = k % 2 == 0 ? PEER_CLOSED_MAX - k : 0, n_lost = k % 3 == 0 ? k : 0;
+		assert_int_equal(gossip_peer_closed_encode(&w, closed, n_closed, 0), ERR_OK);
+		size_t with_closed = w.len;
+		w.len = alone;
+		assert_int_equal(gossip_peer_closed_encode(&w, closed, n_closed, n_lost), ERR_OK);
 		assert_int_equal(gossip_peer_links_decode(wbuf_slice(&w), &out), ERR_OK);
 		assert_int_equal(out.n, sizes[k]);
 		assert_int_equal(out.n_closed, n_closed);
+		assert_int_equal(out.n_lost, n_lost);
 		for (size_t i = 0; i < out.n; i++) {
 			assert_int_equal(out.names[i], in[i].name);
 			assert_true(gossip_peer_link_find(wbuf_slice(&w), in[i].name, &l) && l.name == in[i].name);
@@ -359,12 +363,14 @@ static void links(void **state)
 			assert_true(out.n > 224 || (hostport_eq(l.address, in[i].address) && l.outbound == in[i].outbound));
 		}
 		assert_false(gossip_peer_link_find(wbuf_slice(&w), 0x99, &l) || gossip_peer_link_find(wbuf_slice(&w), 0x9999, &l));
-		for (size_t i = 0; i < out.n_closed; i++)
+		for (size_t i = 0; i < out.n_closed + out.n_lost; i++)
 			assert_true(out.closed[i].name == closed[i].name && out.closed[i].uid == closed[i].uid);
 		mem_free(out.names);
 		for (size_t cut = 0; cut < w.len && k < 4; cut++) {
-			if (cut == alone)
+			if (cut == alone || cut == with_closed)
 				continue; /* whole as it was before there was more to say */
+			if (n_closed == 0 && cut == alone + 1)
+				continue; /* an empty list */
 			assert_int_not_equal(gossip_peer_links_decode(slice_of(mem, cut), &out), ERR_OK);
 			assert_null(out.names);
 		}
@@ -375,6 +381,11 @@ static void links(void **state)
 	assert_int_equal(gossip_peer_links_decode(slice_of(many, 3), &out), ERR_LIMIT);
 	uint8_t over[1 + 1 + (PEER_CLOSED_MAX + 1) * 14] = { 0, PEER_CLOSED_MAX + 1 };
 	assert_int_equal(gossip_peer_links_decode(slice_of(over, sizeof over), &out), ERR_LIMIT);
+	over[1] = PEER_CLOSED_MAX - 1; /* both together are too many */
+	over[2 + (PEER_CLOSED_MAX - 1) * 14] = 2;
+	uint8_t both[sizeof over + 14 + 1] = { 0 };
+	memcpy(both, over, sizeof over);
+	assert_int_equal(gossip_peer_links_decode(slice_of(both, sizeof both), &out), ERR_LIMIT);
 }
 
 /* Up to 32 everyone; above, few, and still one connected graph, also when some cannot be used. */

@@ -182,6 +182,40 @@ static void heals(void **state)
 	many_free(&m);
 }
 
+/* Others are told of a pruned link seconds later. A host that dies meanwhile would be thought to be in reach over its former end. */
+static void dies_after_pruning(void **state)
+{
+	struct many m;
+	size_t dead = 0, pruned = 0;
+
+	(void)state;
+	boot(&m, 45, 4, 10);
+	settle(&m);
+	for (uint64_t start = m.now; pruned < 2;) { /* two at least, who go on believing each other */
+		many_run(&m, 50);
+		assert_true(m.now - start < 120000);
+		for (dead = 3; dead < m.n && pruned < 2; dead++) {
+			pruned = 0;
+			for (size_t i = 0; i < m.n; i++) {
+				const struct gossip *g = m.v[i].g;
+				pruned += i != dead && gossip_peer_find(g, m.v[dead].name)->pruned && g->publish_lazily_ms > m.now + 4500 ? 1 : 0;
+			}
+		}
+	}
+	uint64_t name = m.v[--dead].name, at = m.now, left = 1;
+	many_stop(&m, dead);
+	while (left > 0) {
+		many_run(&m, 50);
+		left = 0;
+		for (size_t i = 0; i < m.n; i++)
+			left += m.v[i].g && gossip_reachable(m.v[i].g, name) ? 1 : 0;
+		assert_true(m.now - at < 30000);
+	}
+	print_message("pruned by %zu, gone everywhere after %d ms\n", pruned, (int)(m.now - at));
+	assert_true(m.now - at <= 4000);
+	many_free(&m);
+}
+
 /* All are told of one host, which takes a few of them only: the others are sent on, and all find together. */
 static void one_introducer(void **state)
 {
@@ -298,6 +332,7 @@ int main(void)
 		cmocka_unit_test(a_large_mesh),
 		cmocka_unit_test(early_and_late),
 		cmocka_unit_test(heals),
+		cmocka_unit_test(dies_after_pruning),
 		cmocka_unit_test(one_introducer),
 		cmocka_unit_test(admission),
 		cmocka_unit_test(busy),
