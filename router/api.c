@@ -1,178 +1,23 @@
-/* libmicrohttpd in the control loop.
- *
- * Theory of operation. Each address we listen on is an MHD daemon without threads, driven through its epoll descriptor: a uv_poll sees it
- * readable, a timer runs out when MHD wants its turn, and both call pump(). A request is gathered (access), routed once it is there as a
- * whole, and answered at once or put to sleep: MHD_suspend_connection, until api_answer resumes it, which MHD notices by a
- * descriptor of its own in the same epoll set. MHD does not look at the socket of a sleeping connection; so a duplicate of it is
- * watched for the client's going, which cancels what it waits for and lets MHD find out. An answer that goes on (api_stream.h) sleeps and
- * wakes in between in the same way. Everything is in the control thread, and MHD is
- * never entered from within itself: answering only marks and resumes. */
+/* The API's part of the server: what listens, and what comes before a request finds its row in the table of routes. */
 #include "router/api.h"
 
-#include <assert.h>
-#include <errno.h>
-#include <grp.h>
-#include <netinet/in.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
-#include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/un.h>
-#include <unistd.h>
 
 #include "base/mem.h"
-#include "router/api_request.h"
-#include "router/api_stream.h"
 #include "router/events.h"
-#include "router/internal.h"
-
-enum { LISTENERS_MAX = 3, BACKLOG = 128, CONNECTION_MEMORY = 24 << 10, CONNECTIONS_SPARE = 64 };
-#define SOCKET_GROUP "weft"
-
-struct api_listener {
-	struct api *api;
-	struct MHD_Daemon *daemon;
-	uv_poll_t poll;
-	uv_timer_t timer;
-	size_t connections;
-	bool status_only;
-	bool resumed; /* a request of ours was answered while it slept */
-};
+#include "router/server.h"
 
 struct api {
 	struct router *router;
-	uv_loop_t *loop;
-	struct api_listener listeners[LISTENERS_MAX];
-	size_t n_listeners;
-	struct api_request *asleep;    /* list */
+	struct server *server;
 	struct api_request *resetting; /* who asked for the reset under way; NULL when the asker has gone */
 	bool reset;
-	bool stopping;
 	struct api_shared shared;
-	char *path; /* of the Unix socket, once it is ours */
-	dev_t dev;
-	ino_t ino;
-	int closing;
 	void (*done)(void *ctx);
 	void *ctx;
 };
-
-struct api_watch {
-	uv_poll_t poll;
-	struct api_request *q; /* NULL: it has its answer */
-	int fd;
-};
-
-/* --- sleeping --------------------------------------------------------------------------------------------------------------------------- */
-
-static void on_watch_closed(uv_handle_t *handle)
-{
-	struct api_watch *w = handle->data;
-
-	(void)close(w->fd);
-	mem_free(w);
-}
-
-static void unwatch(struct api_request *q)
-{
-	if (q->watch == NULL)
-		return;
-	q->watch->q = NULL;
-	uv_close((uv_handle_t *)&q->watch->poll, on_watch_closed);
-	q->watch = NULL;
-}
-
-static void on_timeout(uv_timer_t *timer);
-
-void api_wake(struct api_request *q)
-{
-	if (!q->asleep)
-		return;
-	q->asleep = false;
-	if (q->prev != NULL)
-		q->prev->next = q->next;
-	else
-		q->api->asleep = q->next;
-	if (q->next != NULL)
-		q->next->prev = q->prev;
-	q->prev = q->next = NULL;
-	if (q->stream == NULL)
-		unwatch(q);
-	MHD_resume_connection(q->conn);
-	/* Driven from outside, MHD has no descriptor of its own that would tell the loop of it. */
-	q->listener->resumed = true;
-	(void)uv_timer_start(&q->listener->timer, on_timeout, 0, 0);
-}
-
-void api_answer(struct api_request *q, unsigned code, const char *type)
-{
-	assert(!q->answered);
-	q->answered = true;
-	q->code = code;
-	q->type = type;
-	q->pending = 0;
-	api_wake(q);
-}
-
-static void on_client(uv_poll_t *poll, int status, int events)
-{
-	struct api_watch *w = poll->data;
-	struct api_request *q = w->q;
-
-	(void)status;
-	(void)events;
-	if (q == NULL)
-		return;
-	if (q->stream != NULL) {
-		unwatch(q);
-		api_stream_leave(q->stream, false);
-		return;
-	}
-	if (q->pending == 0) { /* a reset goes on; its end will wake this */
-		unwatch(q);
-		return;
-	}
-	router_cancel(q->router, q->pending);
-	q->pending = 0;
-	api_answer_error(q, MHD_HTTP_SERVICE_UNAVAILABLE, "cancelled");
-}
-
-static void watch(struct api_request *q)
-{
-	const union MHD_ConnectionInfo *info = MHD_get_connection_info(q->conn, MHD_CONNECTION_INFO_CONNECTION_FD);
-	struct api_watch *w = mem_zalloc(1, sizeof(*w));
-
-	/* Without it the request is merely not cancelled. */
-	if (w == NULL || info == NULL) {
-		mem_free(w);
-		return;
-	}
-	w->fd = dup(info->connect_fd);
-	if (w->fd < 0 || uv_poll_init(q->api->loop, &w->poll, w->fd) != 0) {
-		if (w->fd >= 0)
-			(void)close(w->fd);
-		mem_free(w);
-		return;
-	}
-	w->poll.data = w;
-	w->q = q;
-	q->watch = w;
-	(void)uv_poll_start(&w->poll, UV_DISCONNECT, on_client);
-}
-
-void api_sleep(struct api_request *q)
-{
-	q->asleep = true;
-	q->next = q->api->asleep;
-	if (q->next != NULL)
-		q->next->prev = q;
-	q->api->asleep = q;
-	MHD_suspend_connection(q->conn);
-	if (q->watch == NULL && (q->stream == NULL || !api_stream_left(q->stream)))
-		watch(q);
-}
 
 static void on_reset(void *ctx, const struct router_result *res)
 {
@@ -206,23 +51,6 @@ bool api_begin_reset(struct api_request *q)
 
 /* --- one request ------------------------------------------------------------------------------------------------------------------------ */
 
-/* MHD's own decoding forgives what it cannot read; ours (api_unescape) does not. */
-static size_t leave_escaped(void *cls, struct MHD_Connection *conn, char *s)
-{
-	(void)cls;
-	(void)conn;
-	return strlen(s);
-}
-
-static enum MHD_Result add_header_size(void *cls, enum MHD_ValueKind kind, const char *key, const char *value)
-{
-	size_t *sum = cls;
-
-	(void)kind;
-	*sum += strlen(key) + (value != NULL ? strlen(value) : 0) + 4; /* ": " and the line's end */
-	return MHD_YES;
-}
-
 struct query {
 	struct api_request *q;
 	enum err err;
@@ -244,45 +72,13 @@ static bool header_has(struct MHD_Connection *conn, const char *name, const char
 	return v != NULL && strcasestr(v, word) != NULL;
 }
 
-static struct api_request *request_new(struct api_listener *l, struct MHD_Connection *conn, const char *url)
-{
-	struct api_request *q = mem_zalloc(1, sizeof(*q));
-
-	if (q == NULL)
-		return NULL;
-	q->api = l->api;
-	q->listener = l;
-	q->router = l->api->router;
-	q->conn = conn;
-	wbuf_grow(&q->body, API_BODY_MAX);
-	wbuf_grow(&q->out, API_ANSWER_MAX);
-	q->path = mem_strdup(url);
-	if (q->path == NULL) {
-		mem_free(q);
-		return NULL;
-	}
-	return q;
-}
-
-/* The head is there: what can be said without the body. */
-static void look_at_head(struct api_request *q)
-{
-	const char *length = MHD_lookup_connection_value(q->conn, MHD_HEADER_KIND, MHD_HTTP_HEADER_CONTENT_LENGTH);
-	size_t headers = 0;
-
-	(void)MHD_get_connection_values(q->conn, MHD_HEADER_KIND, add_header_size, &headers);
-	if (headers > API_HEADERS_MAX)
-		api_answer_error(q, MHD_HTTP_REQUEST_HEADER_FIELDS_TOO_LARGE, "headers over 16 KiB");
-	else if (length != NULL && strtoull(length, NULL, 10) > API_BODY_MAX)
-		api_answer_error(q, MHD_HTTP_CONTENT_TOO_LARGE, "a body over 1 MiB");
-}
-
-static void route(struct api_request *q, const char *method)
+static void route_to(struct api_request *q, const char *method, bool status_only)
 {
 	struct query x = { .q = q, .err = ERR_OK };
 	enum err err = api_split_path(q, q->path);
 	const char *format;
 
+	q->api = q->owner;
 	/* Browsers say Origin; a page that somebody opens on this host has no business changing the network (--http-addr). */
 	if (strcmp(method, "GET") != 0 && MHD_lookup_connection_value(q->conn, MHD_HEADER_KIND, "Origin") != NULL) {
 		api_answer_error(q, MHD_HTTP_BAD_REQUEST, "requests of web pages are refused");
@@ -305,323 +101,64 @@ static void route(struct api_request *q, const char *method)
 	}
 	format = api_param(q, "format", 0);
 	q->json = header_has(q->conn, MHD_HTTP_HEADER_ACCEPT, "application/json") || (format != NULL && strcmp(format, "json") == 0);
-	if (q->api->stopping)
+	if (server_stopping(q->server))
 		api_answer_error(q, MHD_HTTP_SERVICE_UNAVAILABLE, "the daemon is stopping");
 	else {
 		if (strcmp(method, "GET") == 0 || strcmp(method, "HEAD") == 0)
 			router_settle(q->router); /* what is shown is durable */
-		api_route(q, method, q->listener->status_only);
+		api_route(q, method, status_only);
 	}
 }
 
-static enum MHD_Result send_answer(struct api_request *q)
+static void route(struct api_request *q, const char *method)
 {
-	struct MHD_Response *res;
-
-	if (q->stream == NULL && wbuf_end(&q->out) != ERR_OK) {
-		wbuf_free(&q->out);
-		wbuf_grow(&q->out, API_ANSWER_MAX);
-		q->code = MHD_HTTP_SERVICE_UNAVAILABLE;
-	}
-	struct slice bytes = wbuf_slice(&q->out);
-	/* q outlives the answer: it goes when MHD says that the request is over */
-	res = q->stream != NULL ? api_stream_response(q->stream)
-							: MHD_create_response_from_buffer(bytes.n, (void *)(uintptr_t)bytes.p, MHD_RESPMEM_PERSISTENT);
-	if (res == NULL)
-		return MHD_NO;
-	if (bytes.n > 0 || q->stream != NULL)
-		(void)MHD_add_response_header(res, MHD_HTTP_HEADER_CONTENT_TYPE, q->type);
-	(void)MHD_add_response_header(res, MHD_HTTP_HEADER_CACHE_CONTROL, "no-store");
-	if (q->allow[0] != '\0')
-		(void)MHD_add_response_header(res, MHD_HTTP_HEADER_ALLOW, q->allow);
-	enum MHD_Result ok = MHD_queue_response(q->conn, q->code, res);
-	MHD_destroy_response(res);
-	return ok;
+	route_to(q, method, false);
 }
 
-static enum MHD_Result access_request(void *cls, struct MHD_Connection *conn, const char *url, const char *method,
-	const char *version, const char *data, size_t *n, void **state)
+static void route_status(struct api_request *q, const char *method)
 {
-	struct api_request *q = *state;
-
-	(void)version;
-	if (q == NULL) {
-		q = request_new(cls, conn, url);
-		if (q == NULL)
-			return MHD_NO;
-		*state = q;
-		look_at_head(q);
-		return q->answered ? send_answer(q) : MHD_YES;
-	}
-	if (*n > 0) {
-		wbuf_bytes(&q->body, data, *n);
-		*n = 0;
-		/* A chunked body that grows over the limit: there is no way to answer in the midst of it. */
-		return wbuf_end(&q->body) == ERR_OK ? MHD_YES : MHD_NO;
-	}
-	if (!q->answered)
-		route(q, method);
-	if (q->answered)
-		return send_answer(q);
-	api_sleep(q);
-	return MHD_YES;
+	route_to(q, method, true);
 }
 
-static void completed(void *cls, struct MHD_Connection *conn, void **state, enum MHD_RequestTerminationCode how)
+static void over(struct api_request *q)
 {
-	struct api_request *q = *state;
+	struct api *a = q->owner;
 
-	(void)cls;
-	(void)conn;
-	(void)how;
-	if (q == NULL)
-		return;
-	*state = NULL;
-	if (q->pending != 0)
-		router_cancel(q->router, q->pending);
-	if (q->api->resetting == q)
-		q->api->resetting = NULL;
-	unwatch(q);
-	api_stream_over(q->stream);
-	api_request_clear(q);
-	mem_free(q);
+	if (a->resetting == q)
+		a->resetting = NULL;
 }
 
-/* One more than there may be is closed at once. MHD's own limit lies above and is never reached: there it would stop listening, and in
- * the way we drive it not notice when it may listen again. */
-static enum MHD_Result may_connect(void *cls, const struct sockaddr *addr, socklen_t n)
-{
-	const struct api_listener *l = cls;
+static const struct server_service everything = {
+	.route = route, .refuse = api_answer_error, .over = over, .body_max = API_BODY_MAX, .silence_s = API_SILENCE_S
+};
+static const struct server_service status_only = {
+	.route = route_status, .refuse = api_answer_error, .over = over, .body_max = API_BODY_MAX, .silence_s = API_SILENCE_S
+};
 
-	(void)addr;
-	(void)n;
-	return l->connections < API_CONNECTIONS_MAX ? MHD_YES : MHD_NO;
-}
-
-static void on_connection(void *cls, struct MHD_Connection *conn, void **state, enum MHD_ConnectionNotificationCode what)
-{
-	struct api_listener *l = cls;
-
-	(void)conn;
-	(void)state;
-	if (what == MHD_CONNECTION_NOTIFY_STARTED)
-		l->connections++;
-	else
-		l->connections--;
-}
-
-/* --- the loop ----------------------------------------------------------------------------------------------------------------------------- */
-
-static void pump(struct api_listener *l);
-
-static void on_readable(uv_poll_t *poll, int status, int events)
-{
-	(void)status;
-	(void)events;
-	pump(poll->data);
-}
-
-static void on_timeout(uv_timer_t *timer)
-{
-	pump(timer->data);
-}
-
-static void pump(struct api_listener *l)
-{
-	MHD_UNSIGNED_LONG_LONG ms;
-
-	if (l->api->stopping)
-		return;
-	l->resumed = false;
-	(void)MHD_run(l->daemon);
-	if (l->api->stopping) /* a request that ended us */
-		return;
-	if (l->resumed) /* by what has just been answered */
-		(void)uv_timer_start(&l->timer, on_timeout, 0, 0);
-	else if (MHD_get_timeout(l->daemon, &ms) == MHD_YES)
-		(void)uv_timer_start(&l->timer, on_timeout, ms, 0);
-	else
-		(void)uv_timer_stop(&l->timer);
-}
-
-/* fd is taken over, also after an error. */
-static enum err serve(struct api *a, int fd, bool status_only, struct err_note *note)
-{
-	struct api_listener *l = &a->listeners[a->n_listeners];
-	const union MHD_DaemonInfo *info;
-
-	l->api = a;
-	l->status_only = status_only;
-	l->daemon = MHD_start_daemon(MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME, 0, may_connect, l, access_request, l,
-		MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_CONNECTION_LIMIT, (unsigned)API_CONNECTIONS_MAX + CONNECTIONS_SPARE,
-		MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)API_SILENCE_S, MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY,
-		MHD_OPTION_UNESCAPE_CALLBACK, leave_escaped, NULL, MHD_OPTION_NOTIFY_COMPLETED, completed, NULL,
-		MHD_OPTION_NOTIFY_CONNECTION, on_connection, l, MHD_OPTION_END);
-	if (l->daemon == NULL) {
-		(void)close(fd);
-		return err_note(note, ERR_SYSTEM, "the HTTP server does not start: %s", strerror(errno));
-	}
-	info = MHD_get_daemon_info(l->daemon, MHD_DAEMON_INFO_EPOLL_FD);
-	if (info == NULL || uv_poll_init(a->loop, &l->poll, info->epoll_fd) != 0) {
-		MHD_stop_daemon(l->daemon);
-		return err_note(note, ERR_SYSTEM, "the HTTP server cannot be driven from the event loop");
-	}
-	(void)uv_timer_init(a->loop, &l->timer);
-	l->poll.data = l->timer.data = l;
-	(void)uv_poll_start(&l->poll, UV_READABLE, on_readable);
-	a->n_listeners++;
-	return ERR_OK;
-}
-
-/* --- listening ---------------------------------------------------------------------------------------------------------------------------- */
-
-static void make_parent(const char *path)
-{
-	char dir[sizeof(((struct sockaddr_un *)NULL)->sun_path)];
-	char *slash;
-
-	(void)snprintf(dir, sizeof(dir), "%s", path);
-	slash = strrchr(dir, '/');
-	if (slash == NULL || slash == dir)
-		return;
-	*slash = '\0';
-	/* Whoever may use the socket has to get to it; binding says what is wrong if this did not help. */
-	if (mkdir(dir, 0755) == 0)
-		(void)chmod(dir, 0755);
-}
-
-/* A socket file nobody answers at is what a killed daemon left. */
-static enum err clear_stale(const char *path, const struct sockaddr_un *addr, struct err_note *note)
-{
-	struct stat st;
-	int fd, e;
-
-	if (lstat(path, &st) != 0)
-		return ERR_OK;
-	if (!S_ISSOCK(st.st_mode))
-		return err_note(note, ERR_EXISTS, "%.150s is there and is no socket; remove it or choose another --socket", path);
-	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (fd < 0)
-		return err_note(note, ERR_SYSTEM, "no socket: %s", strerror(errno));
-	e = connect(fd, (const struct sockaddr *)addr, sizeof(*addr)) == 0 ? 0 : errno;
-	(void)close(fd);
-	if (e == 0 || e == EAGAIN)
-		return err_note(note, ERR_BUSY, "another daemon answers at %.150s; stop it, or give this one another --socket", path);
-	if (e != ECONNREFUSED || unlink(path) != 0)
-		return err_note(
-			note, ERR_SYSTEM, "cannot take over the socket %.150s: %s", path, strerror(e != ECONNREFUSED ? e : errno));
-	return ERR_OK;
-}
-
-/* Whether there is the group that may use the socket. Of this host's own groups: getgrnam might ask a directory, over the network that we are
- * to bring up, and loads what it asks with for good. */
-static bool socket_group(gid_t *out)
-{
-	FILE *f = fopen("/etc/group", "re");
-	const struct group *g = NULL;
-
-	if (f == NULL)
-		return false;
-	while ((g = fgetgrent(f)) != NULL && strcmp(g->gr_name, SOCKET_GROUP) != 0) {
-	}
-	if (g != NULL)
-		*out = g->gr_gid;
-	(void)fclose(f);
-	return g != NULL;
-}
-
-static enum err listen_unix(struct api *a, const char *path, struct err_note *note)
-{
-	struct sockaddr_un addr = { .sun_family = AF_UNIX };
-	struct stat st;
-	gid_t gid = 0;
-	bool shared = socket_group(&gid);
-	int fd;
-
-	(void)snprintf(addr.sun_path, sizeof(addr.sun_path), "%s", path);
-	make_parent(path);
-	enum err err = clear_stale(path, &addr, note);
-	if (err != ERR_OK)
-		return err;
-	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (fd < 0)
-		return err_note(note, ERR_SYSTEM, "no socket: %s", strerror(errno));
-	if (bind(fd, (const struct sockaddr *)&addr, sizeof(addr)) != 0) {
-		err = err_note(note, errno == EACCES ? ERR_PERMISSION : ERR_SYSTEM, "cannot listen on %.150s: %s; see --socket", path,
-			strerror(errno));
-		(void)close(fd);
-		return err;
-	}
-	a->path = mem_strdup(path);
-	if (stat(path, &st) == 0) {
-		a->dev = st.st_dev;
-		a->ino = st.st_ino;
-	}
-	if (shared && chown(path, (uid_t)-1, gid) != 0)
-		shared = false; /* not root: the group stays ours, and so does the mode */
-	if (chmod(path, shared ? 0660 : 0600) != 0 || listen(fd, BACKLOG) != 0) {
-		err = err_note(note, ERR_SYSTEM, "cannot listen on %.150s: %s", path, strerror(errno));
-		(void)close(fd);
-		return err;
-	}
-	return serve(a, fd, false, note);
-}
-
-static socklen_t sockaddr_of(struct hostport h, struct sockaddr_storage *out)
-{
-	struct sockaddr_in in = { .sin_family = AF_INET, .sin_port = htons(h.port) };
-	struct sockaddr_in6 in6 = { .sin6_family = AF_INET6, .sin6_port = htons(h.port) };
-
-	memset(out, 0, sizeof(*out));
-	if (h.ip.family == 6) {
-		memcpy(&in6.sin6_addr, h.ip.b, 16);
-		memcpy(out, &in6, sizeof(in6));
-		return sizeof(in6);
-	}
-	memcpy(&in.sin_addr, h.ip.b, 4);
-	memcpy(out, &in, sizeof(in));
-	return sizeof(in);
-}
-
-static enum err listen_tcp(struct api *a, const char *option, struct hostport at, bool status_only, struct err_note *note)
-{
-	struct sockaddr_storage addr;
-	char text[HOSTPORT_TEXT];
-	int one = 1;
-	socklen_t n = sockaddr_of(at, &addr);
-	int fd = socket(addr.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-
-	if (fd < 0)
-		return err_note(note, ERR_SYSTEM, "no socket: %s", strerror(errno));
-	(void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
-	if (bind(fd, (const struct sockaddr *)&addr, n) != 0 || listen(fd, BACKLOG) != 0) {
-		enum err err = err_note(note, errno == EADDRINUSE ? ERR_BUSY : ERR_SYSTEM, "cannot listen on %s: %s; see --%s",
-			hostport_format(at, text), strerror(errno), option);
-		(void)close(fd);
-		return err;
-	}
-	return serve(a, fd, status_only, note);
-}
+/* --- start and end ---------------------------------------------------------------------------------------------------------------------- */
 
 enum err api_start(struct api **out, struct router *r, struct err_note *note)
 {
 	const struct options *o = router_options(r);
 	struct api *a = mem_zalloc(1, sizeof(*a));
+	enum err err = ERR_NOMEM;
 
 	if (a == NULL)
-		return err_note(note, ERR_NOMEM, "out of memory");
+		return err_note(note, err, "out of memory");
 	a->router = r;
-	a->loop = r->loop;
 	a->shared.events = events_new(r);
-	if (a->shared.events == NULL) {
+	if (a->shared.events != NULL)
+		err = server_new(&a->server, r, a);
+	if (err != ERR_OK) {
+		events_free(a->shared.events);
 		mem_free(a);
-		return err_note(note, ERR_NOMEM, "out of memory");
+		return err_note(note, err, "out of memory");
 	}
-	enum err err = listen_unix(a, o->socket, note);
+	err = server_listen_unix(a->server, &everything, o->socket, true, "socket", note);
 	if (err == ERR_OK && o->http)
-		err = listen_tcp(a, "http-addr", o->http_addr, false, note);
+		err = server_listen_tcp(a->server, &everything, o->http_addr, "http-addr", note);
 	if (err == ERR_OK && o->status)
-		err = listen_tcp(a, "status-addr", o->status_addr, true, note);
+		err = server_listen_tcp(a->server, &status_only, o->status_addr, "status-addr", note);
 	if (err != ERR_OK) {
 		api_stop(a, NULL, NULL);
 		return err;
@@ -630,61 +167,21 @@ enum err api_start(struct api **out, struct router *r, struct err_note *note)
 	return ERR_OK;
 }
 
-/* --- the end ------------------------------------------------------------------------------------------------------------------------------ */
-
-static void part_closed(struct api *a)
+static void stopped(void *ctx)
 {
-	if (--a->closing > 0)
-		return;
+	struct api *a = ctx;
 	void (*done)(void *ctx) = a->done;
-	void *ctx = a->ctx;
+	void *done_ctx = a->ctx;
+
 	events_free(a->shared.events);
-	mem_free(a->path);
 	mem_free(a);
 	if (done != NULL)
-		done(ctx);
-}
-
-static void on_closed(uv_handle_t *handle)
-{
-	const struct api_listener *l = handle->data;
-
-	part_closed(l->api);
-}
-
-/* Only if it is still the one we made. */
-static void remove_socket(const struct api *a)
-{
-	struct stat st;
-
-	if (a->path != NULL && lstat(a->path, &st) == 0 && st.st_dev == a->dev && st.st_ino == a->ino)
-		(void)unlink(a->path);
+		done(done_ctx);
 }
 
 void api_stop(struct api *a, void (*done)(void *ctx), void *ctx)
 {
-	a->stopping = true;
 	a->done = done;
 	a->ctx = ctx;
-	a->closing = 1;
-	for (struct api_request *q = a->asleep; q != NULL; q = a->asleep) {
-		uint64_t pending = q->pending;
-		q->pending = 0;
-		router_cancel(q->router, pending);
-		if (q->stream != NULL)
-			api_stream_leave(q->stream, true);
-		else if (!q->answered)
-			api_answer_error(q, MHD_HTTP_SERVICE_UNAVAILABLE, "the daemon is stopping");
-	}
-	remove_socket(a);
-	for (size_t i = 0; i < a->n_listeners; i++) {
-		struct api_listener *l = &a->listeners[i];
-		for (int turn = 0; turn < 3; turn++) /* resume, answer, write */
-			(void)MHD_run(l->daemon);
-		a->closing += 2;
-		uv_close((uv_handle_t *)&l->timer, on_closed);
-		uv_close((uv_handle_t *)&l->poll, on_closed);
-		MHD_stop_daemon(l->daemon);
-	}
-	part_closed(a);
+	server_stop(a->server, stopped, a);
 }

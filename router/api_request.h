@@ -1,4 +1,4 @@
-/* One HTTP request, between the server (api.c) and what answers it (api_routes.c).
+/* One HTTP request, between the server (server.h) and what answers it (api_routes.c, docker/plugin.c).
  *
  * A handler answers at once, by one of the api_answer functions, or hands the request to the router with api_on_result as its callback
  * and leaves the number in `pending`: the connection then sleeps until the answer comes, or its client goes, which cancels. */
@@ -22,7 +22,9 @@
 
 struct api;
 struct events;
-struct api_listener;
+struct server;
+struct server_listener;
+struct server_service;
 struct api_stream;
 struct api_watch;
 
@@ -31,8 +33,11 @@ struct api_param {
 };
 
 struct api_request {
-	struct api *api;
-	struct api_listener *listener;
+	struct server *server;
+	struct server_listener *listener;
+	const struct server_service *service;
+	void *owner;     /* of the server */
+	struct api *api; /* NULL: it came by Docker's socket */
 	struct router *router;
 	struct MHD_Connection *conn;
 	struct api_request *prev, *next;         /* among those that sleep */
@@ -89,7 +94,7 @@ struct api_shared {
 };
 struct api_shared *api_shared(struct api *a);
 
-/* The connection sleeps until it is woken (api.c, for api_stream.c). Waking one that is awake does nothing. */
+/* The connection sleeps until it is woken (server.c, for api_stream.c). Waking one that is awake does nothing. */
 void api_sleep(struct api_request *q);
 void api_wake(struct api_request *q);
 

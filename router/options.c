@@ -122,9 +122,10 @@ enum err options_no_memory(struct err_note *note)
 	X("resolv-conf", " FILE", options_set_path, resolv_conf, 0, 1, "upstream name servers (/etc/resolv.conf)")                  \
 	X("docker-host", " unix://...|\"\"", options_set_docker, docker_host, 0, 1,                                                 \
 		"Docker's API (unix:///var/run/docker.sock; no effect yet)")                                                            \
-	X("plugin", SWITCH, options_set_switch, plugin, 0, 1, "serve Docker's plugin socket (true; no effect yet)")                 \
-	X("plugin-scope", " local|global", options_set_scope, plugin_global, 0, 1,                                                  \
-		"what Docker is told: global is for a swarm (local)")                                                                   \
+	X("plugin", SWITCH, options_set_switch, plugin, 0, 1, "serve Docker's plugin socket (true)")                                \
+	X("plugin-socket", " PATH", options_set_socket, plugin_socket, 0, 1,                                                        \
+		"where (/run/docker/plugins/weft.sock; with another --socket: nowhere)")                                                \
+	X("plugin-scope", " local|global", options_set_scope, plugin_global, 0, 1, "global for swarm, in a managed plugin (local)") \
 	X("no-multicast-route", SWITCH, options_set_switch, no_multicast_route, 0, 1, "give containers no route for multicast")     \
 	X("log-level", " LEVEL", options_set_level, log_level, 0, 1, "debug, info, warning or error (info)")                        \
 	X("log-format", " FORMAT", options_set_format, log_json, 0, 1, "text or json (text)")                                       \
@@ -399,7 +400,7 @@ enum err options_defaults(struct options *o, struct err_note *note)
 	o->plugin = true;
 	o->log_level = LOG_LEVEL_INFO;
 	o->state_dir = mem_strdup("/var/lib/weft");
-	o->socket = mem_strdup("/run/weft/weft.sock");
+	o->socket = mem_strdup(OPTIONS_SOCKET);
 	o->dns_domain = mem_strdup(DEFAULT_DNS_DOMAIN);
 	o->resolv_conf = mem_strdup("/etc/resolv.conf");
 	o->docker_host = mem_strdup("unix:///var/run/docker.sock");
@@ -487,6 +488,7 @@ void options_free(struct options *o)
 	mem_free(o->dns_domain);
 	mem_free(o->resolv_conf);
 	mem_free(o->docker_host);
+	mem_free(o->plugin_socket);
 	mem_free(o->config);
 	sodium_free(o->password);
 	sodium_free(o->old_password);

@@ -11,11 +11,13 @@
 #include "base/buf.h"
 #include "base/err.h"
 
-#define OPTIONS_PEERS_MAX  1024
-#define OPTIONS_SEEDS_MAX  1024
-#define OPTIONS_NETS_MAX   16 /* all are published: CORE_TRUSTED_MAX */
-#define OPTIONS_QUEUES_MAX 8  /* of the userspace path: QUEUES_MAX there */
-#define OPTIONS_LISTEN_MAX 8
+#define OPTIONS_PEERS_MAX     1024
+#define OPTIONS_SEEDS_MAX     1024
+#define OPTIONS_NETS_MAX      16 /* all are published: CORE_TRUSTED_MAX */
+#define OPTIONS_QUEUES_MAX    8  /* of the userspace path: QUEUES_MAX there */
+#define OPTIONS_LISTEN_MAX    8
+#define OPTIONS_SOCKET        "/run/weft/weft.sock"
+#define OPTIONS_PLUGIN_SOCKET "/run/docker/plugins/weft.sock"
 
 enum option_action { OPTIONS_RUN, OPTIONS_VERSION, OPTIONS_HELP, OPTIONS_CHECK, OPTIONS_PRINT_PEER_NAME };
 enum option_capture { OPTIONS_CAPTURE_AUTO, OPTIONS_CAPTURE_TAP, OPTIONS_CAPTURE_PCAP }; /* in the order of enum capture_kind */
@@ -54,11 +56,11 @@ struct options {
 	char *dns_domain;                               /* "weft.local." */
 	struct hostport dns_listen[OPTIONS_LISTEN_MAX]; /* none given: the bridge's own address, port 53 */
 	size_t n_dns_listen;
-	uint32_t dns_ttl;  /* s */
-	char *resolv_conf; /* /etc/resolv.conf */
-	char *docker_host; /* "" = off */
-	bool plugin;
-	bool plugin_global; /* the plugin says that its networks are the swarm's, not this host's */
+	uint32_t dns_ttl;           /* s */
+	char *resolv_conf;          /* /etc/resolv.conf */
+	char *docker_host;          /* "" = off */
+	bool plugin, plugin_global; /* --plugin-scope */
+	char *plugin_socket;        /* NULL: not given, and then OPTIONS_PLUGIN_SOCKET, if the API's socket is OPTIONS_SOCKET */
 	bool no_multicast_route;
 	enum log_level log_level;
 	bool log_json;
