@@ -11,7 +11,6 @@
 #include "router/metrics.h"
 #include "router/status.h"
 
-enum { ATTACH_ADDRS_MAX = 64 };
 #define TYPE_TEXT "text/plain; charset=utf-8"
 
 /* --- status ------------------------------------------------------------------------------------------------------------------------------ */
@@ -128,50 +127,6 @@ static void on_takeover(void *ctx, const struct router_result *res)
 			json_pack("{s:i, s:s, s:I}", "schema", STATUS_SCHEMA, "peer", q->segments[1], "addresses", (json_int_t)res->count));
 	else
 		api_answer_text(q, MHD_HTTP_OK, "%" PRIu64 " IPs taken over from %s\n", res->count, q->segments[1]);
-}
-
-static json_t *addresses_of(const struct router_result *res)
-{
-	char text[PREFIX_TEXT];
-	json_t *list = json_array();
-
-	for (size_t i = 0; i < res->n_addrs; i++)
-		(void)json_array_append_new(list, json_string(prefix_format(res->addrs[i], text)));
-	return list;
-}
-
-/* {"container": …, "addresses": […]}: what it has now, or what it had. */
-static void tell_of_container(struct api_request *q, const struct router_result *res)
-{
-	struct slice body = wbuf_slice(&q->body);
-	json_t *doc = json_loadb((const char *)body.p, body.n, JSON_REJECT_DUPLICATES, NULL);
-
-	router_event(q->router, q->segments[0],
-		json_pack("{s:O?, s:o}", "container", json_object_get(doc, "container"), "addresses", addresses_of(res)));
-	json_decref(doc);
-}
-
-static void on_attached(void *ctx, const struct router_result *res)
-{
-	struct api_request *q = ctx;
-	char text[PREFIX_TEXT];
-
-	if (res->err != ERR_OK) {
-		api_answer_err(q, res->err, res->text);
-		return;
-	}
-	tell_of_container(q, res);
-	if (q->json) {
-		api_answer_json(q, MHD_HTTP_OK, json_pack("{s:i, s:o}", "schema", STATUS_SCHEMA, "addresses", addresses_of(res)));
-		return;
-	}
-	for (size_t i = 0; i < res->n_addrs; i++) {
-		(void)ip_format(res->addrs[i].addr, text);
-		wbuf_bytes(&q->out, " ", i > 0);
-		wbuf_bytes(&q->out, text, strlen(text));
-	}
-	wbuf_u8(&q->out, '\n');
-	api_answer(q, MHD_HTTP_OK, TYPE_TEXT);
 }
 
 static void submit(struct api_request *q, struct core_event *ev, router_done done)
@@ -584,80 +539,6 @@ static void get_ps(struct api_request *q)
 	answer_doc(q, STATUS_PS, doc);
 }
 
-/* {"container": "pid:7", "addresses": ["net:default"], "multicast_route": true, "with_dns": true, "mac": "…", "network": "…"}; only the
- * first is needed. Strings point into doc, addresses into addrs. */
-static enum err attach_args(json_t *doc, struct attach_request *req, const char *addrs[ATTACH_ADDRS_MAX], struct err_note *note)
-{
-	const char *key;
-	json_t *v, *a;
-	size_t i;
-
-	*req = (struct attach_request){ .addrs = addrs, .multicast_route = true, .with_dns = true };
-	if (!json_is_object(doc))
-		return err_note(note, ERR_MALFORMED, "the body is no JSON object; weftd(8) says what it holds");
-	json_object_foreach(doc, key, v)
-	{
-		if (strcmp(key, "container") == 0 && json_is_string(v)) {
-			req->container = json_string_value(v);
-		} else if (strcmp(key, "mac") == 0 && json_is_string(v)) {
-			req->mac = json_string_value(v);
-		} else if (strcmp(key, "network") == 0 && json_is_string(v)) {
-			req->network = json_string_value(v);
-		} else if (strcmp(key, "multicast_route") == 0 && json_is_boolean(v)) {
-			req->multicast_route = json_is_true(v);
-		} else if (strcmp(key, "with_dns") == 0 && json_is_boolean(v)) {
-			req->with_dns = json_is_true(v);
-		} else if (strcmp(key, "addresses") == 0 && json_is_array(v)) {
-			if (json_array_size(v) > ATTACH_ADDRS_MAX)
-				return err_note(note, ERR_LIMIT, "at most %d addresses", ATTACH_ADDRS_MAX);
-			json_array_foreach(v, i, a)
-			{
-				if (!json_is_string(a))
-					return err_note(note, ERR_MALFORMED, "addresses are strings");
-				addrs[req->n_addrs++] = json_string_value(a);
-			}
-		} else {
-			return err_note(
-				note, ERR_MALFORMED, "'%.40s' is no field of this request, or of another type; weftd(8) lists them", key);
-		}
-	}
-	if (req->container == NULL || req->container[0] == '\0')
-		return err_note(note, ERR_MALFORMED, "the container is missing; give it as {\"container\": \"pid:N\"}");
-	return ERR_OK;
-}
-
-static void with_container(struct api_request *q, bool attach)
-{
-	const char *addrs[ATTACH_ADDRS_MAX];
-	struct attach_request req;
-	struct err_note note = { "" };
-	struct slice body = wbuf_slice(&q->body);
-	json_t *doc = json_loadb((const char *)body.p, body.n, JSON_REJECT_DUPLICATES, NULL);
-	enum err err = attach_args(doc, &req, addrs, &note);
-
-	if (err != ERR_OK) {
-		api_answer_err(q, err, note.text);
-	} else {
-		if (router_options(q->router)->no_multicast_route)
-			req.multicast_route = false;
-		uint64_t number =
-			attach ? router_attach(q->router, &req, on_attached, q) : router_detach(q->router, &req, on_attached, q);
-		if (!q->answered)
-			q->pending = number;
-	}
-	json_decref(doc);
-}
-
-static void post_attach(struct api_request *q)
-{
-	with_container(q, true);
-}
-
-static void post_detach(struct api_request *q)
-{
-	with_container(q, false);
-}
-
 /* --- streams ------------------------------------------------------------------------------------------------------------------------------- */
 
 static void get_events(struct api_request *q)
@@ -709,8 +590,8 @@ static const struct route {
 	{ "GET", "/network", api_get_networks, false },
 	{ "POST", "/network", api_post_network, false },
 	{ "DELETE", "/network/*", api_delete_network, false },
-	{ "POST", "/attach", post_attach, false },
-	{ "POST", "/detach", post_detach, false },
+	{ "POST", "/attach", api_post_attach, false },
+	{ "POST", "/detach", api_post_detach, false },
 };
 
 static bool matches(const struct api_request *q, const char *path)

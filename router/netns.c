@@ -103,12 +103,6 @@ static bool same_file(const struct stat *a, const struct stat *b)
 	return a->st_dev == b->st_dev && a->st_ino == b->st_ino;
 }
 
-bool netns_same(int a, int b)
-{
-	struct stat x, y;
-	return fstat(a, &x) == 0 && fstat(b, &y) == 0 && same_file(&x, &y);
-}
-
 bool netns_is_own(int fd)
 {
 	struct stat own, other;

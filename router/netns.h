@@ -28,8 +28,6 @@ enum err netns_parse(const char *text, struct netns_target *out, struct err_note
  * namespace; ERR_REFUSED: it is the namespace this daemon runs in; ERR_PERMISSION. */
 enum err netns_open(const struct netns_target *target, int *fd, struct err_note *note) MUST_CHECK;
 bool netns_is_own(int fd);
-/* Whether both descriptors mean one namespace. */
-bool netns_same(int a, int b);
 
 /* Between the two the calling thread is in the other namespace: open sockets, write sysctls, nothing that may wait. Sockets stay in the
  * namespace they were opened in, so that the thread need not. netns_leave cannot fail: a daemon that cannot get home stops. */

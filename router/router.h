@@ -42,8 +42,12 @@ struct router_result {
 	const char *text;           /* on error: what is wrong and what to do */
 	struct prefix addr;         /* addresses: ALLOCATE, CLAIM, LOOKUP */
 	uint64_t count;             /* TAKEOVER, HANDOVER, NAME_DELETE */
-	const struct prefix *addrs; /* attach, detach: the container's addresses */
+	const struct prefix *addrs; /* attach, detach, endpoint: the container's addresses */
 	size_t n_addrs;
+	/* attach, endpoint_add: */
+	struct mac mac;
+	const char *ifname, *port; /* what the ends of the interface are called: inside, and on the host */
+	uint32_t mtu;
 };
 typedef void (*router_done)(void *ctx, const struct router_result *res);
 
@@ -53,11 +57,16 @@ uint64_t router_submit(struct router *r, struct core_event *ev, router_done done
 /* The asker has gone: `done` is not called any more. */
 void router_cancel(struct router *r, uint64_t request);
 
-#define ROUTER_HOSTS_MAX 16
+struct container_route;
 struct attach_request {
-	const char *container;    /* as the user gave it: pid:N, netns:PATH, /PATH, a name under /run/netns */
+	const char *container;    /* as the user gave it: pid:N, netns:PATH, /PATH, a name under /run/netns. Detach: NULL, if id is given */
+	const char *id;           /* what it is known by from now on; NULL: by what the user gave */
+	const char *ifname;       /* inside; NULL: ethwe */
 	const char *const *addrs; /* ADDR forms (INTERFACES section 4); none: net:default */
 	size_t n_addrs;
+	const struct container_route *routes; /* container.h: besides those of its subnets */
+	size_t n_routes;
+	bool hairpin; /* it may reach itself by way of the bridge: through a NAT rule of the host */
 	bool multicast_route;
 	bool with_dns;       /* put the container's own host name, if it has one in the domain */
 	const char *mac;     /* NULL: one is made */
@@ -67,6 +76,20 @@ struct attach_request {
 uint64_t router_attach(struct router *r, const struct attach_request *req, router_done done, void *ctx);
 /* addrs empty: all. ERR_NOT_FOUND when it is not attached. */
 uint64_t router_detach(struct router *r, const struct attach_request *req, router_done done, void *ctx);
+/* An endpoint for somebody who puts the interface into a container himself and gives it addresses there (dockerd): the pair (container_pair), the
+ * filter, what the mesh is told. Addresses are the caller's: it has leased them, or they are of no range of ours. Idempotent for the same arguments. */
+struct endpoint_request {
+	const char *ident, *network; /* NULL network: the default one */
+	const char *ifname; /* of the inner end, which is left in the daemon's namespace, down, with MAC and MTU */
+	struct mac mac;     /* zero: one is made */
+	const struct prefix *addrs;
+	size_t n_addrs;
+	bool hairpin;
+};
+/* Answers like attach. ERR_NOT_FOUND: no such network; ERR_EXISTS: MAC or interface's name is another's; ERR_CONFLICT: the ident is in another network. */
+uint64_t router_endpoint_add(struct router *r, const struct endpoint_request *req, router_done done, void *ctx);
+/* Both ends and its names go, and the mesh is told. ERR_NOT_FOUND: there is none. */
+uint64_t router_endpoint_remove(struct router *r, const char *ident, router_done done, void *ctx);
 /* `weft reset`: hands the address space over; then, in answer, everything of ours is out of the kernel and the store is emptied. The
  * daemon is to be stopped after it. */
 uint64_t router_reset(struct router *r, router_done done, void *ctx);

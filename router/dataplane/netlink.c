@@ -378,7 +378,8 @@ int netlink_veth(struct netlink *nl, const struct netlink_veth *want)
 	if (want->peer_mac)
 		netlink_put(&r, IFLA_ADDRESS, want->peer_mac->b, 6);
 	netlink_put_u32(&r, IFLA_MTU, want->peer_mtu);
-	netlink_put_u32(&r, IFLA_NET_NS_FD, (uint32_t)want->peer_ns);
+	if (want->peer_ns >= 0)
+		netlink_put_u32(&r, IFLA_NET_NS_FD, (uint32_t)want->peer_ns);
 	netlink_nest_end(&r, peer);
 	netlink_nest_end(&r, data);
 	netlink_nest_end(&r, info);

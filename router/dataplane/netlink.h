@@ -78,10 +78,10 @@ int netlink_link_named(struct netlink *nl, const char *name, struct netlink_link
 int netlink_link_at(struct netlink *nl, int index, struct netlink_link *out) MUST_CHECK;
 int netlink_link_parse(struct nl_msg *msg, struct netlink_link *out) MUST_CHECK; /* of an RTM_NEWLINK; -EINVAL: not one */
 int netlink_link_del(struct netlink *nl, int index) MUST_CHECK;
-/* A pair of virtual Ethernet devices: name here, the peer in another namespace. Both are down. */
+/* A pair of virtual Ethernet devices: name here, the peer there. Both are down. */
 struct netlink_veth {
 	const char *name, *peer;
-	int peer_ns; /* a descriptor */
+	int peer_ns; /* a descriptor; -1: our own */
 	unsigned mtu, peer_mtu;
 	const struct mac *peer_mac; /* NULL: the kernel makes one */
 };

@@ -98,6 +98,40 @@ def test_C1_options_of_attach(net, h1):
     assert h1.weft("dns-lookup", "beta").stdout == ""
 
 
+def test_C1_fields_of_the_api(net, h1, c1, c2):
+    """What plugins ask for: an id of their own, the interface's name, routes, a port that gives back."""
+    h1.start_daemon()
+    body = {"container": c1.ref, "id": "cni:77/net5", "ifname": "net5", "addresses": ["10.32.4.1/12"], "mac": "02:00:5e:00:00:05",
+            "routes": [{"dst": "0.0.0.0/0", "gw": "10.32.0.9"}, {"dst": "198.51.100.0/24"}], "hairpin": True, "multicast_route": False}
+    r = h1.api("POST", "/attach", doc=body, headers={"Accept": "application/json"})
+    assert r.status == 200, r
+    doc = r.json()
+    port = doc.pop("host_ifname")
+    assert doc == {"schema": 1, "addresses": ["10.32.4.1/12"], "mac": body["mac"], "ifname": "net5", "mtu": 1406}
+    assert port.startswith("vethwe") and "hairpin on" in h1.exec("bridge", "-d", "link", "show", "dev", port).stdout
+    r = {r["dst"]: r for r in json.loads(c1.exec("ip", "-json", "route", "show", "dev", "net5").stdout)}
+    assert r["default"]["gateway"] == "10.32.0.9" and "198.51.100.0/24" in r and "224.0.0.0/4" not in r
+    assert c1.mac("net5") == body["mac"] and c1.addresses("net5") == ["10.32.4.1/12"]
+    assert h1.api("POST", "/attach", doc={**body, "ifname": "net6"}).status == 409
+    h1.attach(c1)
+    h1.attach(c2)
+    assert c1.ips() and c2.ping("10.32.4.1"), "both interfaces live beside each other"
+    for bad in ({"ifname": "a/b"}, {"ifname": 7}, {"id": ""}, {"id": "x" * 129}, {"routes": [{"dst": "x"}]}, {"routes": {}},
+                {"routes": [{"dst": "10.0.0.0/8", "gw": "fd00::1"}]}, {"routes": [{"gw": "10.0.0.1"}]}, {"hairpin": "yes"},
+                {"routes": [{"dst": "10.0.0.0/8", "via": "10.32.0.1"}]}, {"routes": [{"dst": "10.0.0.0/8"}] * 33}):
+        r = h1.api("POST", "/attach", doc={"container": c2.ref, "id": "other", **bad})
+        assert r.status in (400, 409) and "error" in r.json(), (bad, r)
+    r = h1.api("POST", "/attach", doc={**body, "container": c2.ref, "id": "cni:78/net5", "addresses": ["net:default"], "mac": "02:00:5e:00:00:06",
+                                        "routes": [{"dst": "0.0.0.0/0", "gw": "203.0.113.1"}]})
+    assert r.status >= 400 and c2.addresses("net5") == [], f"a gateway that nobody reaches: {r}"
+    assert "cni:78/net5" not in h1.weft_ok("ps") and "cni:78" not in str(h1.api("GET", "/ip").json()), "nothing of it is left"
+    assert h1.api("POST", "/detach", doc={"id": "cni:77/net5", "addresses": ["10.32.4.1/12"]}).status == 400
+    r = h1.api("POST", "/detach", doc={"id": "cni:77/net5"})
+    assert r.status == 200 and r.text == "10.32.4.1\n", r
+    assert h1.api("POST", "/detach", doc={"id": "cni:77/net5"}).status == 404
+    assert c1.addresses("net5") == [] and c1.ips()
+
+
 def test_C1_what_is_no_container_is_refused(h1, c1):
     h1.start_daemon()
     for what, code in (("no-such-container", 4), ("pid:4194303", 4), ("pid:999999999", 1), ("netns:/no/such/file", 4),

@@ -463,9 +463,11 @@ class Host(_Place):
     def detach(self, container, *args):
         return self.weft_ok("detach", *args, container).split()
 
-    def api(self, method, path, body=None, headers=None, timeout=10):
-        """One HTTP request over the daemon's socket. body: bytes, text, or a dict for a form."""
+    def api(self, method, path, body=None, headers=None, timeout=10, doc=None):
+        """One HTTP request over the daemon's socket. body: bytes, text, or a dict for a form; or doc: what is sent as JSON."""
         headers = dict(headers or {})
+        if doc is not None:
+            body = json.dumps(doc)
         if isinstance(body, dict):
             body = "&".join(f"{k}={v}" for k, v in body.items())
             headers.setdefault("Content-Type", "application/x-www-form-urlencoded")

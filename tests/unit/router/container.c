@@ -78,9 +78,13 @@ static void record_roundtrip(void **s)
 	assert_string_equal(back.ident, r.ident);
 	assert_true(mac_eq(back.mac, r.mac) && back.n_addrs == 2 && prefix_eq(back.addrs[0], r.addrs[0]) &&
 		prefix_eq(back.addrs[1], r.addrs[1]));
+	assert_false(back.hairpin);
 	r.n_addrs = 0;
+	r.hairpin = true;
 	OK(container_record_format(&r, text));
+	assert_string_equal(text, "weft1 id=netns:/tmp/a%20b%25c mac=02:01:02:03:04:05 hairpin addrs=");
 	OK(container_record_parse(text, &back));
+	assert_true(back.hairpin);
 	assert_int_equal(back.n_addrs, 0);
 	/* Too long is said, not cut. */
 	memset(r.ident, 'x', NETNS_IDENT_MAX);
@@ -189,6 +193,12 @@ static void targets(void **s)
 
 /* ---- opening namespaces */
 
+static bool same_namespace(int a, int b)
+{
+	struct stat x, y;
+	return fstat(a, &x) == 0 && fstat(b, &y) == 0 && x.st_dev == y.st_dev && x.st_ino == y.st_ino;
+}
+
 static void opening(void **s)
 {
 	struct state *st = *s;
@@ -213,8 +223,8 @@ static void opening(void **s)
 	snprintf(path, sizeof path, "/proc/%d/fd/%d", (int)getpid(), st->c1);
 	OK(netns_parse(path, &t, &note));
 	OK(netns_open(&t, &fd, &note));
-	assert_true(netns_same(fd, st->c1));
-	assert_false(netns_same(fd, st->c2));
+	assert_true(same_namespace(fd, st->c1));
+	assert_false(same_namespace(fd, st->c2));
 	close(fd);
 	int hold[2];
 	assert_int_equal(pipe(hold), 0);
@@ -230,7 +240,7 @@ static void opening(void **s)
 	snprintf(path, sizeof path, "pid:%d", (int)pid);
 	OK(netns_parse(path, &t, &note));
 	OK(netns_open(&t, &fd, &note));
-	assert_true(netns_same(fd, st->c2));
+	assert_true(same_namespace(fd, st->c2));
 	close(fd);
 	close(hold[1]);
 	int status;
@@ -311,6 +321,30 @@ static struct container_want want_of(const char *ident, int ns, const struct pre
 		.mtu = 1406,
 		.multicast_route = true,
 		.dns_route = true };
+}
+
+struct sought {
+	const char *ident;
+	struct container_record *out;
+	bool found;
+};
+
+static void compare(const struct container_record *r, const char *host_ifname, void *arg)
+{
+	struct sought *f = arg;
+	(void)host_ifname;
+	if (strcmp(r->ident, f->ident) == 0) {
+		*f->out = *r;
+		f->found = true;
+	}
+}
+
+/* By the list. */
+static bool listed(struct state *t, const char *ident, struct container_record *out)
+{
+	struct sought f = { ident, out, false };
+	OK(container_list(t->k, compare, &f, &note));
+	return f.found;
 }
 
 /* Of the container's interface, those that are not link-local. */
@@ -395,10 +429,9 @@ static void attach_again(void **s)
 	assert_int_equal(ns_run(t->c1, "ip addr del 10.40.0.1/16 dev ethwe"), 0);
 	OK(container_attach(t->k, &want, &r, &note));
 	assert_int_equal(addresses(t->c1), 2);
-	OK(container_find(t->k, "c1", &r, &note));
+	assert_true(listed(t, "c1", &r));
 	assert_int_equal(r.n_addrs, 2);
-	struct err_note why;
-	assert_int_equal(container_find(t->k, "c2", &r, &why), ERR_NOT_FOUND);
+	assert_false(listed(t, "c2", &r));
 }
 
 static void attach_options(void **s)
@@ -418,6 +451,95 @@ static void attach_options(void **s)
 	want.n_addrs = 1;
 	OK(container_attach(t->k, &want, &r, &note));
 	assert_int_equal(addresses(t->c1), 1);
+}
+
+/* Two interfaces in one namespace, each of its own identity; routes; a port that gives back. */
+static void named_interfaces(void **s)
+{
+	struct state *t = *s;
+	NEEDS_ROOT();
+	const struct prefix a = prefix_of("10.32.0.1/12"), b = prefix_of("10.64.0.1/24");
+	const struct container_route routes[] = { { .dst = prefix_of("0.0.0.0/0"), .gw = ip_v4(UINT32_C(0x0a400002)) },
+		{ .dst = prefix_of("192.0.2.0/24"), .gw = { 0 } } };
+	struct container_want one = want_of("one", t->c1, &a, 1), two = want_of("two", t->c1, &b, 1);
+	struct container_record r;
+	struct err_note why;
+	OK(container_attach(t->k, &one, &r, &note));
+	assert_string_equal(r.ifname, "ethwe");
+	two.mac = mac_of("02:aa:00:00:00:02");
+	two.multicast_route = two.dns_route = false;
+	assert_int_equal(container_attach(t->k, &two, &r, &why), ERR_EXISTS);
+	two.ifname = "net0";
+	two.routes = routes;
+	two.n_routes = 2;
+	two.hairpin = true;
+	OK(container_attach(t->k, &two, &r, &note));
+	assert_string_equal(r.ifname, "net0");
+	OK(container_attach(t->k, &two, &r, &note)); /* again */
+	json_t *j = ns_json(t->c1, "ip -j route show dev net0");
+	assert_string_equal(ns_text(ns_pick(j, "dst", "default"), "gateway"), "10.64.0.2");
+	assert_non_null(ns_pick(j, "dst", "192.0.2.0/24"));
+	json_decref(j);
+	char command[128];
+	snprintf(command, sizeof command, "bridge -d link show dev %s | grep -q 'hairpin on'", r.port);
+	assert_int_equal(ns_run(-1, command), 0);
+	/* Under another name it would be another interface; without one it is the one that it has. */
+	two.ifname = "net1";
+	assert_int_equal(container_attach(t->k, &two, &r, &why), ERR_EXISTS);
+	assert_non_null(strstr(why.text, "net0"));
+	two.ifname = NULL;
+	OK(container_attach(t->k, &two, &r, &note));
+	assert_string_equal(r.ifname, "net0");
+	OK(container_detach(t->k, "two", t->c1, NULL, 0, &r, &note));
+	assert_int_not_equal(ns_run(t->c1, "ip link show net0 >/dev/null 2>&1"), 0);
+	assert_int_equal(addresses(t->c1), 1);
+	static const char *const bad[] = { "", "..", "a/b", "a b", "a%d", "sixteen-letters-", "all" };
+	for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+		assert_false(container_ifname_ok(bad[i]));
+	assert_true(container_ifname_ok("eth0.5"));
+}
+
+/* As dockerd uses it: the inner end is here, goes into a container, comes back. */
+static void pairs(void **s)
+{
+	struct state *t = *s;
+	NEEDS_ROOT();
+	const struct prefix a[] = { prefix_of("10.32.0.1/12"), prefix_of("10.32.0.9/12") };
+	struct container_want want = want_of("docker:0123", -1, a, 1);
+	struct container_record r, again;
+	struct err_note why;
+	want.ifname = "vwi0123";
+	OK(container_pair(t->k, &want, &r, &note));
+	assert_string_equal(r.ifname, "vwi0123");
+	json_t *j = ns_json(-1, "ip -j link show vwi0123");
+	assert_string_equal(ns_text(json_array_get(j, 0), "address"), "02:aa:00:00:00:01");
+	assert_int_equal(json_integer_value(json_object_get(json_array_get(j, 0), "mtu")), 1406);
+	assert_false(ns_has(json_object_get(json_array_get(j, 0), "flags"), "UP"));
+	json_decref(j);
+	assert_true(listed(t, "docker:0123", &again));
+	assert_int_equal(again.n_addrs, 1);
+	/* Another one may not have the name. */
+	struct container_want other = want_of("docker:4567", -1, a, 1);
+	other.ifname = want.ifname;
+	assert_int_equal(container_pair(t->k, &other, &again, &why), ERR_EXISTS);
+	assert_false(listed(t, "docker:4567", &again));
+	/* In the container it works, under any name, and asking again changes the record only. */
+	struct container_want peer = want_of("c2", t->c2, &a[1], 1);
+	peer.mac = mac_of("02:aa:00:00:00:02");
+	OK(container_attach(t->k, &peer, &again, &note));
+	char command[160];
+	snprintf(command, sizeof command, "ip link set vwi0123 netns /proc/%d/fd/%d", (int)getpid(), t->c1);
+	assert_int_equal(ns_run(-1, command), 0);
+	assert_int_equal(
+		ns_run(t->c1, "ip link set vwi0123 name eth7 && ip addr add 10.32.0.1/12 dev eth7 && ip link set eth7 up"), 0);
+	assert_int_equal(ns_run(t->c1, "ping -q -c1 -W2 10.32.0.9 >/dev/null"), 0);
+	want.n_addrs = 2;
+	OK(container_pair(t->k, &want, &again, &note));
+	assert_int_equal(again.n_addrs, 2);
+	assert_string_equal(again.port, r.port);
+	OK(container_detach(t->k, "docker:0123", -1, NULL, 0, &r, &note));
+	assert_int_not_equal(ns_run(t->c1, "ip link show eth7 >/dev/null 2>&1"), 0);
+	assert_false(listed(t, "docker:0123", &again));
 }
 
 static void two_talk(void **s)
@@ -502,7 +624,7 @@ static void detach(void **s)
 	assert_non_null(ns_pick(j, "dst", "169.254.67.83"));
 	assert_non_null(ns_pick(j, "dst", "10.32.0.0/12"));
 	json_decref(j);
-	OK(container_find(t->k, "c1", &r, &note));
+	assert_true(listed(t, "c1", &r));
 	assert_int_equal(r.n_addrs, 2);
 	/* The last ones take the interface with them. */
 	OK(container_detach(t->k, "c1", t->c1, rest, 2, &r, &note));
@@ -606,7 +728,7 @@ static void conflicts(void **s)
 	container_host_name("c1", 0, name);
 	snprintf(command, sizeof command, "ip link add %s type veth peer name x", name);
 	assert_int_equal(ns_run(-1, command), 0);
-	assert_int_equal(container_find(t->k, "c1", &r, &why), ERR_NOT_FOUND);
+	assert_false(listed(t, "c1", &r));
 	OK(container_attach(t->k, &want, &r, &note));
 	assert_int_equal(addresses(t->c2), 1);
 	/* Its name held by another container: the next name. */
@@ -641,7 +763,7 @@ static void taken_back(void **s)
 	want.n_addrs = 2;
 	assert_int_not_equal(container_attach(t->k, &want, &r, &why), ERR_OK);
 	assert_int_equal(addresses(t->c1), 1);
-	OK(container_find(t->k, "c1", &r, &note));
+	assert_true(listed(t, "c1", &r));
 	assert_int_equal(r.n_addrs, 1);
 	/* More than the record holds. */
 	struct prefix many[CONTAINER_ADDRS_MAX + 1];
@@ -686,6 +808,8 @@ int main(void)
 		T(attach_one),
 		T(attach_again),
 		T(attach_options),
+		T(named_interfaces),
+		T(pairs),
 		T(two_talk),
 		T(announcements),
 		T(detach),
