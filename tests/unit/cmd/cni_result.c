@@ -2,7 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "cmocka_all.h"
+#include "tests/unit/base/cmocka_all.h"
 
 #include "cmd/weft_cni.h"
 
