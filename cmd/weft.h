@@ -58,6 +58,9 @@ int verb_dns_add(const struct weft *w, int argc, char **argv);
 int verb_dns_remove(const struct weft *w, int argc, char **argv);
 int verb_dns_lookup(const struct weft *w, int argc, char **argv);
 int verb_dns_args(const struct weft *w, int argc, char **argv);
+/* weft_expose.c */
+int verb_expose(const struct weft *w, int argc, char **argv);
+int verb_hide(const struct weft *w, int argc, char **argv);
 /* weft_network.c */
 int verb_network(const struct weft *w, int argc, char **argv);
 /* weft_verbs.c */

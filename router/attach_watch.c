@@ -13,6 +13,7 @@
 
 #include "base/mem.h"
 #include "router/attach_internal.h"
+#include "router/expose.h"
 
 struct found {
 	struct router *r;
@@ -89,6 +90,8 @@ static void compare(struct router *r, const struct map *present)
 	}
 	for (size_t at = 0; core_next_local(r->core, &at, &e);) {
 		key = slice_str(e->ident);
+		if (expose_is_ident(e->ident)) /* the host itself */
+			continue;
 		if (map_get(present, key) != NULL || map_get(r->gone, key) != NULL)
 			continue;
 		struct gone *g = mem_zalloc(1, sizeof(*g));

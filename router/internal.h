@@ -55,6 +55,9 @@ struct router {
 	bool stepped;         /* since the timer was set */
 	struct map *requests; /* number -> struct request */
 	struct map *attaches; /* number -> struct attach: its outer request */
+	struct map *exposing; /* number -> struct expose_op: the same */
+	struct plane_exposed *exposed;
+	size_t n_exposed, cap_exposed;
 	uint64_t next_request;
 	uv_timer_t timer, forwarding, check;
 	uv_poll_t links; /* the kernel's word that interfaces went */

@@ -173,6 +173,7 @@ void plane_close(struct plane *p)
 	while (p->nets != NULL)
 		net_close(p, p->nets);
 	filter_close(p);
+	mem_free(p->exposed);
 	traffic_free(p);
 	if (p->epoll >= 0)
 		(void)close(p->epoll);
@@ -413,6 +414,11 @@ void plane_apply(struct plane *p, const struct core *core, uint64_t now_ms)
 			net_mend(p, n, core);
 	if (probes_lost(p))
 		probe_open(p);
+	struct err_note note = { "" };
+	if (expose_apply(p, &note) != ERR_OK) {
+		p->failures++;
+		log_write(p->cfg.log, LOG_LEVEL_WARNING, "the host is not exposed as it should be: %s", note.text);
+	}
 	plane_apply_table(p, core);
 	filter_apply(p, core, settled);
 	for (struct plane_net *n = p->nets; n != NULL; n = n->next)

@@ -24,6 +24,7 @@ struct plane_cfg {
 	struct ip host;    /* --host; family 0: any */
 	uint16_t udp_port; /* userspace path */
 	uint16_t vxlan_port, control_port;
+	uint16_t api_port; /* TCP, to be kept from containers; 0: none */
 	bool fastdp;
 	uint32_t mtu; /* --mtu; 0: underlay's - 94 */
 	enum capture_kind capture;
@@ -63,6 +64,15 @@ enum err plane_need(struct plane *p, const struct core *core, const struct core_
 	struct err_note *note) MUST_CHECK;
 /* Addresses that a container of ours is about to get besides those it has: what it says of them passes its filter until the next plane_apply. */
 void plane_expect(struct plane *p, const struct core *core, const char *ident, const struct prefix *addrs, size_t n);
+/* The host's own addresses on networks: put on their bridges, where plane_apply puts them again, with rules for what is translated. Replaces the list. */
+struct plane_exposed {
+	char network[CORE_NETWORK_MAX + 1];
+	struct prefix addr;
+	bool masquerade;
+};
+enum err plane_set_exposed(struct plane *p, const struct plane_exposed *list, size_t n, struct err_note *note) MUST_CHECK;
+/* Name servers in whose place the name service answers to containers (nft.h). */
+void plane_set_resolvers(struct plane *p, const struct ip *servers, size_t n, struct hostport names);
 /* Its interface is another one now, or gone. */
 void plane_port_changed(struct plane *p, const char *ident);
 

@@ -19,7 +19,10 @@ struct port_list {
 enum err filter_open(struct plane *p, struct err_note *note)
 {
 	struct nft_cfg cfg = {
-		.vxlan_port = p->cfg.vxlan_port, .userspace_port = p->cfg.udp_port, .control_port = p->cfg.control_port
+		.vxlan_port = p->cfg.vxlan_port,
+		.userspace_port = p->cfg.udp_port,
+		.control_port = p->cfg.control_port,
+		.api_port = p->cfg.api_port,
 	};
 	struct err_note why = { "" };
 

@@ -1,5 +1,5 @@
 /* Shared by the plane's files only: plane.c (the whole), plane_net.c (one network), plane_table.c (the userspace path's table), plane_filter.c (nftables),
- * plane_traffic.c (probes over VXLAN, and with whom frames are exchanged). */
+ * plane_expose.c (the host's own addresses), plane_traffic.c (probes over VXLAN, and with whom frames are exchanged). */
 #ifndef WEFT_ROUTER_PLANE_INTERNAL_H
 #define WEFT_ROUTER_PLANE_INTERNAL_H
 
@@ -52,6 +52,9 @@ struct plane {
 	bool
 		filter_keeps; /* addresses of hosts that may be gone: the list is to be made anew once what was inherited is sorted out */
 	struct map *ports; /* ident -> char *: the host's end of its interface */
+	/* plane_expose.c */
+	struct plane_exposed *exposed;
+	size_t n_exposed;
 	/* plane_traffic.c */
 	struct vxprobe *probe;
 	struct map *seen; /* peer -> struct traffic_seen */
@@ -95,6 +98,9 @@ void filter_apply(struct plane *p, const struct core *core, bool settled);
 /* Nothing is routed to or from the networks that are open, or whose devices are left of a former daemon. */
 void filter_bridges(struct plane *p);
 void filter_tick(struct plane *p);
+
+/* plane_expose.c: sees to it that all of them are there. */
+enum err expose_apply(struct plane *p, struct err_note *note) MUST_CHECK;
 
 /* plane_traffic.c */
 void probe_open(struct plane *p); /* anew, after the default network's devices were made */

@@ -25,6 +25,7 @@
 #include "router/dns_server.h"
 #include "router/docker/containers.h"
 #include "router/events.h"
+#include "router/expose.h"
 #include "router/internal.h"
 
 enum { OPEN_FILES = 65536 };
@@ -337,7 +338,7 @@ void router_cancel(struct router *r, uint64_t request)
 {
 	struct request *q;
 
-	if (request == 0 || attach_cancel(r, request))
+	if (request == 0 || attach_cancel(r, request) || expose_cancel(r, request))
 		return;
 	q = map_del64(r->requests, request);
 	if (q == NULL)
@@ -550,9 +551,10 @@ static enum err make_parts(struct router *r, struct err_note *note)
 	randombytes_buf(&seed, sizeof(seed));
 	r->requests = map_new(seed);
 	r->attaches = map_new(seed);
+	r->exposing = map_new(seed);
 	r->gone = map_new(seed);
 	r->log = log_new(2, r->opt->log_level, r->opt->log_json);
-	if (r->requests == NULL || r->attaches == NULL || r->gone == NULL || r->log == NULL)
+	if (r->requests == NULL || r->attaches == NULL || r->exposing == NULL || r->gone == NULL || r->log == NULL)
 		return err_note(note, ERR_NOMEM, "out of memory");
 	(void)uv_timer_init(r->loop, &r->timer);
 	(void)uv_timer_init(r->loop, &r->forwarding);
@@ -620,6 +622,8 @@ enum err router_start(struct router **out, uv_loop_t *loop, const struct options
 	if (err == ERR_OK)
 		err = router_watch_plane(r, note);
 	if (err == ERR_OK)
+		err = expose_restore(r, note);
+	if (err == ERR_OK)
 		err = attach_reconcile(r, note);
 	if (err == ERR_OK)
 		err = router_open_dns(r, note);
@@ -670,6 +674,8 @@ static void end_requests(struct router *r)
 
 	if (r->attaches != NULL)
 		attach_end_all(r, ERR_CLOSED, text);
+	if (r->exposing != NULL)
+		expose_end_all(r, ERR_CLOSED, text);
 	for (size_t at = 0; r->requests != NULL && map_next(r->requests, &at, &key, &value); at = 0) {
 		const struct request *q = value;
 		answer_request(r, q->number, ERR_CLOSED, text);
@@ -735,6 +741,7 @@ void router_free(struct router *r)
 	if (r == NULL)
 		return;
 	attach_free(r);
+	expose_free(r);
 	if (r->requests != NULL)
 		for (size_t at = 0; map_next(r->requests, &at, &key, &value);)
 			mem_free(value);

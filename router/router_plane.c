@@ -205,6 +205,7 @@ enum err router_open_plane(struct router *r, struct err_note *note)
 		.udp_port = o->port,
 		.vxlan_port = (uint16_t)(o->port + 1),
 		.control_port = o->port,
+		.api_port = ip_eq(o->http_addr.ip, ip_v4(WEFT_DNS_V4)) ? 0 : o->http_addr.port, /* there it is meant for containers */
 		.fastdp = !o->no_fastdp,
 		.mtu = o->mtu,
 		.capture = kinds[o->capture],

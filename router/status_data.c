@@ -192,6 +192,8 @@ json_t *status_local_endpoints(struct maker *m)
 	json_t *list = json_array();
 
 	for (size_t at = 0; core_next_local(m->core, &at, &e);) {
+		if (strcmp(e->ident, STATUS_HOST_ID) == 0)
+			continue; /* that is status_host_endpoint's */
 		if (!mem_grow((void **)&v, &cap, n + 1, sizeof(*v))) {
 			m->failed = true;
 			break;
@@ -210,11 +212,14 @@ json_t *status_local_endpoints(struct maker *m)
 json_t *status_host_endpoint(struct maker *m)
 {
 	char mac[MAC_TEXT];
-	json_t *o = json_object();
+	const struct core_endpoint *e = core_local(m->core, STATUS_HOST_ID);
+	json_t *o = json_object(), *addrs = json_array();
 
+	for (size_t i = 0; e != NULL && i < e->n_addrs; i++)
+		add(m, addrs, prefix_of(e->addrs[i]));
 	put(m, o, "id", json_string(STATUS_HOST_ID));
 	put(m, o, "mac", json_string(mac_format(link_peer_mac(core_cfg(m->core)->gossip.self), mac)));
-	put(m, o, "addresses", json_array());
+	put(m, o, "addresses", addrs);
 	put(m, o, "network", json_string(CORE_NETWORK_DEFAULT));
 	return o;
 }

@@ -65,6 +65,10 @@ enum err link_bridge(struct kernel *k, struct mac mac, unsigned mtu, struct err_
  * the first. So who answers in several networks, which may use the same addresses, has one socket for each. */
 enum err link_dns_address(struct kernel *k, struct err_note *note) MUST_CHECK;
 
+/* An address of the host's on the network, with the length of its subnet: the host has a route there from then on. del: ERR_OK when it has not got it. */
+enum err link_address_set(struct kernel *k, struct prefix a, struct err_note *note) MUST_CHECK;
+enum err link_address_del(struct kernel *k, struct prefix a, struct err_note *note) MUST_CHECK;
+
 /* The fast uplink: a VXLAN device that learns nothing and whose packets may not be fragmented, as an isolated port that nothing is flooded to. A device
  * that is there with another VNI, port or local address is replaced. ERR_UNSUPPORTED: kernel without VXLAN. ERR_BUSY: the UDP port or the VNI is taken. */
 struct link_vxlan {
@@ -102,7 +106,7 @@ typedef void (*link_fdb_each)(const struct link_fdb *entry, void *arg);
 enum err link_fdb_list(struct kernel *k, link_fdb_each each, void *arg, struct err_note *note) MUST_CHECK;
 
 /* Where the VXLAN device sends frames for the MAC of another host's bridge, which are probes (router/dataplane/vxprobe.h). Only the device itself has these
- * entries, the bridge does not, and link_fdb_list leaves them out. Errors as of link_fdb_set; del: ERR_OK when there was none. */
+ * entries, and link_fdb_list leaves them out; but the bridge of an exposed host is led to by ours as well, and then link_fdb_list has it and link_probe_list has not. Errors as of link_fdb_set; del: ERR_OK when there was none. */
 enum err link_probe_set(struct kernel *k, struct mac mac, struct ip underlay, struct err_note *note) MUST_CHECK;
 enum err link_probe_del(struct kernel *k, struct mac mac, struct err_note *note) MUST_CHECK;
 enum err link_probe_list(

@@ -16,9 +16,11 @@
 /* ---- reading the tables back */
 
 struct fdb_reading {
-	bool probes; /* those for probes, else all others */
 	int index[DEVICES];
-	struct link_fdb *v;
+	struct fdb_found {
+		struct link_fdb e;
+		bool marked; /* for probes */
+	} * v;
 	size_t n, cap;
 };
 
@@ -49,25 +51,23 @@ static int on_forwarding(struct nl_msg *msg, void *arg)
 		return 0;
 	if (entry.uplink != LINK_NONE && head->ndm_state & NUD_PERMANENT)
 		return 0; /* the port's own MAC */
-	if (f->probes != (entry.uplink == LINK_NONE && head->ndm_flags & LINK_PROBE_MARK))
-		return 0;
 	if (f->n == FDB_MAX)
 		return -ENOBUFS;
 	if (!mem_grow((void **)&f->v, &f->cap, f->n + 1, sizeof *f->v))
 		return -ENOMEM;
-	f->v[f->n++] = entry;
+	f->v[f->n++] = (struct fdb_found){ entry, entry.uplink == LINK_NONE && head->ndm_flags & LINK_PROBE_MARK };
 	return 0;
 }
 
 static int by_mac(const void *a, const void *b)
 {
-	const struct link_fdb *x = a, *y = b;
-	return memcmp(x->mac.b, y->mac.b, 6);
+	const struct fdb_found *x = a, *y = b;
+	return memcmp(x->e.mac.b, y->e.mac.b, 6);
 }
 
 static enum err read_fdb(struct kernel *k, bool probes, link_fdb_each each, void *arg, struct err_note *note)
 {
-	struct fdb_reading f = { .probes = probes };
+	struct fdb_reading f = { 0 };
 	for (enum device d = VXLAN; d < DEVICES; d++)
 		(void)link_device_index(k, d, true, &f.index[d]); /* one that is missing has no entries */
 	struct netlink_req r;
@@ -76,14 +76,18 @@ static enum err read_fdb(struct kernel *k, bool probes, link_fdb_each each, void
 	if (result == 0 && f.n > 0) {
 		qsort(f.v, f.n, sizeof *f.v, by_mac);
 		for (size_t i = 0; i < f.n; i++) {
-			struct link_fdb e = f.v[i];
-			for (; i + 1 < f.n && mac_eq(f.v[i + 1].mac, e.mac); i++) {
-				if (f.v[i + 1].uplink != LINK_NONE)
-					e.uplink = f.v[i + 1].uplink;
+			struct link_fdb e = f.v[i].e;
+			bool marked = f.v[i].marked;
+			for (; i + 1 < f.n && mac_eq(f.v[i + 1].e.mac, e.mac); i++) {
+				if (f.v[i + 1].e.uplink != LINK_NONE)
+					e.uplink = f.v[i + 1].e.uplink;
 				else
-					e.underlay = f.v[i + 1].underlay;
+					e.underlay = f.v[i + 1].e.underlay;
+				marked = marked || f.v[i + 1].marked;
 			}
-			each(&e, arg);
+			/* An exposed host's bridge is a container to others: the bridge leads to it, and probes go the same way. */
+			if (probes == (marked && e.uplink == LINK_NONE))
+				each(&e, arg);
 		}
 	}
 	mem_free(f.v);

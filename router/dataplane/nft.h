@@ -14,6 +14,7 @@
 struct nft;
 struct nft_cfg {
 	uint16_t vxlan_port, userspace_port, control_port; /* UDP, UDP, TCP */
+	uint16_t api_port;                                 /* TCP; kept from containers too; 0: none */
 };
 /* Makes both tables anew in one transaction, the elements of a former daemon's sets and counters kept. What the kernel lacks is left out and said in
  * *lacks (static text; NULL: nothing lacks). ERR_PERMISSION, ERR_SYSTEM: no nftables at all is ERR_UNSUPPORTED, and the caller goes on without. */
@@ -49,6 +50,26 @@ enum err nft_set_ports(struct nft *n, const struct nft_port *ports, size_t count
 
 /* The networks' bridges: packets that came in by one are not routed to another by the host. Replaces the list. */
 enum err nft_set_bridges(struct nft *n, const char *const *ifnames, size_t count, struct err_note *note) MUST_CHECK;
+
+/* Bridges of containers that are not on weft, or not on it alone: they are kept from the control port and the API as well. Replaces the list. */
+enum err nft_set_guests(struct nft *n, const char *const *ifnames, size_t count, struct err_note *note) MUST_CHECK;
+
+/* The host's own addresses on the networks (weft expose). masquerade: what leaves the network by the host, and what comes into it by the host from elsewhere, has an
+ * address of the host's. Replaces the list. */
+struct nft_exposed {
+	const char *bridge;
+	struct prefix addr; /* the host's, with the length of its network */
+	bool masquerade;
+};
+enum err nft_set_exposed(struct nft *n, const struct nft_exposed *list, size_t count, struct err_note *note) MUST_CHECK;
+
+/* Whoever asks one of these name servers (IPv4) by docker_gwbridge or one of weft's bridges is answered at `names` instead: so Docker's embedded resolver, which asks the host's
+ * servers, finds weft's names. Replaces the list. */
+enum err nft_set_resolvers(
+	struct nft *n, const struct ip *servers, size_t count, struct hostport names, struct err_note *note) MUST_CHECK;
+
+/* Whether packets are translated at all: the kernel may have no NAT in nftables. */
+bool nft_translates(const struct nft *n);
 
 /* Dropped so far, by reason (words as in weft_frames_dropped_total); of the last nft_refresh. */
 enum nft_drop {

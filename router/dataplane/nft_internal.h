@@ -1,4 +1,5 @@
-/* What the files of nft.h share: transactions and dumps (nft_batch.c), what the tables contain (nft_rules.c), and the state (nft.c). */
+/* What the files of nft.h share: transactions and dumps (nft_batch.c), what the tables contain (nft_rules.c, nft_bridge.c, nft_nat.c by nft_expr.h), what the
+ * kernel has (nft_read.c), and the state (nft.c). */
 #ifndef WEFT_DATAPLANE_NFT_INTERNAL_H
 #define WEFT_DATAPLANE_NFT_INTERNAL_H
 
@@ -11,17 +12,19 @@
 #define NFT_IFNAME  16u /* an interface's name in a key, filled up with zeros */
 
 /* What can be left out where a kernel lacks it. A failed message takes its whole part with it. */
-enum nft_part { NFT_PART_INET = 1, NFT_PART_HANDSHAKES = 2, NFT_PART_BRIDGE = 4, NFT_PARTS_ALL = 7 };
+enum nft_part { NFT_PART_INET = 1, NFT_PART_HANDSHAKES = 2, NFT_PART_BRIDGE = 4, NFT_PART_NAT = 8, NFT_PARTS_ALL = 15 };
 
 enum nft_set_id {
 	NFT_RX4, /* inet: the other hosts' addresses, and what came from them … */
 	NFT_RX6,
 	NFT_TX4, /* … and what went to them */
 	NFT_TX6,
-	NFT_BRIDGES, /* each network's bridge, twice: see nft_rules.c */
-	NFT_PORTS,   /* bridge: containers' ports */
-	NFT_MACS,    /* port . MAC */
-	NFT_ADDRS4,  /* port . address */
+	NFT_BRIDGES,   /* each network's bridge, twice: see nft_rules.c */
+	NFT_GUESTS,    /* bridges of other containers than ours */
+	NFT_RESOLVERS, /* name servers in whose place we answer */
+	NFT_PORTS,     /* bridge: containers' ports */
+	NFT_MACS,      /* port . MAC */
+	NFT_ADDRS4,    /* port . address */
 	NFT_ADDRS6,
 	NFT_SETS
 };
@@ -45,11 +48,52 @@ struct nft_elems {
 	struct nft_elem *v;
 	size_t n, cap;
 };
-int nft_elem_cmp(const void *a, const void *b); /* by set, then key */
+int nft_elem_cmp(const void *a, const void *b);                                         /* by set, then key */
+bool nft_elems_add(struct nft_elems *l, const struct nft_elem *e) MUST_CHECK;           /* false: out of memory */
+void nft_elems_sort(struct nft_elems *l);                                               /* and without doubles */
+struct nft_elem *nft_elems_find(const struct nft_elems *l, const struct nft_elem *key); /* in a sorted list */
+
+/* What is translated: nft_nat.c. */
+struct nft_nat {
+	struct nft_exposed *exposed;
+	size_t n_exposed;
+	struct hostport names; /* where who asks one of the resolvers is led; family 0: nowhere */
+};
+
+struct mnl_socket;
+struct nft_known_peer {
+	uint64_t peer;
+	struct ip underlay;
+};
+struct nft {
+	struct mnl_socket *commands, *events;
+	struct nft_cfg cfg;
+	unsigned parts; /* those that the kernel has; none after a reset */
+	uint32_t seq;
+	struct nft_elems elems; /* in order */
+	struct nft_nat nat;
+	struct nft_counts drops[NFT_DROPS];
+	struct nft_known_peer *peers; /* in order of names */
+	size_t n_peers;
+	bool keeps;          /* addresses that no peer of the list has */
+	uint32_t generation; /* in which all was right; 0: to be looked at */
+	uint64_t signature;  /* of tables, chains, rules, sets, counters */
+};
+
+/* --- reading (nft_read.c): 0, or minus an errno */
+
+int nft_read_generation(struct nft *n, uint32_t *id);
+/* Appends the elements of one set. -ENOENT: there is no such set; -EPROTO: one of another make. */
+int nft_read_set(struct nft *n, enum nft_set_id id, struct nft_elems *out);
+/* The drop counters of one family's table: those that are there. */
+int nft_read_drops(struct nft *n, uint8_t family, struct nft_counts drops[NFT_DROPS]);
+/* -ENOENT: a table is missing. */
+int nft_read_signature(struct nft *n, uint64_t *signature);
+/* Whether the kernel's sets hold what the model says. */
+int nft_same_elems(struct nft *n, bool *same);
 
 /* --- transport */
 
-struct mnl_socket;
 struct nft_batch {
 	uint8_t *data;
 	size_t len, cap, last; /* last: where the last message begins */
@@ -78,7 +122,7 @@ int nft_ask(struct mnl_socket *s, struct nlmsghdr *question, uint32_t seq, nft_e
 
 /* Adds what makes both tables anew, as far as `parts` go. drops: initial values of the drop counters. */
 void nft_rules_make(struct nft_batch *b, unsigned parts, const struct nft_cfg *cfg, const struct nft_counts drops[NFT_DROPS],
-	const struct nft_elems *elems);
+	const struct nft_elems *elems, const struct nft_nat *nat);
 /* Takes the tables of these parts away, if they are there. */
 void nft_rules_remove(struct nft_batch *b, unsigned parts);
 /* One message (or more) that adds or removes elems->v[from] up to, not including, `to`: all of one set. */

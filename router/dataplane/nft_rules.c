@@ -6,17 +6,25 @@
  *     chain input { type filter hook input priority filter - 10; policy accept;
  *       udp dport VXLAN goto vxlan_in
  *       udp dport USERSPACE @th,64,8 0x24 jump handshakes
- *       iifname "weft*" goto from_bridge }
+ *       iifname "weft*" goto from_bridge;  iifname @guests goto from_bridge }
  *     chain vxlan_in {
  *       iifname "weft*" → control_port;  ip saddr @peers_rx4 accept;  ip6 saddr @peers_rx6 accept;  → vxlan_stranger }
  *     chain handshakes { update @handshakes4 { ip saddr limit rate over … } → handshake_flood;  the same for IPv6 /64 }
- *     chain from_bridge { tcp dport CONTROL → control_port;  udp dport USERSPACE → control_port }
+ *     set guests { type ifname; }                        bridges of containers that are not weft's
+ *     chain from_bridge { tcp dport CONTROL → control_port;  udp dport USERSPACE → control_port;  tcp dport API → control_port }
  *     chain output { type filter hook output priority filter - 10; policy accept;  udp dport VXLAN goto vxlan_out }
  *     set bridges { type ifname . ifname; }              each network's bridge, twice
  *     chain forward { type filter hook forward priority filter - 10; policy accept;
  *       iifname "weft*" oifname "weft*" goto between }
  *     chain between { iifname . oifname @bridges accept;  iifname . iifname @bridges oifname . oifname @bridges → other_network }
  *     chain vxlan_out { ip daddr @peers_tx4 accept;  ip6 daddr @peers_tx6 accept }
+ *     set resolvers { type ipv4_addr; }                  name servers of the host, in whose place weft answers
+ *     chain nat_in { type nat hook prerouting priority dstnat - 1; policy accept;
+ *       iifname "docker_gwbridge" goto names;  iifname "weft*" goto names }
+ *     chain names { ip daddr @resolvers udp dport 53 dnat ip to 169.254.67.83:53;  the same for TCP }
+ *     chain nat_out { type nat hook postrouting priority srcnat - 1; policy accept;     for each PREFIX that is exposed on BRIDGE:
+ *       ip saddr PREFIX ip daddr != 224.0.0.0/4 oifname != "weft*" masquerade
+ *       oifname BRIDGE ip daddr PREFIX ip saddr != PREFIX masquerade }
  *   }
  *   table bridge weft {
  *     set ports { type ifname; }  set port_macs { type ifname . ether_addr; }  set port_addrs4 { type ifname . ipv4_addr; }  and port_addrs6
@@ -52,8 +60,7 @@
 #include <linux/netfilter/nf_tables.h>
 #include <string.h>
 
-#include "router/dataplane/nft_internal.h"
-#include "tunnel/probe.h"
+#include "router/dataplane/nft_expr.h"
 #include "tunnel/wire.h"
 
 /* Numbers that nft(8) has for types of its own, and how it joins them: only its listings need them. */
@@ -62,6 +69,8 @@ enum { TYPE_IP4 = 7, TYPE_IP6 = 8, TYPE_ETHER = 9, TYPE_IFNAME = 41, TYPE_BITS =
 
 enum {
 	INET_PRIORITY = -10,
+	NAT_IN_PRIORITY = -101, /* before dstnat and srcnat, which are others' */
+	NAT_OUT_PRIORITY = 99,
 	/* As the kernel's NF_BR_PRE_ROUTING and NF_BR_PRI_FILTER_BRIDGED, whose header cannot be had together with others. */
 	BRIDGE_PREROUTING = 0,
 	BRIDGE_PRIORITY = -200,
@@ -70,9 +79,6 @@ enum {
 	HANDSHAKE_BURST = 20480,
 	HANDSHAKE_MEMORY_MS = 10000,
 	ELEMS_AT_ONCE = 256, /* in one message */
-	UPLINK_LEN = 4,      /* "weft" */
-	PORT_LEN = 6,        /* "vethwe" */
-	ADVERT = 136,        /* ICMPv6 neighbour advertisement */
 };
 
 const struct nft_set_kind nft_set_kinds[NFT_SETS] = {
@@ -81,209 +87,41 @@ const struct nft_set_kind nft_set_kinds[NFT_SETS] = {
 	[NFT_TX4] = { "peers_tx4", NFT_PART_INET, NFPROTO_INET, 4, true, TYPE_IP4 },
 	[NFT_TX6] = { "peers_tx6", NFT_PART_INET, NFPROTO_INET, 16, true, TYPE_IP6 },
 	[NFT_BRIDGES] = { "bridges", NFT_PART_INET, NFPROTO_INET, 2 * NFT_IFNAME, false, TYPE_PORT_AND(TYPE_IFNAME) },
+	[NFT_GUESTS] = { "guests", NFT_PART_INET, NFPROTO_INET, NFT_IFNAME, false, TYPE_IFNAME },
+	[NFT_RESOLVERS] = { "resolvers", NFT_PART_NAT, NFPROTO_INET, 4, false, TYPE_IP4 },
 	[NFT_PORTS] = { "ports", NFT_PART_BRIDGE, NFPROTO_BRIDGE, NFT_IFNAME, false, TYPE_IFNAME },
 	[NFT_MACS] = { "port_macs", NFT_PART_BRIDGE, NFPROTO_BRIDGE, NFT_IFNAME + 8, false, TYPE_PORT_AND(TYPE_ETHER) },
 	[NFT_ADDRS4] = { "port_addrs4", NFT_PART_BRIDGE, NFPROTO_BRIDGE, NFT_IFNAME + 4, false, TYPE_PORT_AND(TYPE_IP4) },
 	[NFT_ADDRS6] = { "port_addrs6", NFT_PART_BRIDGE, NFPROTO_BRIDGE, NFT_IFNAME + 16, false, TYPE_PORT_AND(TYPE_IP6) },
 };
 
-/* ---- rules, expression by expression */
-
-struct rule {
-	struct nft_batch *b;
-	struct nftnl_rule *r;
-	uint8_t family, part;
-};
-
-static struct rule rule(struct nft_batch *b, uint8_t family, uint8_t part, const char *chain)
-{
-	struct rule r = { b, b->failed ? NULL : nftnl_rule_alloc(), family, part };
-	if (!r.r || nftnl_rule_set_str(r.r, NFTNL_RULE_TABLE, NFT_TABLE) < 0 || nftnl_rule_set_str(r.r, NFTNL_RULE_CHAIN, chain) < 0)
-		b->failed = true;
-	return r;
-}
-
-static void rule_end(struct rule *r)
-{
-	struct nlmsghdr *h = NULL;
-	if (!r->b->failed)
-		h = nft_batch_message(r->b, NFT_MSG_NEWRULE, r->family, NLM_F_CREATE | NLM_F_APPEND, r->part);
-	if (h) {
-		nftnl_rule_nlmsg_build_payload(h, r->r);
-		nft_batch_add(r->b, h);
-	}
-	if (r->r)
-		nftnl_rule_free(r->r);
-}
-
-static struct nftnl_expr *expr(struct rule *r, const char *name)
-{
-	struct nftnl_expr *e = r->r ? nftnl_expr_alloc(name) : NULL;
-	if (e)
-		nftnl_rule_add_expr(r->r, e);
-	else
-		r->b->failed = true;
-	return e;
-}
-
-static void put_u32(struct nftnl_expr *e, uint16_t what, uint32_t v)
-{
-	if (e)
-		nftnl_expr_set_u32(e, what, v);
-}
-
-static void put(struct rule *r, struct nftnl_expr *e, uint16_t what, const void *data, uint32_t n)
-{
-	if (!e || nftnl_expr_set(e, what, data, n) < 0)
-		r->b->failed = true;
-}
-
-static void put_str(struct rule *r, struct nftnl_expr *e, uint16_t what, const char *s)
-{
-	if (!e || nftnl_expr_set_str(e, what, s) < 0)
-		r->b->failed = true;
-}
-
-static void meta(struct rule *r, uint32_t key, uint32_t reg)
-{
-	struct nftnl_expr *e = expr(r, "meta");
-	put_u32(e, NFTNL_EXPR_META_KEY, key);
-	put_u32(e, NFTNL_EXPR_META_DREG, reg);
-}
-
-static void load(struct rule *r, uint32_t base, uint32_t offset, uint32_t n, uint32_t reg)
-{
-	struct nftnl_expr *e = expr(r, "payload");
-	put_u32(e, NFTNL_EXPR_PAYLOAD_BASE, base);
-	put_u32(e, NFTNL_EXPR_PAYLOAD_OFFSET, offset);
-	put_u32(e, NFTNL_EXPR_PAYLOAD_LEN, n);
-	put_u32(e, NFTNL_EXPR_PAYLOAD_DREG, reg);
-}
-
-static void cmp(struct rule *r, uint32_t op, const void *with, uint32_t n)
-{
-	struct nftnl_expr *e = expr(r, "cmp");
-	put_u32(e, NFTNL_EXPR_CMP_SREG, NFT_REG_1);
-	put_u32(e, NFTNL_EXPR_CMP_OP, op);
-	put(r, e, NFTNL_EXPR_CMP_DATA, with, n);
-}
-
-static void mask(struct rule *r, const uint8_t *bits, uint32_t n)
-{
-	static const uint8_t zero[16];
-	struct nftnl_expr *e = expr(r, "bitwise");
-	put_u32(e, NFTNL_EXPR_BITWISE_SREG, NFT_REG_1);
-	put_u32(e, NFTNL_EXPR_BITWISE_DREG, NFT_REG_1);
-	put_u32(e, NFTNL_EXPR_BITWISE_OP, NFT_BITWISE_BOOL);
-	put_u32(e, NFTNL_EXPR_BITWISE_LEN, n);
-	put(r, e, NFTNL_EXPR_BITWISE_MASK, bits, n);
-	put(r, e, NFTNL_EXPR_BITWISE_XOR, zero, n);
-}
-
-/* What is in the registers from the first on is, or is not, in the set. */
-static void lookup(struct rule *r, enum nft_set_id set, bool in)
-{
-	struct nftnl_expr *e = expr(r, "lookup");
-	put_u32(e, NFTNL_EXPR_LOOKUP_SREG, NFT_REG_1);
-	put_str(r, e, NFTNL_EXPR_LOOKUP_SET, nft_set_kinds[set].name);
-	if (!in)
-		put_u32(e, NFTNL_EXPR_LOOKUP_FLAGS, NFT_LOOKUP_F_INV);
-}
-
-static void verdict(struct rule *r, int code, const char *chain)
-{
-	struct nftnl_expr *e = expr(r, "immediate");
-	put_u32(e, NFTNL_EXPR_IMM_DREG, NFT_REG_VERDICT);
-	put_u32(e, NFTNL_EXPR_IMM_VERDICT, (uint32_t)code);
-	if (chain)
-		put_str(r, e, NFTNL_EXPR_IMM_CHAIN, chain);
-	rule_end(r);
-}
-
-static void drop(struct rule *r, enum nft_drop reason)
-{
-	struct nftnl_expr *e = expr(r, "objref");
-	put_u32(e, NFTNL_EXPR_OBJREF_IMM_TYPE, NFT_OBJECT_COUNTER);
-	put_str(r, e, NFTNL_EXPR_OBJREF_IMM_NAME, nft_drop_name(reason));
-	verdict(r, NF_DROP, NULL);
-}
-
-static void is_u8(struct rule *r, uint8_t v)
-{
-	cmp(r, NFT_CMP_EQ, &v, sizeof v);
-}
-
-static void is_u16(struct rule *r, uint16_t v)
-{
-	const uint16_t be = htons(v);
-	cmp(r, NFT_CMP_EQ, &be, sizeof be);
-}
-
-static void protocol(struct rule *r, uint8_t l4)
-{
-	meta(r, NFT_META_L4PROTO, NFT_REG_1);
-	is_u8(r, l4);
-}
-
-static void dport(struct rule *r, uint8_t l4, uint16_t port)
-{
-	protocol(r, l4);
-	load(r, NFT_PAYLOAD_TRANSPORT_HEADER, 2, 2, NFT_REG_1);
-	is_u16(r, port);
-}
-
-static void nfproto(struct rule *r, uint8_t family)
-{
-	meta(r, NFT_META_NFPROTO, NFT_REG_1);
-	is_u8(r, family);
-}
-
-static void ethertype(struct rule *r, uint16_t type)
-{
-	load(r, NFT_PAYLOAD_LL_HEADER, 12, 2, NFT_REG_1);
-	is_u16(r, type);
-}
-
-static void is_weft(struct rule *r, uint32_t which)
-{
-	meta(r, which, NFT_REG_1);
-	cmp(r, NFT_CMP_EQ, "weft", UPLINK_LEN);
-}
-
-static void from_weft(struct rule *r)
-{
-	is_weft(r, NFT_META_IIFNAME);
-}
-
 /* ---- table inet */
 
-static struct rule inet_rule(struct nft_batch *b, const char *chain)
+static struct nft_rule inet_rule(struct nft_batch *b, const char *chain)
 {
-	return rule(b, NFPROTO_INET, NFT_PART_INET, chain);
+	return nft_rule(b, NFPROTO_INET, NFT_PART_INET, chain);
 }
-
-enum { IP4_SRC = 12, IP4_DST = 16, IP6_SRC = 8, IP6_DST = 24 };
 
 static void peer_rules(struct nft_batch *b, const char *chain, bool in)
 {
-	struct rule r = inet_rule(b, chain);
-	nfproto(&r, NFPROTO_IPV4);
-	load(&r, NFT_PAYLOAD_NETWORK_HEADER, in ? IP4_SRC : IP4_DST, 4, NFT_REG_1);
-	lookup(&r, in ? NFT_RX4 : NFT_TX4, true);
-	verdict(&r, NF_ACCEPT, NULL);
+	struct nft_rule r = inet_rule(b, chain);
+	nft_nfproto(&r, NFPROTO_IPV4);
+	nft_load(&r, NFT_PAYLOAD_NETWORK_HEADER, in ? IP4_SRC : IP4_DST, 4, NFT_REG_1);
+	nft_lookup(&r, in ? NFT_RX4 : NFT_TX4, true);
+	nft_verdict(&r, NF_ACCEPT, NULL);
 	r = inet_rule(b, chain);
-	nfproto(&r, NFPROTO_IPV6);
-	load(&r, NFT_PAYLOAD_NETWORK_HEADER, in ? IP6_SRC : IP6_DST, 16, NFT_REG_1);
-	lookup(&r, in ? NFT_RX6 : NFT_TX6, true);
-	verdict(&r, NF_ACCEPT, NULL);
+	nft_nfproto(&r, NFPROTO_IPV6);
+	nft_load(&r, NFT_PAYLOAD_NETWORK_HEADER, in ? IP6_SRC : IP6_DST, 16, NFT_REG_1);
+	nft_lookup(&r, in ? NFT_RX6 : NFT_TX6, true);
+	nft_verdict(&r, NF_ACCEPT, NULL);
 }
 
-static void limit(struct rule *r, const char *set)
+static void limit(struct nft_rule *r, const char *set)
 {
-	struct nftnl_expr *e = expr(r, "dynset"), *l = e ? nftnl_expr_alloc("limit") : NULL;
-	put_u32(e, NFTNL_EXPR_DYNSET_SREG_KEY, NFT_REG_1);
-	put_u32(e, NFTNL_EXPR_DYNSET_OP, NFT_DYNSET_OP_UPDATE);
-	put_str(r, e, NFTNL_EXPR_DYNSET_SET_NAME, set);
+	struct nftnl_expr *e = nft_x_expr(r, "dynset"), *l = e ? nftnl_expr_alloc("limit") : NULL;
+	nft_x_put_u32(e, NFTNL_EXPR_DYNSET_SREG_KEY, NFT_REG_1);
+	nft_x_put_u32(e, NFTNL_EXPR_DYNSET_OP, NFT_DYNSET_OP_UPDATE);
+	nft_x_put_str(r, e, NFTNL_EXPR_DYNSET_SET_NAME, set);
 	if (!l) {
 		r->b->failed = true;
 		return;
@@ -300,213 +138,83 @@ static void limit(struct rule *r, const char *set)
 static void handshake_rules(struct nft_batch *b, const struct nft_cfg *cfg)
 {
 	static const uint8_t host_part[16] = { 255, 255, 255, 255, 255, 255, 255, 255 };
-	struct rule r = rule(b, NFPROTO_INET, NFT_PART_HANDSHAKES, "handshakes");
-	nfproto(&r, NFPROTO_IPV4);
-	load(&r, NFT_PAYLOAD_NETWORK_HEADER, IP4_SRC, 4, NFT_REG_1);
+	struct nft_rule r = nft_rule(b, NFPROTO_INET, NFT_PART_HANDSHAKES, "handshakes");
+	nft_nfproto(&r, NFPROTO_IPV4);
+	nft_load(&r, NFT_PAYLOAD_NETWORK_HEADER, IP4_SRC, 4, NFT_REG_1);
 	limit(&r, "handshakes4");
-	drop(&r, NFT_HANDSHAKE_FLOOD);
-	r = rule(b, NFPROTO_INET, NFT_PART_HANDSHAKES, "handshakes");
-	nfproto(&r, NFPROTO_IPV6);
-	load(&r, NFT_PAYLOAD_NETWORK_HEADER, IP6_SRC, 16, NFT_REG_1);
-	mask(&r, host_part, sizeof host_part);
+	nft_drop(&r, NFT_HANDSHAKE_FLOOD);
+	r = nft_rule(b, NFPROTO_INET, NFT_PART_HANDSHAKES, "handshakes");
+	nft_nfproto(&r, NFPROTO_IPV6);
+	nft_load(&r, NFT_PAYLOAD_NETWORK_HEADER, IP6_SRC, 16, NFT_REG_1);
+	nft_mask(&r, host_part, sizeof host_part);
 	limit(&r, "handshakes6");
-	drop(&r, NFT_HANDSHAKE_FLOOD);
-	r = rule(b, NFPROTO_INET, NFT_PART_HANDSHAKES, "input");
-	dport(&r, IPPROTO_UDP, cfg->userspace_port);
-	load(&r, NFT_PAYLOAD_TRANSPORT_HEADER, 8, 1, NFT_REG_1);
-	is_u8(&r, WIRE_VERSION << 4 | WIRE_INIT);
-	verdict(&r, NFT_JUMP, "handshakes");
+	nft_drop(&r, NFT_HANDSHAKE_FLOOD);
+	r = nft_rule(b, NFPROTO_INET, NFT_PART_HANDSHAKES, "input");
+	nft_dport(&r, IPPROTO_UDP, cfg->userspace_port);
+	nft_load(&r, NFT_PAYLOAD_TRANSPORT_HEADER, 8, 1, NFT_REG_1);
+	nft_is_u8(&r, WIRE_VERSION << 4 | WIRE_INIT);
+	nft_verdict(&r, NFT_JUMP, "handshakes");
 }
 
-static void pair_of(struct rule *r, uint32_t one, uint32_t other)
+static void pair_of(struct nft_rule *r, uint32_t one, uint32_t other)
 {
-	meta(r, one, NFT_REG_1);
-	meta(r, other, NFT_REG_2);
-	lookup(r, NFT_BRIDGES, true);
+	nft_meta(r, one, NFT_REG_1);
+	nft_meta(r, other, NFT_REG_2);
+	nft_lookup(r, NFT_BRIDGES, true);
 }
 
 static void forward_rules(struct nft_batch *b)
 {
-	struct rule r = inet_rule(b, "between");
+	struct nft_rule r = inet_rule(b, "between");
 	pair_of(&r, NFT_META_IIFNAME, NFT_META_OIFNAME);
-	verdict(&r, NF_ACCEPT, NULL);
+	nft_verdict(&r, NF_ACCEPT, NULL);
 	r = inet_rule(b, "between");
 	pair_of(&r, NFT_META_IIFNAME, NFT_META_IIFNAME);
 	pair_of(&r, NFT_META_OIFNAME, NFT_META_OIFNAME);
-	drop(&r, NFT_OTHER_NETWORK);
+	nft_drop(&r, NFT_OTHER_NETWORK);
 	r = inet_rule(b, "forward");
-	from_weft(&r);
-	is_weft(&r, NFT_META_OIFNAME);
-	verdict(&r, NFT_GOTO, "between");
+	nft_from_weft(&r);
+	nft_is_weft(&r, NFT_META_OIFNAME);
+	nft_verdict(&r, NFT_GOTO, "between");
 }
 
 static void inet_rules(struct nft_batch *b, unsigned parts, const struct nft_cfg *cfg)
 {
-	struct rule r = inet_rule(b, "vxlan_in");
-	from_weft(&r);
-	drop(&r, NFT_CONTROL_PORT);
+	struct nft_rule r = inet_rule(b, "vxlan_in");
+	nft_from_weft(&r);
+	nft_drop(&r, NFT_CONTROL_PORT);
 	peer_rules(b, "vxlan_in", true);
 	r = inet_rule(b, "vxlan_in");
-	drop(&r, NFT_VXLAN_STRANGER);
+	nft_drop(&r, NFT_VXLAN_STRANGER);
 	peer_rules(b, "vxlan_out", false);
 	r = inet_rule(b, "from_bridge");
-	dport(&r, IPPROTO_TCP, cfg->control_port);
-	drop(&r, NFT_CONTROL_PORT);
+	nft_dport(&r, IPPROTO_TCP, cfg->control_port);
+	nft_drop(&r, NFT_CONTROL_PORT);
 	r = inet_rule(b, "from_bridge");
-	dport(&r, IPPROTO_UDP, cfg->userspace_port);
-	drop(&r, NFT_CONTROL_PORT);
+	nft_dport(&r, IPPROTO_UDP, cfg->userspace_port);
+	nft_drop(&r, NFT_CONTROL_PORT);
+	if (cfg->api_port != 0) {
+		r = inet_rule(b, "from_bridge");
+		nft_dport(&r, IPPROTO_TCP, cfg->api_port);
+		nft_drop(&r, NFT_CONTROL_PORT);
+	}
 
 	r = inet_rule(b, "input");
-	dport(&r, IPPROTO_UDP, cfg->vxlan_port);
-	verdict(&r, NFT_GOTO, "vxlan_in");
+	nft_dport(&r, IPPROTO_UDP, cfg->vxlan_port);
+	nft_verdict(&r, NFT_GOTO, "vxlan_in");
 	if (parts & NFT_PART_HANDSHAKES)
 		handshake_rules(b, cfg);
 	r = inet_rule(b, "input");
-	from_weft(&r);
-	verdict(&r, NFT_GOTO, "from_bridge");
+	nft_from_weft(&r);
+	nft_verdict(&r, NFT_GOTO, "from_bridge");
+	r = inet_rule(b, "input");
+	nft_meta(&r, NFT_META_IIFNAME, NFT_REG_1);
+	nft_lookup(&r, NFT_GUESTS, true);
+	nft_verdict(&r, NFT_GOTO, "from_bridge");
 	r = inet_rule(b, "output");
-	dport(&r, IPPROTO_UDP, cfg->vxlan_port);
-	verdict(&r, NFT_GOTO, "vxlan_out");
+	nft_dport(&r, IPPROTO_UDP, cfg->vxlan_port);
+	nft_verdict(&r, NFT_GOTO, "vxlan_out");
 	forward_rules(b);
-}
-
-/* ---- table bridge */
-
-static struct rule bridge_rule(struct nft_batch *b, const char *chain)
-{
-	return rule(b, NFPROTO_BRIDGE, NFT_PART_BRIDGE, chain);
-}
-
-/* The port, and behind it n bytes of the frame: a key of one of the sets. */
-static void port_and(struct rule *r, uint32_t base, uint32_t offset, uint32_t n)
-{
-	meta(r, NFT_META_IIFNAME, NFT_REG_1);
-	load(r, base, offset, n, NFT_REG_2);
-}
-
-static void bridge_rule_drop(struct nft_batch *b, const char *chain, enum nft_drop reason)
-{
-	struct rule r = bridge_rule(b, chain);
-	drop(&r, reason);
-}
-
-static void port_rules(struct nft_batch *b)
-{
-	struct rule r = bridge_rule(b, "prerouting");
-	meta(&r, NFT_META_IIFNAME, NFT_REG_1);
-	cmp(&r, NFT_CMP_NEQ, "vethwe", PORT_LEN);
-	verdict(&r, NF_ACCEPT, NULL);
-	r = bridge_rule(b, "prerouting");
-	port_and(&r, NFT_PAYLOAD_LL_HEADER, 6, 6);
-	lookup(&r, NFT_MACS, true);
-	verdict(&r, NFT_GOTO, "from_port");
-	r = bridge_rule(b, "prerouting");
-	meta(&r, NFT_META_IIFNAME, NFT_REG_1);
-	lookup(&r, NFT_PORTS, true);
-	drop(&r, NFT_FORGED_MAC);
-
-	static const struct {
-		uint16_t type;
-		const char *chain;
-	} kinds[] = { { 0x0800, "ipv4" }, { 0x86dd, "ipv6" }, { 0x0806, "arp" } };
-	for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
-		r = bridge_rule(b, "from_port");
-		ethertype(&r, kinds[i].type);
-		verdict(&r, NFT_GOTO, kinds[i].chain);
-	}
-	/* A tag would hide from all checks what a host behind may unpack; and probes are the hosts' own. */
-	static const uint16_t hidden[] = { 0x8100, 0x88a8, PROBE_ETHERTYPE };
-	for (size_t i = 0; i < sizeof hidden / sizeof *hidden; i++) {
-		r = bridge_rule(b, "from_port");
-		ethertype(&r, hidden[i]);
-		drop(&r, NFT_FORGED_MAC);
-	}
-}
-
-static void ipv4_rules(struct nft_batch *b)
-{
-	static const uint8_t any[4], dhcp[4] = { 0, 68, 0, 67 };
-	struct rule r = bridge_rule(b, "ipv4");
-	meta(&r, NFT_META_PROTOCOL, NFT_REG_1);
-	is_u16(&r, 0x0800);
-	port_and(&r, NFT_PAYLOAD_NETWORK_HEADER, IP4_SRC, 4);
-	lookup(&r, NFT_ADDRS4, true);
-	verdict(&r, NF_ACCEPT, NULL);
-	r = bridge_rule(b, "ipv4");
-	meta(&r, NFT_META_PROTOCOL, NFT_REG_1);
-	is_u16(&r, 0x0800);
-	load(&r, NFT_PAYLOAD_NETWORK_HEADER, IP4_SRC, 4, NFT_REG_1);
-	cmp(&r, NFT_CMP_EQ, any, sizeof any);
-	protocol(&r, IPPROTO_UDP);
-	load(&r, NFT_PAYLOAD_TRANSPORT_HEADER, 0, 4, NFT_REG_1);
-	cmp(&r, NFT_CMP_EQ, dhcp, sizeof dhcp);
-	verdict(&r, NF_ACCEPT, NULL);
-	bridge_rule_drop(b, "ipv4", NFT_FORGED_ADDRESS);
-}
-
-enum { ARP_SENDER_MAC = 8, ARP_SENDER_IP = 14 };
-
-static void arp_rules(struct nft_batch *b)
-{
-	static const uint8_t ethernet_ip4[6] = { 0, 1, 8, 0, 6, 4 }, any[4];
-	struct rule r = bridge_rule(b, "arp");
-	load(&r, NFT_PAYLOAD_NETWORK_HEADER, 0, sizeof ethernet_ip4, NFT_REG_1);
-	cmp(&r, NFT_CMP_NEQ, ethernet_ip4, sizeof ethernet_ip4);
-	drop(&r, NFT_FORGED_ADDRESS);
-	r = bridge_rule(b, "arp");
-	port_and(&r, NFT_PAYLOAD_NETWORK_HEADER, ARP_SENDER_MAC, 6);
-	lookup(&r, NFT_MACS, false);
-	drop(&r, NFT_FORGED_MAC);
-	r = bridge_rule(b, "arp");
-	port_and(&r, NFT_PAYLOAD_NETWORK_HEADER, ARP_SENDER_IP, 4);
-	lookup(&r, NFT_ADDRS4, true);
-	verdict(&r, NF_ACCEPT, NULL);
-	r = bridge_rule(b, "arp");
-	load(&r, NFT_PAYLOAD_NETWORK_HEADER, 6, 2, NFT_REG_1);
-	is_u16(&r, 1); /* a request */
-	load(&r, NFT_PAYLOAD_NETWORK_HEADER, ARP_SENDER_IP, 4, NFT_REG_1);
-	cmp(&r, NFT_CMP_EQ, any, sizeof any);
-	verdict(&r, NF_ACCEPT, NULL);
-	bridge_rule_drop(b, "arp", NFT_FORGED_ADDRESS);
-}
-
-static const uint8_t link_local[2] = { 0xfe, 0x80 }, link_local_mask[2] = { 0xff, 0xc0 };
-
-static void ipv6_rules(struct nft_batch *b)
-{
-	static const uint8_t any[16];
-	struct rule r = bridge_rule(b, "ipv6");
-	protocol(&r, IPPROTO_ICMPV6);
-	load(&r, NFT_PAYLOAD_TRANSPORT_HEADER, 0, 1, NFT_REG_1);
-	is_u8(&r, ADVERT);
-	verdict(&r, NFT_JUMP, "advert");
-	r = bridge_rule(b, "ipv6");
-	meta(&r, NFT_META_PROTOCOL, NFT_REG_1);
-	is_u16(&r, 0x86dd);
-	port_and(&r, NFT_PAYLOAD_NETWORK_HEADER, IP6_SRC, 16);
-	lookup(&r, NFT_ADDRS6, true);
-	verdict(&r, NF_ACCEPT, NULL);
-	r = bridge_rule(b, "ipv6");
-	load(&r, NFT_PAYLOAD_NETWORK_HEADER, IP6_SRC, 2, NFT_REG_1);
-	mask(&r, link_local_mask, sizeof link_local_mask);
-	cmp(&r, NFT_CMP_EQ, link_local, sizeof link_local);
-	verdict(&r, NF_ACCEPT, NULL);
-	r = bridge_rule(b, "ipv6");
-	load(&r, NFT_PAYLOAD_NETWORK_HEADER, IP6_SRC, 16, NFT_REG_1);
-	cmp(&r, NFT_CMP_EQ, any, sizeof any);
-	verdict(&r, NF_ACCEPT, NULL);
-	bridge_rule_drop(b, "ipv6", NFT_FORGED_ADDRESS);
-
-	r = bridge_rule(b, "advert");
-	port_and(&r, NFT_PAYLOAD_TRANSPORT_HEADER, 8, 16);
-	lookup(&r, NFT_ADDRS6, true);
-	verdict(&r, NFT_RETURN, NULL);
-	r = bridge_rule(b, "advert");
-	load(&r, NFT_PAYLOAD_TRANSPORT_HEADER, 8, 2, NFT_REG_1);
-	mask(&r, link_local_mask, sizeof link_local_mask);
-	cmp(&r, NFT_CMP_EQ, link_local, sizeof link_local);
-	verdict(&r, NFT_RETURN, NULL);
-	bridge_rule_drop(b, "advert", NFT_FORGED_ADDRESS);
 }
 
 /* ---- tables, chains, sets, counters */
@@ -526,6 +234,9 @@ static const struct chain {
 	{ "vxlan_out", NFT_PART_INET, false, 0, 0 },
 	{ "from_bridge", NFT_PART_INET, false, 0, 0 },
 	{ "handshakes", NFT_PART_HANDSHAKES, false, 0, 0 },
+	{ "nat_in", NFT_PART_NAT, true, NF_INET_PRE_ROUTING, NAT_IN_PRIORITY },
+	{ "names", NFT_PART_NAT, false, 0, 0 },
+	{ "nat_out", NFT_PART_NAT, true, NF_INET_POST_ROUTING, NAT_OUT_PRIORITY },
 	{ "prerouting", NFT_PART_BRIDGE, true, BRIDGE_PREROUTING, BRIDGE_PRIORITY },
 	{ "from_port", NFT_PART_BRIDGE, false, 0, 0 },
 	{ "ipv4", NFT_PART_BRIDGE, false, 0, 0 },
@@ -561,7 +272,7 @@ static void chain(struct nft_batch *b, const struct chain *c)
 	struct nlmsghdr *h = NULL;
 	if (o && nftnl_chain_set_str(o, NFTNL_CHAIN_TABLE, NFT_TABLE) == 0 &&
 		nftnl_chain_set_str(o, NFTNL_CHAIN_NAME, c->name) == 0 &&
-		(!c->base || nftnl_chain_set_str(o, NFTNL_CHAIN_TYPE, "filter") == 0))
+		(!c->base || nftnl_chain_set_str(o, NFTNL_CHAIN_TYPE, c->part == NFT_PART_NAT ? "nat" : "filter") == 0))
 		h = nft_batch_message(b, NFT_MSG_NEWCHAIN, family_of(c->part), NLM_F_CREATE, c->part);
 	else
 		b->failed = true;
@@ -735,7 +446,7 @@ static void all_elems(struct nft_batch *b, unsigned parts, const struct nft_elem
 }
 
 void nft_rules_make(struct nft_batch *b, unsigned parts, const struct nft_cfg *cfg, const struct nft_counts drops[NFT_DROPS],
-	const struct nft_elems *elems)
+	const struct nft_elems *elems, const struct nft_nat *nat)
 {
 	static const uint8_t tables[] = { NFT_PART_INET, NFT_PART_BRIDGE };
 	for (size_t i = 0; i < sizeof tables; i++)
@@ -759,10 +470,8 @@ void nft_rules_make(struct nft_batch *b, unsigned parts, const struct nft_cfg *c
 	all_elems(b, parts, elems);
 	if (parts & NFT_PART_INET)
 		inet_rules(b, parts, cfg);
-	if (parts & NFT_PART_BRIDGE) {
-		port_rules(b);
-		ipv4_rules(b);
-		arp_rules(b);
-		ipv6_rules(b);
-	}
+	if (parts & NFT_PART_NAT)
+		nft_nat_rules(b, nat);
+	if (parts & NFT_PART_BRIDGE)
+		nft_bridge_rules(b);
 }

@@ -746,7 +746,7 @@ static void parts(void **s)
 		struct nft_batch b;
 		uint8_t part;
 		assert_true(nft_batch_begin(&b, 100));
-		nft_rules_make(&b, tried[i], &cfg, zero, &none);
+		nft_rules_make(&b, tried[i], &cfg, zero, &none, &(struct nft_nat){ 0 });
 		assert_int_equal(nft_batch_commit(&b, m, &part), 0);
 		nft_batch_free(&b);
 	}

@@ -1,0 +1,601 @@
+/* The host as a member of its networks: addresses on their bridges, made known to the other hosts like a container's.
+ *
+ * An address comes from the core, as a container's does, under an ident of the host's own; then it is put on the bridge, published as part of an endpoint whose
+ * MAC is the bridge's, and written down with how it is to be translated. Each network has such an endpoint. What goes wrong half-way gives back the
+ * addresses that this very request obtained. At the start what was written down is made again. */
+#include "router/expose.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "dns/name.h"
+#include "router/dataplane/nft.h"
+#include "router/internal.h"
+#include "router/status.h"
+
+#define KEEP "expose/"
+enum { RECORD_VERSION = 1, RECORD_MASQUERADE = 1 };
+
+struct expose_op {
+	struct router *r;
+	uint64_t number, inner;
+	struct wanted {
+		struct prefix prefix;
+		bool claim, had;
+	} want[CORE_ADDRS_MAX];
+	size_t n_want, n_got;
+	bool asking, answered, cancelled, publishing;
+	bool masquerade;
+	size_t unstored;
+	enum err err;
+	char why[256];
+	char network[CORE_NETWORK_MAX + 1], ident[CORE_IDENT_MAX + 1], fqdn[CORE_FQDN_MAX + 1];
+	router_done done;
+	void *ctx;
+};
+
+const char *expose_ident(const char *network, char out[CORE_IDENT_MAX + 1])
+{
+	if (strcmp(network, CORE_NETWORK_DEFAULT) == 0)
+		(void)snprintf(out, CORE_IDENT_MAX + 1, "%s", STATUS_HOST_ID);
+	else
+		(void)snprintf(out, CORE_IDENT_MAX + 1, "%s@%s", STATUS_HOST_ID, network);
+	return out;
+}
+
+bool expose_is_ident(const char *ident)
+{
+	const size_t n = strlen(STATUS_HOST_ID);
+
+	return strncmp(ident, STATUS_HOST_ID, n) == 0 && (ident[n] == '\0' || ident[n] == '@');
+}
+
+/* --- the list ------------------------------------------------------------------------------------------------------------------------------ */
+
+static struct plane_exposed *listed(const struct router *r, const char *network, struct ip addr)
+{
+	for (size_t i = 0; i < r->n_exposed; i++)
+		if (ip_eq(r->exposed[i].addr.addr, addr) && strcmp(r->exposed[i].network, network) == 0)
+			return &r->exposed[i];
+	return NULL;
+}
+
+static bool enlist(struct router *r, const char *network, struct prefix addr, bool masquerade)
+{
+	struct plane_exposed *e = listed(r, network, addr.addr);
+
+	if (e == NULL) {
+		if (!mem_grow((void **)&r->exposed, &r->cap_exposed, r->n_exposed + 1, sizeof(*r->exposed)))
+			return false;
+		e = &r->exposed[r->n_exposed++];
+	}
+	memset(e, 0, sizeof(*e));
+	(void)snprintf(e->network, sizeof(e->network), "%s", network);
+	e->addr = addr;
+	e->masquerade = masquerade;
+	return true;
+}
+
+static void strike(struct router *r, struct plane_exposed *e)
+{
+	*e = r->exposed[--r->n_exposed];
+}
+
+bool router_next_exposed(const struct router *r, size_t *it, struct plane_exposed *out)
+{
+	if (*it >= r->n_exposed)
+		return false;
+	*out = r->exposed[(*it)++];
+	return true;
+}
+
+const char *expose_next_warning(const struct router *r, size_t *it)
+{
+	const struct nft *nft = plane_nft(r->plane);
+
+	if ((*it)++ > 0)
+		return NULL;
+	return nft != NULL && nft_translates(nft)
+		? NULL
+		: "nothing is masqueraded: the kernel has no NAT in nftables; load it: modprobe nft_chain_nat";
+}
+
+static enum err apply(struct router *r, struct err_note *note)
+{
+	return plane_set_exposed(r->plane, r->exposed, r->n_exposed, note);
+}
+
+static void record_key(const char *network, struct prefix addr, char out[ROUTER_KEEP_KEY_MAX])
+{
+	char text[PREFIX_TEXT];
+
+	(void)snprintf(out, ROUTER_KEEP_KEY_MAX, KEEP "%s/%s", prefix_format(addr, text), network);
+}
+
+static void endpoint_of(const struct router *r, const char *network, struct core_endpoint *e)
+{
+	memset(e, 0, sizeof(*e));
+	e->peer = r->id.name;
+	(void)expose_ident(network, e->ident);
+	e->mac = link_peer_mac(r->id.name);
+	(void)snprintf(e->network, sizeof(e->network), "%s", network);
+	for (size_t i = 0; i < r->n_exposed && e->n_addrs < CORE_ADDRS_MAX; i++)
+		if (strcmp(r->exposed[i].network, network) == 0)
+			e->addrs[e->n_addrs++] = r->exposed[i].addr;
+}
+
+/* --- giving back, and the end of a request ------------------------------------------------------------------------------------------------------ */
+
+static void ignore(void *ctx, const struct router_result *res)
+{
+	(void)ctx;
+	(void)res;
+}
+
+static void give_back(struct expose_op *op)
+{
+	for (size_t i = 0; i < op->n_got; i++) {
+		struct ipam_event free_it = { .kind = IPAM_FREE, .ident = op->ident, .addr = op->want[i].prefix.addr };
+		struct core_event ev = { .kind = CORE_IPAM, .ipam = &free_it };
+		if (!op->want[i].had && op->want[i].prefix.addr.family == 4 && core_ipam(op->r->core) != NULL &&
+			listed(op->r, op->network, op->want[i].prefix.addr) == NULL)
+			(void)router_submit(op->r, &ev, ignore, NULL);
+	}
+}
+
+static void free_op(struct expose_op *op)
+{
+	(void)map_del64(op->r->exposing, op->number);
+	mem_free(op);
+}
+
+static void finish(struct expose_op *op, enum err err, const char *text)
+{
+	struct router_result res = { .err = err, .text = text };
+	struct prefix addrs[CORE_ADDRS_MAX];
+
+	if (err != ERR_OK)
+		give_back(op);
+	for (size_t i = 0; err == ERR_OK && i < op->n_want; i++)
+		addrs[res.n_addrs++] = op->want[i].prefix;
+	res.addrs = addrs;
+	op->done(op->ctx, &res);
+	free_op(op);
+}
+
+static uint64_t refuse(router_done done, void *ctx, enum err err, const char *text)
+{
+	struct router_result res = { .err = err, .text = text };
+
+	done(ctx, &res);
+	return 0;
+}
+
+/* --- making it known --------------------------------------------------------------------------------------------------------------------------- */
+
+static void on_stored(void *ctx, const struct router_result *res)
+{
+	struct expose_op *op = ctx;
+
+	if (res->err != ERR_OK && op->err == ERR_OK) {
+		op->err = res->err;
+		(void)snprintf(op->why, sizeof(op->why), "%s", res->text != NULL ? res->text : err_text(res->err));
+	}
+	if (--op->unstored == 0)
+		finish(op, op->err, op->why);
+}
+
+static void keep(struct expose_op *op, struct prefix addr)
+{
+	const uint8_t record[2] = { RECORD_VERSION, op->masquerade ? RECORD_MASQUERADE : 0 };
+	char key[ROUTER_KEEP_KEY_MAX];
+
+	record_key(op->network, addr, key);
+	op->unstored++;
+	(void)router_keep(op->r, key, slice_of(record, sizeof(record)), on_stored, op);
+}
+
+/* Endpoint, records and names share one commit. */
+static void publish(struct expose_op *op)
+{
+	struct core_endpoint e;
+	struct core_event ev = { .kind = CORE_ATTACHED, .endpoint = &e };
+
+	endpoint_of(op->r, op->network, &e);
+	op->publishing = true;
+	op->unstored = 2; /* one for the endpoint, one for us */
+	(void)router_submit(op->r, &ev, on_stored, op);
+	for (size_t i = 0; i < op->n_want; i++) {
+		struct core_event name = { .kind = CORE_NAME_PUT, .ident = op->ident, .fqdn = op->fqdn, .addr = op->want[i].prefix.addr };
+		keep(op, op->want[i].prefix);
+		if (op->fqdn[0] == '\0')
+			continue;
+		op->unstored++;
+		(void)router_submit(op->r, &name, on_stored, op);
+	}
+	if (--op->unstored == 0)
+		finish(op, op->err, op->why);
+}
+
+/* One that it has already keeps its length, unless another was asked for by name. */
+static void settle_length(struct expose_op *op, struct wanted *w)
+{
+	const struct plane_exposed *e = listed(op->r, op->network, w->prefix.addr);
+	char key[ROUTER_KEEP_KEY_MAX];
+
+	if (e == NULL || e->addr.len == w->prefix.len)
+		return;
+	if (!w->claim) {
+		w->prefix.len = e->addr.len;
+		return;
+	}
+	record_key(op->network, e->addr, key);
+	(void)router_keep(op->r, key, slice_of(NULL, 0), NULL, NULL);
+}
+
+static void plumb(struct expose_op *op)
+{
+	struct router *r = op->r;
+	struct core_network network;
+	struct kernel *k = NULL;
+	struct err_note note = { "" };
+	bool fresh[CORE_ADDRS_MAX];
+	enum err err = core_network(r->core, op->network, &network)
+		? plane_need(r->plane, r->core, &network, &k, &note)
+		: err_note(&note, ERR_NOT_FOUND, "there is no network '%.64s' any more", op->network);
+
+	for (size_t i = 0; err == ERR_OK && i < op->n_want; i++) {
+		settle_length(op, &op->want[i]);
+		fresh[i] = listed(r, op->network, op->want[i].prefix.addr) == NULL;
+		if (!enlist(r, op->network, op->want[i].prefix, op->masquerade))
+			err = err_note(&note, ERR_NOMEM, "out of memory");
+	}
+	if (err == ERR_OK) {
+		router_dns_networks(r);
+		err = apply(r, &note);
+		for (size_t i = 0; err != ERR_OK && i < op->n_want; i++)
+			if (fresh[i])
+				strike(r, listed(r, op->network, op->want[i].prefix.addr));
+		if (err != ERR_OK && apply(r, NULL) != ERR_OK)
+			router_forwarding(r); /* tried again */
+	}
+	if (err != ERR_OK)
+		finish(op, err, note.text);
+	else
+		publish(op);
+}
+
+/* --- addresses ------------------------------------------------------------------------------------------------------------------------------------ */
+
+static void advance(struct expose_op *op);
+
+static void on_address(void *ctx, const struct router_result *res)
+{
+	struct expose_op *op = ctx;
+
+	op->inner = 0;
+	op->answered = true;
+	op->err = res->err;
+	if (res->err == ERR_OK)
+		op->want[op->n_got++].prefix = res->addr;
+	else
+		(void)snprintf(op->why, sizeof(op->why), "%s", res->text);
+	if (!op->asking)
+		advance(op);
+}
+
+static bool ask(struct expose_op *op)
+{
+	struct wanted *w = &op->want[op->n_got];
+	const struct ipam *ipam = core_ipam(op->r->core);
+	struct ipam_event want = {
+		.kind = w->claim ? IPAM_CLAIM : IPAM_ALLOCATE, .ident = op->ident, .subnet = w->prefix, .wait = true
+	};
+	struct core_event ev = { .kind = CORE_IPAM, .ipam = &want };
+
+	if (ipam == NULL || w->prefix.addr.family != 4) { /* taken as it is */
+		op->n_got++;
+		return true;
+	}
+	const char *holder = w->claim ? ipam_holder(ipam, ip_to_v4(w->prefix.addr)) : NULL;
+	w->had = w->claim ? holder != NULL && strcmp(holder, op->ident) == 0 : ipam_has_lease(ipam, op->ident, w->prefix);
+	op->answered = false;
+	uint64_t inner = router_submit(op->r, &ev, on_address, op);
+	if (!op->answered)
+		op->inner = inner;
+	return op->answered;
+}
+
+static void advance(struct expose_op *op)
+{
+	bool waiting = false;
+
+	op->asking = true;
+	while (!waiting && !op->cancelled && op->err == ERR_OK && op->n_got < op->n_want)
+		waiting = !ask(op);
+	op->asking = false;
+	if (waiting)
+		return; /* a cancelled one, too, comes again with its last address, to give that back as well */
+	if (op->cancelled)
+		finish(op, ERR_CANCELLED, "cancelled");
+	else if (op->err != ERR_OK)
+		finish(op, op->err, op->why);
+	else
+		plumb(op);
+}
+
+/* --- the request --------------------------------------------------------------------------------------------------------------------------------- */
+
+/* What is hidden may be named as expose printed it, without a length. */
+static enum err parse_one(const char *text, bool hide, struct prefix subnet, struct wanted *w, struct err_note *note)
+{
+	if (!hide || ip_parse(text, &w->prefix.addr) != ERR_OK)
+		return ipam_parse_addr(text, subnet, &w->prefix, &w->claim, note);
+	w->prefix.len = (uint8_t)ip_bits(w->prefix.addr);
+	w->claim = true;
+	return ERR_OK;
+}
+
+static enum err parse_addrs(
+	const struct router *r, const struct expose_request *req, struct expose_op *op, bool hide, struct err_note *note)
+{
+	struct core_network network;
+
+	if (!core_network(r->core, op->network, &network))
+		return err_note(note, ERR_NOT_FOUND,
+			"there is no network '%.64s'; 'weft network ls' lists them, 'weft network create' makes one", op->network);
+	const struct prefix subnet = network.subnet.addr.family != 0 ? network.subnet : core_cfg(r->core)->default_subnet;
+	if (req->n_addrs > CORE_ADDRS_MAX)
+		return err_note(note, ERR_LIMIT, "at most %d addresses", CORE_ADDRS_MAX);
+	if (req->n_addrs == 0)
+		op->want[op->n_want++] = (struct wanted){ .prefix = subnet };
+	for (size_t i = 0; i < req->n_addrs; i++) {
+		struct wanted *w = &op->want[op->n_want];
+		enum err err = parse_one(req->addrs[i], hide, subnet, w, note);
+		if (err != ERR_OK)
+			return err;
+		op->n_want++;
+	}
+	for (size_t i = 0; core_ipam(r->core) == NULL && !hide && i < op->n_want; i++)
+		if (!op->want[i].claim)
+			return err_note(note, ERR_STATE,
+				"address management is off on this host (--ipalloc-range \"\"): give the address, as ip:10.1.2.3/24");
+	return ERR_OK;
+}
+
+static enum err check_name(const struct router *r, const char *fqdn, struct expose_op *op, struct err_note *note)
+{
+	struct dns_name domain, name;
+
+	if (fqdn == NULL || fqdn[0] == '\0')
+		return ERR_OK;
+	if (r->opt->no_dns)
+		return err_note(note, ERR_STATE, "names are off on this host; start it without --no-dns");
+	if (strlen(fqdn) > CORE_FQDN_MAX)
+		return err_note(note, ERR_LIMIT, "a name has at most %d characters", CORE_FQDN_MAX);
+	enum err err = dns_name_parse(r->opt->dns_domain, &domain);
+	if (err == ERR_OK)
+		err = dns_name_check(fqdn, &domain, &name, note);
+	(void)snprintf(op->fqdn, sizeof(op->fqdn), "%s", fqdn);
+	return err;
+}
+
+static bool ended(const struct router *r)
+{
+	return r->stopping || r->erased || r->fatal[0] != '\0';
+}
+
+static enum err prepare(
+	struct router *r, const struct expose_request *req, struct expose_op *op, bool hide, struct err_note *note)
+{
+	const char *network = req->network != NULL && req->network[0] != '\0' ? req->network : CORE_NETWORK_DEFAULT;
+
+	if (ended(r))
+		return err_note(note, ERR_CLOSED, "the daemon is stopping");
+	if (strlen(network) > CORE_NETWORK_MAX)
+		return err_note(note, ERR_LIMIT, "a network's name has at most %d characters", CORE_NETWORK_MAX);
+	op->r = r;
+	(void)snprintf(op->network, sizeof(op->network), "%s", network);
+	(void)expose_ident(op->network, op->ident);
+	op->masquerade = req->masquerade;
+	enum err err = parse_addrs(r, req, op, hide, note);
+	return err == ERR_OK ? check_name(r, req->fqdn, op, note) : err;
+}
+
+uint64_t router_expose(struct router *r, const struct expose_request *req, router_done done, void *ctx)
+{
+	struct err_note note = { "out of memory" };
+	struct expose_op *op = mem_zalloc(1, sizeof(*op));
+	enum err err = op == NULL ? ERR_NOMEM : prepare(r, req, op, false, &note);
+
+	if (err == ERR_OK) {
+		op->number = r->next_request++;
+		op->done = done;
+		op->ctx = ctx;
+		err = map_put64(r->exposing, op->number, op, NULL);
+	}
+	if (err != ERR_OK) {
+		mem_free(op);
+		return refuse(done, ctx, err, note.text);
+	}
+	uint64_t number = op->number;
+	advance(op);
+	return map_get64(r->exposing, number) != NULL ? number : 0;
+}
+
+bool expose_cancel(struct router *r, uint64_t request)
+{
+	struct expose_op *op = map_get64(r->exposing, request);
+	enum err err;
+
+	if (op == NULL)
+		return false;
+	op->done = ignore;
+	if (op->publishing) /* too late: it is exposed */
+		return true;
+	op->cancelled = true;
+	if (op->asking || router_decided(r, op->inner, &err))
+		return true;
+	router_cancel(r, op->inner);
+	finish(op, ERR_CANCELLED, "cancelled");
+	return true;
+}
+
+void expose_end_all(struct router *r, enum err err, const char *text)
+{
+	struct slice key;
+	void *value;
+
+	for (size_t at = 0; map_next(r->exposing, &at, &key, &value);) {
+		struct expose_op *op = value;
+		if (op->publishing) /* ends with the requests that it waits for */
+			continue;
+		router_cancel(r, op->inner);
+		finish(op, err, text);
+		at = 0;
+	}
+}
+
+/* --- hide ---------------------------------------------------------------------------------------------------------------------------------------- */
+
+static void hide_one(struct expose_op *op, struct plane_exposed e)
+{
+	struct core_event gone = { .kind = CORE_DETACHED, .ident = op->ident, .addr = e.addr.addr };
+	char key[ROUTER_KEEP_KEY_MAX];
+
+	op->want[op->n_want++].prefix = e.addr;
+	strike(op->r, listed(op->r, op->network, e.addr.addr));
+	record_key(op->network, e.addr, key);
+	op->unstored += 2;
+	(void)router_keep(op->r, key, slice_of(NULL, 0), on_stored, op);
+	(void)router_submit(op->r, &gone, on_stored, op);
+}
+
+uint64_t router_hide(struct router *r, const struct expose_request *req, router_done done, void *ctx)
+{
+	struct err_note note = { "out of memory" };
+	struct expose_op *op = mem_zalloc(1, sizeof(*op));
+	struct wanted want[CORE_ADDRS_MAX];
+	enum err err = op == NULL ? ERR_NOMEM : prepare(r, req, op, true, &note);
+
+	if (err == ERR_OK) {
+		op->number = r->next_request++;
+		err = map_put64(r->exposing, op->number, op, NULL);
+	}
+	if (err != ERR_OK) {
+		mem_free(op);
+		return refuse(done, ctx, err, note.text);
+	}
+	const size_t n = op->n_want;
+	memcpy(want, op->want, sizeof(want));
+	op->n_want = 0;
+	op->done = done;
+	op->ctx = ctx;
+	op->publishing = true;
+	op->unstored = 1;
+	for (size_t i = 0; i < n; i++)
+		for (size_t j = 0; j < r->n_exposed && op->n_want < CORE_ADDRS_MAX;) {
+			const struct plane_exposed e = r->exposed[j];
+			const bool meant = strcmp(e.network, op->network) == 0 &&
+				(want[i].claim ? ip_eq(e.addr.addr, want[i].prefix.addr)
+							   : prefix_contains(want[i].prefix, e.addr.addr) && e.addr.len == want[i].prefix.len);
+			if (meant)
+				hide_one(op, e);
+			else
+				j++;
+		}
+	if (op->n_want > 0 && apply(r, &note) != ERR_OK) {
+		log_write(r->log, LOG_LEVEL_WARNING, "%s", note.text);
+		router_forwarding(r);
+	}
+	if (--op->unstored == 0)
+		finish(op, op->err, op->why);
+	return 0; /* not to be taken back */
+}
+
+/* --- the start ------------------------------------------------------------------------------------------------------------------------------------- */
+
+static enum err read_record(void *ctx, struct slice key, struct slice value)
+{
+	struct router *r = ctx;
+	char text[ROUTER_KEEP_KEY_MAX + 1];
+	struct prefix addr;
+
+	if (key.n <= strlen(KEEP) || key.n >= sizeof(text) || value.n < 2 || value.p[0] != RECORD_VERSION)
+		return ERR_OK;
+	memcpy(text, key.p, key.n);
+	text[key.n] = '\0';
+	char *network = strchr(text + strlen(KEEP), '/'); /* ADDRESS/LENGTH/NETWORK */
+	network = network != NULL ? strchr(network + 1, '/') : NULL;
+	if (network == NULL)
+		return ERR_OK;
+	*network++ = '\0';
+	if (prefix_parse(text + strlen(KEEP), &addr) != ERR_OK || strlen(network) > CORE_NETWORK_MAX)
+		return ERR_OK;
+	return enlist(r, network, addr, (value.p[1] & RECORD_MASQUERADE) != 0) ? ERR_OK : ERR_NOMEM;
+}
+
+static void claim(struct router *r, const struct plane_exposed *e)
+{
+	char ident[CORE_IDENT_MAX + 1];
+	const struct ipam *ipam = core_ipam(r->core);
+	const char *holder = ipam != NULL && e->addr.addr.family == 4 ? ipam_holder(ipam, ip_to_v4(e->addr.addr)) : NULL;
+
+	if (ipam == NULL || e->addr.addr.family != 4 || (holder != NULL && strcmp(holder, expose_ident(e->network, ident)) == 0))
+		return;
+	struct ipam_event ask = {
+		.kind = IPAM_CLAIM, .ident = expose_ident(e->network, ident), .subnet = e->addr, .wait = true, .on = true
+	};
+	struct core_event ev = { .kind = CORE_IPAM, .ipam = &ask };
+	(void)router_submit(r, &ev, ignore, NULL);
+}
+
+/* An endpoint without a record: the daemon ended between the two. */
+static void forget_strays(struct router *r)
+{
+	const struct core_endpoint *e;
+
+	for (size_t it = 0; core_next_local(r->core, &it, &e);) {
+		struct core_event gone = { .kind = CORE_DETACHED };
+		char ident[CORE_IDENT_MAX + 1];
+		bool found = !expose_is_ident(e->ident);
+		for (size_t i = 0; !found && i < r->n_exposed; i++)
+			found = strcmp(r->exposed[i].network, e->network) == 0;
+		if (found)
+			continue;
+		(void)snprintf(ident, sizeof(ident), "%s", e->ident);
+		gone.ident = ident;
+		(void)router_submit(r, &gone, ignore, NULL);
+		it = 0;
+	}
+}
+
+enum err expose_restore(struct router *r, struct err_note *note)
+{
+	enum err err = router_kept(r, KEEP, read_record, r, note);
+
+	if (err == ERR_NOMEM)
+		return err_note(note, err, "out of memory");
+	if (err != ERR_OK)
+		return err;
+	for (size_t i = 0; i < r->n_exposed; i++) {
+		struct core_endpoint e;
+		struct core_event ev = { .kind = CORE_ATTACHED, .endpoint = &e };
+		endpoint_of(r, r->exposed[i].network, &e);
+		(void)router_submit(r, &ev, ignore, NULL);
+		claim(r, &r->exposed[i]);
+	}
+	forget_strays(r);
+	struct err_note why = { "" };
+	plane_adopt(r->plane, r->core); /* networks of which nothing else is here */
+	if (apply(r, &why) != ERR_OK)
+		log_write(r->log, LOG_LEVEL_WARNING, "the host is not exposed as it was (tried again): %s", why.text);
+	return ERR_OK;
+}
+
+void expose_free(struct router *r)
+{
+	mem_free(r->exposed);
+	map_free(r->exposing);
+}
