@@ -33,6 +33,8 @@ static const struct verb verbs[] = {
 	{ "rmpeer", "[--plan] PEER...", verb_rmpeer, "take over the addresses of hosts that are gone for good" },
 	{ "capture", "[-w FILE] [--snaplen N] [--count N] [--network NET] [CONTAINER]", verb_capture,
 		"write the frames of a container, or of a whole network, as pcapng that says between whom they go" },
+	{ "setup-cni", "[--dir DIR] [--bin-dir DIR] [--name NAME] [--network NET] [--force]", verb_setup_cni,
+		"put the CNI plugin and a configuration where container runtimes look for them, and print where" },
 	{ "metrics", "", verb_metrics, "print the daemon's figures in Prometheus' format" },
 	{ "version", "", verb_version, "print the versions" },
 };

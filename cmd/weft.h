@@ -61,6 +61,8 @@ int verb_dns_args(const struct weft *w, int argc, char **argv);
 /* weft_expose.c */
 int verb_expose(const struct weft *w, int argc, char **argv);
 int verb_hide(const struct weft *w, int argc, char **argv);
+/* weft_cni_setup.c */
+int verb_setup_cni(const struct weft *w, int argc, char **argv);
 /* weft_network.c */
 int verb_network(const struct weft *w, int argc, char **argv);
 /* weft_verbs.c */

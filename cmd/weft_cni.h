@@ -177,6 +177,8 @@ int cni_look(const char *netns, const char *ifname, struct cni_seen *out, struct
 /* MTU of both ends (0: as it is), and what passes each second. */
 int cni_shape(const char *netns, const char *ifname, const char *host, unsigned mtu, struct cni_rate in, struct cni_rate out,
 	struct cni_error *e) MUST_CHECK;
+/* This host passes packets on; family 4 or 6. */
+int cni_forward(int family, struct cni_error *e) MUST_CHECK;
 
 /* --- verbs (weft_cni_add.c, weft_cni_check.c) ---------------------------------------------------------------------------------------------- */
 

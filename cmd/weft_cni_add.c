@@ -102,57 +102,91 @@ static int delegate(struct adding *a, struct cni_error *e)
 	return code;
 }
 
-/* The host's address on the network: the first of each family. */
-static void take_exposed(struct adding *a, const json_t *doc)
-{
-	const json_t *v;
-	size_t i;
-
-	json_array_foreach(json_object_get(doc, "addresses"), i, v)
-	{
-		struct prefix p;
-		if (!json_is_string(v) ||
-			(prefix_parse(json_string_value(v), &p) != ERR_OK && ip_parse(json_string_value(v), &p.addr) != ERR_OK))
-			continue;
-		struct ip *gw = p.addr.family == 6 ? &a->gateway6 : &a->gateway;
-		if (gw->family == 0)
-			*gw = p.addr;
-	}
-}
-
 static bool wants_gateway(const struct cni_conf *c)
 {
 	if (c->is_gateway != CNI_UNSAID)
 		return c->is_gateway == CNI_YES;
-	return c->ipam == NULL && (c->gateway.family == 0);
+	return c->ipam == NULL && c->gateway.family == 0;
 }
 
-/* The host gets an address, unless it has one: which one it shall have is said only by who names a gateway. */
-static int expose(struct adding *a, struct cni_error *e)
+/* One of the host's own addresses on the network: the first of each family is the gateway, unless one is named. */
+static void take_gateway(struct adding *a, const char *text, const struct ip *named, bool *found)
+{
+	struct prefix p = { 0 };
+
+	if (text == NULL || prefix_parse(text, &p) != ERR_OK)
+		return;
+	struct ip *gw = p.addr.family == 6 ? &a->gateway6 : &a->gateway;
+	if (named->family != 0 && !ip_eq(p.addr, *named))
+		return;
+	if (gw->family == 0)
+		*gw = p.addr;
+	*found = true;
+}
+
+/* What it has already is enough, however the operator wants it to be translated. */
+static int find_exposed(struct adding *a, const struct ip *named, bool *found, struct cni_error *e)
+{
+	const char *network = a->c->network != NULL ? a->c->network : "weft";
+	json_t *doc, *v;
+	size_t i;
+	int code = cni_ask(a->c, "GET", "/expose", NULL, &doc, NULL, e);
+
+	*found = false;
+	if (code != CNI_OK)
+		return code;
+	json_array_foreach(json_object_get(doc, "exposed"), i, v)
+	{
+		const char *on = json_string_value(json_object_get(v, "network"));
+		if (on != NULL && strcmp(on, network) == 0)
+			take_gateway(a, json_string_value(json_object_get(v, "address")), named, found);
+	}
+	json_decref(doc);
+	return CNI_OK;
+}
+
+static int expose(struct adding *a, struct ip named, struct cni_error *e)
 {
 	const struct cni_conf *c = a->c;
-	const struct ip *named = c->gateway.family != 0 ? &c->gateway : &a->gateway;
-	char path[256], text[PREFIX_TEXT], *network = c->network != NULL ? http_escape(c->network) : NULL;
-	struct prefix p = { .addr = *named, .len = CNI_LEN_UNSAID };
-	json_t *doc;
+	char path[256], text[PREFIX_TEXT];
+	struct prefix p = { .addr = named, .len = CNI_LEN_UNSAID };
+	json_t *doc = NULL, *v;
 	int code = CNI_OK;
+	bool found;
+	size_t i;
 
-	for (size_t i = 0; i < a->got.n_ips; i++)
+	for (i = 0; i < a->got.n_ips; i++)
 		if (prefix_contains(a->got.ips[i].addr, p.addr))
 			p.len = a->got.ips[i].addr.len;
 	if (p.addr.family != 0 && p.len == CNI_LEN_UNSAID)
 		code = complete(c, &p, e);
 	if (code == CNI_OK) {
-		(void)snprintf(path, sizeof(path), "/expose%s%s?masquerade=%s%s%s", p.addr.family != 0 ? "/" : "",
-			p.addr.family != 0 ? prefix_format(p, text) : "", c->masquerade ? "true" : "false",
-			network != NULL ? "&network=" : "", network != NULL ? network : "");
+		(void)snprintf(path, sizeof(path), "/expose%s%s?network=%s&skipNAT=%s", p.addr.family != 0 ? "/" : "",
+			p.addr.family != 0 ? prefix_format(p, text) : "", c->network != NULL ? c->network : "weft",
+			c->masquerade ? "false" : "true");
 		code = cni_ask(c, "POST", path, NULL, &doc, NULL, e);
 	}
-	if (code == CNI_OK && p.addr.family == 0)
-		take_exposed(a, doc);
-	if (code == CNI_OK)
-		json_decref(doc);
-	free(network);
+	json_array_foreach(json_object_get(doc, "addresses"), i, v) take_gateway(a, json_string_value(v), &named, &found);
+	json_decref(doc);
+	if (code == CNI_OK && a->gateway.family == 0 && a->gateway6.family == 0)
+		code = cni_fail(e, CNI_IO, "weft's daemon has no address for the host");
+	return code;
+}
+
+/* The host gets an address, unless it has one; which one is said only by who names a gateway. It passes on what containers send, as with all
+ * plugins that are a gateway. */
+static int be_gateway(struct adding *a, struct cni_error *e)
+{
+	struct ip named = a->c->gateway.family != 0 ? a->c->gateway : a->gateway;
+	bool found;
+	int code = find_exposed(a, &named, &found, e);
+
+	if (code == CNI_OK && !found)
+		code = expose(a, named, e);
+	if (code == CNI_OK && a->gateway.family != 0)
+		code = cni_forward(4, e);
+	if (code == CNI_OK && a->gateway6.family != 0)
+		code = cni_forward(6, e);
 	return code;
 }
 
@@ -375,7 +409,7 @@ int cni_add(const struct cni_conf *c, json_t **out, struct cni_error *e)
 	if (code == CNI_OK && c->ipam == NULL)
 		a.gateway = c->gateway;
 	if (code == CNI_OK && wants_gateway(c))
-		code = expose(&a, e);
+		code = be_gateway(&a, e);
 	if (code == CNI_OK) {
 		choose_routes(&a, &before);
 		code = attach(&a, e);

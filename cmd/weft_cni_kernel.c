@@ -273,3 +273,16 @@ int cni_shape(const char *netns, const char *ifname, const char *host, unsigned 
 	nl_socket_free(sk);
 	return code;
 }
+
+int cni_forward(int family, struct cni_error *e)
+{
+	const char *path = family == 6 ? "/proc/sys/net/ipv6/conf/all/forwarding" : "/proc/sys/net/ipv4/ip_forward";
+	int fd = open(path, O_RDWR | O_CLOEXEC), code = CNI_OK;
+	char now = '0';
+
+	if (fd < 0 || read(fd, &now, 1) != 1 || (now == '0' && pwrite(fd, "1", 1, 0) != 1))
+		code = cni_fail(e, CNI_KERNEL, "the host does not forward packets, and %s cannot be set: %s", path, strerror(errno));
+	if (fd >= 0)
+		(void)close(fd);
+	return code;
+}
