@@ -425,14 +425,8 @@ static enum err copy_options(struct attach *a, const struct attach_request *req,
 
 static enum err prepare(struct attach *a, const struct attach_request *req, struct err_note *note)
 {
-	enum err err = netns_parse(req->container, &a->target, note);
+	enum err err = choose_network(a, req, note);
 
-	if (err == ERR_OK)
-		err = attach_check_ident(req->id != NULL ? req->id : a->target.ident, note);
-	if (err == ERR_OK && req->id != NULL)
-		(void)snprintf(a->target.ident, sizeof(a->target.ident), "%s", req->id);
-	if (err == ERR_OK)
-		err = choose_network(a, req, note);
 	if (err == ERR_OK)
 		err = parse_addrs(a, req, note);
 	if (err == ERR_OK)
@@ -450,20 +444,20 @@ uint64_t attach_refuse(router_done done, void *ctx, enum err err, const char *te
 	return 0;
 }
 
-uint64_t router_attach(struct router *r, const struct attach_request *req, router_done done, void *ctx)
+uint64_t attach_begin(struct router *r, uint64_t number, const struct attach_request *req, const struct attach_who *who,
+	router_done done, void *ctx)
 {
 	struct err_note note = { "out of memory" };
-
-	if (r->stopping || r->erased || r->fatal[0] != '\0')
-		return attach_refuse(done, ctx, ERR_CLOSED, "the daemon is stopping");
 	struct attach *a = mem_zalloc(1, sizeof(*a));
+
 	if (a == NULL)
 		return attach_refuse(done, ctx, ERR_NOMEM, note.text);
 	a->r = r;
 	a->nsfd = -1;
-	a->number = r->next_request++;
+	a->number = number;
 	a->done = done;
 	a->ctx = ctx;
+	a->target = who->target;
 	enum err err = prepare(a, req, &note);
 	if (err == ERR_OK)
 		err = map_put64(r->attaches, a->number, a, NULL);
@@ -471,9 +465,27 @@ uint64_t router_attach(struct router *r, const struct attach_request *req, route
 		free_one(a);
 		return attach_refuse(done, ctx, err, note.text);
 	}
-	uint64_t number = a->number;
 	advance(a);
 	return map_get64(r->attaches, number) != NULL ? number : 0;
+}
+
+uint64_t router_attach(struct router *r, const struct attach_request *req, router_done done, void *ctx)
+{
+	struct err_note note = { "" };
+	struct attach_who who = { 0 };
+
+	if (r->stopping || r->erased || r->fatal[0] != '\0')
+		return attach_refuse(done, ctx, ERR_CLOSED, "the daemon is stopping");
+	if (attach_is_dockers(r, req))
+		return attach_ask_docker(r, req, true, done, ctx);
+	enum err err = netns_parse(req->container, &who.target, &note);
+	if (err == ERR_OK)
+		err = attach_check_ident(req->id != NULL ? req->id : who.target.ident, &note);
+	if (err != ERR_OK)
+		return attach_refuse(done, ctx, err, note.text);
+	if (req->id != NULL)
+		(void)snprintf(who.target.ident, sizeof(who.target.ident), "%s", req->id);
+	return attach_begin(r, r->next_request++, req, &who, done, ctx);
 }
 
 bool attach_cancel(struct router *r, uint64_t request)
@@ -481,6 +493,8 @@ bool attach_cancel(struct router *r, uint64_t request)
 	struct attach *a = map_get64(r->attaches, request);
 	enum err err;
 
+	if (attach_naming_cancel(r, request))
+		return true;
 	if (a == NULL)
 		return false;
 	a->done = attach_ignore;
@@ -503,6 +517,7 @@ void attach_end_all(struct router *r, enum err err, const char *text)
 	struct slice key;
 	void *value;
 
+	attach_naming_end_all(r, err, text);
 	for (size_t at = 0; map_next(r->attaches, &at, &key, &value);) {
 		struct attach *a = value;
 		if (a->publishing) /* ends with the requests that it waits for */

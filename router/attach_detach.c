@@ -100,19 +100,18 @@ static enum err target_of(const struct attach_request *req, struct netns_target 
 	return err;
 }
 
-uint64_t router_detach(struct router *r, const struct attach_request *req, router_done done, void *ctx)
+uint64_t detach_begin(
+	struct router *r, const struct attach_request *req, const struct attach_who *who, router_done done, void *ctx)
 {
 	struct err_note note = { "out of memory" };
-	struct netns_target target;
+	const char *ident = who->target.ident;
 	struct ip addrs[CORE_ADDRS_MAX];
 	size_t n = 0;
 	struct detach *d = mem_zalloc(1, sizeof(*d));
-	enum err err = d == NULL ? ERR_NOMEM : target_of(req, &target, &note);
+	enum err err = d == NULL ? ERR_NOMEM : meant(r, req, ident, addrs, &n, &note);
 
 	if (err == ERR_OK)
-		err = meant(r, req, target.ident, addrs, &n, &note);
-	if (err == ERR_OK)
-		err = unplumb(r, &target, addrs, n, &d->removed, &note);
+		err = unplumb(r, &who->target, addrs, n, &d->removed, &note);
 	if (err != ERR_OK) {
 		mem_free(d);
 		return attach_refuse(done, ctx, err, note.text);
@@ -122,12 +121,23 @@ uint64_t router_detach(struct router *r, const struct attach_request *req, route
 	size_t events = n == 0 ? 1 : d->removed.n_addrs;
 	d->unstored = events; /* d is gone when the last one has been answered, which may be before its call returns */
 	for (size_t i = 0; i < events; i++) {
-		struct core_event ev = { .kind = CORE_DETACHED, .ident = target.ident };
+		struct core_event ev = { .kind = CORE_DETACHED, .ident = ident };
 		if (n > 0)
 			ev.addr = d->removed.addrs[i].addr;
 		(void)router_submit(r, &ev, on_forgotten, d);
 	}
 	return 0; /* not to be taken back: the kernel's part is done */
+}
+
+uint64_t router_detach(struct router *r, const struct attach_request *req, router_done done, void *ctx)
+{
+	struct err_note note = { "" };
+	struct attach_who who = { 0 };
+
+	if (attach_is_dockers(r, req))
+		return attach_ask_docker(r, req, false, done, ctx);
+	enum err err = target_of(req, &who.target, &note);
+	return err == ERR_OK ? detach_begin(r, req, &who, done, ctx) : attach_refuse(done, ctx, err, note.text);
 }
 
 /* --- endpoints without a container --------------------------------------------------------------------------------------------------------- */

@@ -1,10 +1,32 @@
-/* Shared by attach*.c only. attach.c: requests to attach; attach_detach.c: detaching, and endpoints without a container; attach_watch.c: what the
+/* Shared by attach*.c only. attach_name.c: which container is meant; attach.c: requests to attach; attach_detach.c: detaching, and endpoints without a container; attach_watch.c: what the
  * kernel has against what the core knows. */
 #ifndef WEFT_ROUTER_ATTACH_INTERNAL_H
 #define WEFT_ROUTER_ATTACH_INTERNAL_H
 
+#include <jansson.h>
+
 #include "router/container.h"
 #include "router/internal.h"
+#include "router/netns.h"
+
+/* The container that is meant. */
+struct attach_who {
+	struct netns_target target; /* detach: perhaps only its ident */
+	bool docker;                /* it is one of Docker's, and nobody else looks after it */
+};
+/* The request, when that is known. Both copy what they need of who and req. */
+uint64_t attach_begin(struct router *r, uint64_t number, const struct attach_request *req, const struct attach_who *who,
+	router_done done, void *ctx);
+uint64_t detach_begin(
+	struct router *r, const struct attach_request *req, const struct attach_who *who, router_done done, void *ctx);
+
+/* attach_name.c */
+void attach_target_of_pid(struct netns_target *t, const char *ident, pid_t pid);
+/* Is Docker to be asked what is meant? */
+bool attach_is_dockers(const struct router *r, const struct attach_request *req);
+uint64_t attach_ask_docker(struct router *r, const struct attach_request *req, bool attach, router_done done, void *ctx);
+bool attach_naming_cancel(struct router *r, uint64_t request);
+void attach_naming_end_all(struct router *r, enum err err, const char *text);
 
 void attach_ignore(void *ctx, const struct router_result *res);
 void attach_submit_quietly(struct router *r, struct core_event *ev); /* nobody waits for the answer */

@@ -255,6 +255,7 @@ void attach_free(struct router *r)
 		for (size_t at = 0; map_next(r->gone, &at, &key, &value);)
 			mem_free(value);
 	map_free(r->gone);
+	map_free(r->namings);
 	if (r->links_fd >= 0)
 		(void)close(r->links_fd);
 }

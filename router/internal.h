@@ -58,6 +58,7 @@ struct router {
 	struct map *exposing; /* number -> struct expose_op: the same */
 	struct plane_exposed *exposed;
 	size_t n_exposed, cap_exposed;
+	struct map *namings;  /* number -> struct naming: Docker is asked which container it is about */
 	uint64_t next_request;
 	uv_timer_t timer, forwarding, check;
 	uv_poll_t links; /* the kernel's word that interfaces went */

@@ -551,10 +551,12 @@ static enum err make_parts(struct router *r, struct err_note *note)
 	randombytes_buf(&seed, sizeof(seed));
 	r->requests = map_new(seed);
 	r->attaches = map_new(seed);
+	r->namings = map_new(seed);
 	r->exposing = map_new(seed);
 	r->gone = map_new(seed);
 	r->log = log_new(2, r->opt->log_level, r->opt->log_json);
-	if (r->requests == NULL || r->attaches == NULL || r->exposing == NULL || r->gone == NULL || r->log == NULL)
+	if (r->requests == NULL || r->attaches == NULL || r->namings == NULL ||
+		r->exposing == NULL || r->gone == NULL || r->log == NULL)
 		return err_note(note, ERR_NOMEM, "out of memory");
 	(void)uv_timer_init(r->loop, &r->timer);
 	(void)uv_timer_init(r->loop, &r->forwarding);

@@ -58,15 +58,23 @@ uint64_t router_submit(struct router *r, struct core_event *ev, router_done done
 void router_cancel(struct router *r, uint64_t request);
 
 struct container_route;
+struct attach_host { /* a line of /etc/hosts */
+	const char *name;
+	struct ip ip;
+};
 struct attach_request {
-	const char *container;    /* as the user gave it: pid:N, netns:PATH, /PATH, a name under /run/netns. Detach: NULL, if id is given */
-	const char *id;           /* what it is known by from now on; NULL: by what the user gave */
+	/* as the user gave it: a name or id of Docker's, pid:N, netns:PATH, /PATH, a name under /run/netns. Detach: NULL, if id is given */
+	const char *container;
+	const char *id;           /* what it is known by from now on; NULL: by its full id, if Docker knows it, else by what the user gave */
 	const char *ifname;       /* inside; NULL: ethwe */
 	const char *const *addrs; /* ADDR forms (INTERFACES section 4); none: net:default */
 	size_t n_addrs;
 	const struct container_route *routes; /* container.h: besides those of its subnets */
 	size_t n_routes;
-	bool hairpin; /* it may reach itself by way of the bridge: through a NAT rule of the host */
+	const struct attach_host *hosts; /* to stand in the container's /etc/hosts */
+	size_t n_hosts;
+	bool rewrite_hosts; /* its own name stands for its addresses there */
+	bool hairpin;       /* it may reach itself by way of the bridge: through a NAT rule of the host */
 	bool multicast_route;
 	bool with_dns;       /* put the container's own host name, if it has one in the domain */
 	const char *mac;     /* NULL: one is made */

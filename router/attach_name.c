@@ -1,0 +1,156 @@
+/* Which container is meant: what a user calls one is looked up at Docker, if it has the form of a name, before it is taken for one under /run/netns. */
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/mem.h"
+#include "router/attach_internal.h"
+#include "router/attach_request.h"
+#include "router/docker/docker.h"
+
+struct naming {
+	struct router *r;
+	uint64_t number, question;
+	json_t *doc; /* the request */
+	bool attach;
+	router_done done;
+	void *ctx;
+};
+
+void attach_target_of_pid(struct netns_target *t, const char *ident, pid_t pid)
+{
+	*t = (struct netns_target){ .kind = NETNS_PID, .pid = pid };
+	(void)snprintf(t->ident, sizeof(t->ident), "%s", ident);
+	(void)snprintf(t->path, sizeof(t->path), "/proc/%ld/ns/net", (long)pid);
+}
+
+static void free_naming(struct naming *n)
+{
+	(void)map_del64(n->r->namings, n->number);
+	json_decref(n->doc);
+	mem_free(n);
+}
+
+/* The rest of the request, under the number that its asker knows. */
+static void go_on(struct naming *n, struct attach_who *who, struct err_note *note)
+{
+	struct attach_asked asked;
+	struct naming was = *n;
+
+	json_incref(was.doc);
+	free_naming(n);
+	enum err err = attach_request_read(&asked, was.doc, was.attach, note);
+	if (err == ERR_OK && asked.req.id != NULL) {
+		err = attach_check_ident(asked.req.id, note);
+		if (err == ERR_OK)
+			(void)snprintf(who->target.ident, sizeof(who->target.ident), "%s", asked.req.id);
+		who->docker = false; /* who gives it an id of his own looks after it himself */
+	}
+	if (err != ERR_OK)
+		(void)attach_refuse(was.done, was.ctx, err, note->text);
+	else if (was.attach)
+		(void)attach_begin(was.r, was.number, &asked.req, who, was.done, was.ctx);
+	else
+		(void)detach_begin(was.r, &asked.req, who, was.done, was.ctx);
+	json_decref(was.doc);
+}
+
+static void refuse(struct naming *n, enum err err, const char *text)
+{
+	router_done done = n->done;
+	void *ctx = n->ctx;
+
+	free_naming(n);
+	(void)attach_refuse(done, ctx, err, text);
+}
+
+/* Docker does not know it, or cannot say. */
+static void not_dockers(struct naming *n, enum err err, const char *why)
+{
+	const char *name = json_string_value(json_object_get(n->doc, "container"));
+	struct attach_who who = { 0 };
+	struct err_note note = { "" };
+
+	enum err parsed = netns_parse(name, &who.target, &note);
+	if (parsed == ERR_OK && err != ERR_NOT_FOUND && err != ERR_UNREACHABLE && err != ERR_STATE &&
+		access(who.target.path, F_OK) != 0 && core_local(n->r->core, name) == NULL)
+		parsed = err_note(&note, err, "which container '%.80s' is cannot be found out: %s", name, why);
+	if (parsed != ERR_OK)
+		refuse(n, parsed, note.text);
+	else
+		go_on(n, &who, &note);
+}
+
+static void on_container(void *ctx, enum err err, const char *why, const struct docker_container *c)
+{
+	struct naming *n = ctx;
+	struct attach_who who = { 0 };
+	struct err_note note = { "" };
+
+	n->question = 0;
+	if (err != ERR_OK) {
+		not_dockers(n, err, why);
+		return;
+	}
+	if (n->attach && (!c->running || c->pid <= 0)) {
+		(void)err_note(&note, ERR_STATE, "container %.80s does not run; start it first", c->name);
+		refuse(n, ERR_STATE, note.text);
+		return;
+	}
+	attach_target_of_pid(&who.target, c->id, c->pid);
+	who.docker = true;
+	go_on(n, &who, &note);
+}
+
+bool attach_is_dockers(const struct router *r, const struct attach_request *req)
+{
+	struct netns_target t;
+
+	return req->container != NULL && docker_on(router_docker(r)) && netns_parse(req->container, &t, NULL) == ERR_OK &&
+		t.kind == NETNS_NAME;
+}
+
+uint64_t attach_ask_docker(struct router *r, const struct attach_request *req, bool attach, router_done done, void *ctx)
+{
+	struct naming *n = mem_zalloc(1, sizeof(*n));
+	json_t *doc = attach_request_write(req);
+
+	if (n == NULL || doc == NULL) {
+		mem_free(n);
+		json_decref(doc);
+		return attach_refuse(done, ctx, ERR_NOMEM, "out of memory");
+	}
+	*n = (struct naming){ .r = r, .number = r->next_request++, .doc = doc, .attach = attach, .done = done, .ctx = ctx };
+	uint64_t number = n->number;
+	if (map_put64(r->namings, number, n, NULL) != ERR_OK) {
+		refuse(n, ERR_NOMEM, "out of memory");
+		return 0;
+	}
+	uint64_t question = docker_find_container(router_docker(r), req->container, DOCKER_LIMIT_SHORT_MS, on_container, n);
+	if (map_get64(r->namings, number) != NULL)
+		n->question = question;
+	return map_get64(r->namings, number) != NULL || map_get64(r->attaches, number) != NULL ? number : 0;
+}
+
+bool attach_naming_cancel(struct router *r, uint64_t request)
+{
+	struct naming *n = map_get64(r->namings, request);
+
+	if (n == NULL)
+		return false;
+	docker_cancel(router_docker(r), n->question);
+	free_naming(n);
+	return true;
+}
+
+void attach_naming_end_all(struct router *r, enum err err, const char *text)
+{
+	struct slice key;
+	void *value;
+
+	for (size_t at = 0; map_next(r->namings, &at, &key, &value); at = 0) {
+		struct naming *n = value;
+		docker_cancel(router_docker(r), n->question);
+		refuse(n, err, text);
+	}
+}
