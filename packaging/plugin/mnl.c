@@ -19,8 +19,7 @@ struct mnl_socket {
 
 struct mnl_nlmsg_batch {
 	char *buf;
-	size_t limit, size, last; /* `last`: of the message that did not fit any more */
-	bool full;
+	size_t limit, size;
 };
 
 /* --- messages ------------------------------------------------------------------------------------------------------------------------- */
@@ -215,15 +214,15 @@ int mnl_attr_validate(const struct nlattr *attr, enum mnl_attr_data_type type)
 		ok = len == exact[type];
 	else if (type == MNL_TYPE_FLAG)
 		ok = len == 0;
-	else if (type == MNL_TYPE_STRING)
+	else if (type == MNL_TYPE_STRING || type == MNL_TYPE_NUL_STRING)
 		ok = len > 0;
-	else if (type == MNL_TYPE_NUL_STRING)
-		ok = len > 0 && text[len - 1] == '\0';
 	else if (type == MNL_TYPE_NESTED)
 		ok = len == 0 || len >= ATTR_HEADER;
-	if (!ok)
-		errno = ERANGE;
-	return ok ? 0 : -1;
+	if (!ok || (type == MNL_TYPE_NUL_STRING && text[len - 1] != '\0')) {
+		errno = ok ? EINVAL : ERANGE;
+		return -1;
+	}
+	return 0;
 }
 
 bool mnl_attr_ok(const struct nlattr *attr, int len)
@@ -288,21 +287,10 @@ bool mnl_nlmsg_batch_next(struct mnl_nlmsg_batch *b)
 {
 	const struct nlmsghdr *nlh = mnl_nlmsg_batch_current(b);
 
-	if (b->size + nlh->nlmsg_len > b->limit) {
-		b->full = true;
-		b->last = nlh->nlmsg_len;
+	if (b->size + nlh->nlmsg_len > b->limit)
 		return false;
-	}
 	b->size += padded(nlh->nlmsg_len);
 	return true;
-}
-
-void mnl_nlmsg_batch_reset(struct mnl_nlmsg_batch *b)
-{
-	if (b->full)
-		memmove(b->buf, b->buf + b->size, b->last);
-	b->size = b->full ? b->last : 0;
-	b->full = false;
 }
 
 size_t mnl_nlmsg_batch_size(struct mnl_nlmsg_batch *b)
