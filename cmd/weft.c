@@ -31,6 +31,8 @@ static const struct verb verbs[] = {
 		"print id, MAC and addresses of the attached containers, and their network if it is not the default one" },
 	{ "prime", "", verb_prime, "wait until the hosts have agreed who gives out which addresses" },
 	{ "rmpeer", "[--plan] PEER...", verb_rmpeer, "take over the addresses of hosts that are gone for good" },
+	{ "verify", "[--wait SECONDS]", verb_verify,
+		"look whether addresses, containers, interfaces, names and the other hosts' copies of the state belong together" },
 	{ "capture", "[-w FILE] [--snaplen N] [--count N] [--network NET] [CONTAINER]", verb_capture,
 		"write the frames of a container, or of a whole network, as pcapng that says between whom they go" },
 	{ "setup-cni", "[--dir DIR] [--bin-dir DIR] [--name NAME] [--network NET] [--force]", verb_setup_cni,

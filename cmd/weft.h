@@ -65,6 +65,8 @@ int verb_hide(const struct weft *w, int argc, char **argv);
 int verb_setup_cni(const struct weft *w, int argc, char **argv);
 /* weft_network.c */
 int verb_network(const struct weft *w, int argc, char **argv);
+/* weft_verify.c */
+int verb_verify(const struct weft *w, int argc, char **argv);
 /* weft_verbs.c */
 int verb_attach(const struct weft *w, int argc, char **argv);
 int verb_detach(const struct weft *w, int argc, char **argv);

@@ -111,6 +111,8 @@ void api_post_detach(struct api_request *q);
 void api_get_expose(struct api_request *q);
 void api_post_expose(struct api_request *q);
 void api_delete_expose(struct api_request *q);
+/* api_verify.c */
+void api_get_verify(struct api_request *q);
 /* api_capture.c */
 void api_get_capture(struct api_request *q);
 /* The one reset that may be under way: kept by the server, since a reset goes on when its asker has gone. */

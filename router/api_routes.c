@@ -585,6 +585,7 @@ static const struct route {
 	{ "GET", "/dns-address", get_dns_address, false },
 	{ "GET", "/dns-address-port", get_dns_address, false },
 	{ "GET", "/ps", get_ps, false },
+	{ "GET", "/verify", api_get_verify, false },
 	{ "GET", "/capture", api_get_capture, false },
 	{ "GET", "/events", get_events, false },
 	{ "GET", "/expose", api_get_expose, false },

@@ -54,6 +54,7 @@ struct router {
 	uv_check_t after_poll;
 	bool stepped;         /* since the timer was set */
 	struct map *requests; /* number -> struct request */
+	struct map *verifies; /* number -> struct verify */
 	struct map *attaches; /* number -> struct attach: its outer request */
 	struct map *exposing; /* number -> struct expose_op: the same */
 	struct plane_exposed *exposed;

@@ -90,6 +90,7 @@ size_t plane_tick(struct plane *p, const struct core_traffic **traffic);
 struct kernel *plane_kernel(struct plane *p);             /* the default network's */
 struct userspace *plane_userspace(const struct plane *p); /* NULL: after plane_reset */
 const struct nft *plane_nft(const struct plane *p);       /* NULL: none can be had */
+bool plane_filter_same(struct plane *p); /* the kernel's tables are as they were left; true as well when they cannot be read */
 uint32_t plane_container_mtu(const struct plane *p);
 /* Whether the kernel's fast path can be used now; else why not, in words (static until the next call of anything here). */
 bool plane_fast(const struct plane *p, const char **why);

@@ -243,6 +243,13 @@ void plane_expect(struct plane *p, const struct core *core, const char *ident, c
 		failed(p, &note);
 }
 
+bool plane_filter_same(struct plane *p)
+{
+	bool same = true;
+
+	return p->nft == NULL || nft_same(p->nft, &same, NULL) != ERR_OK || same;
+}
+
 void filter_tick(struct plane *p)
 {
 	struct err_note note = { "" };

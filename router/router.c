@@ -27,6 +27,7 @@
 #include "router/events.h"
 #include "router/expose.h"
 #include "router/internal.h"
+#include "router/verify.h"
 
 enum { OPEN_FILES = 65536 };
 
@@ -338,7 +339,7 @@ void router_cancel(struct router *r, uint64_t request)
 {
 	struct request *q;
 
-	if (request == 0 || attach_cancel(r, request) || expose_cancel(r, request))
+	if (request == 0 || attach_cancel(r, request) || expose_cancel(r, request) || verify_cancel(r, request))
 		return;
 	q = map_del64(r->requests, request);
 	if (q == NULL)
@@ -553,10 +554,11 @@ static enum err make_parts(struct router *r, struct err_note *note)
 	r->attaches = map_new(seed);
 	r->namings = map_new(seed);
 	r->exposing = map_new(seed);
+	r->verifies = map_new(seed);
 	r->gone = map_new(seed);
 	r->log = log_new(2, r->opt->log_level, r->opt->log_json);
-	if (r->requests == NULL || r->attaches == NULL || r->namings == NULL ||
-		r->exposing == NULL || r->gone == NULL || r->log == NULL)
+	if (r->requests == NULL || r->attaches == NULL || r->namings == NULL || r->exposing == NULL || r->verifies == NULL ||
+		r->gone == NULL || r->log == NULL)
 		return err_note(note, ERR_NOMEM, "out of memory");
 	(void)uv_timer_init(r->loop, &r->timer);
 	(void)uv_timer_init(r->loop, &r->forwarding);
@@ -674,6 +676,7 @@ static void end_requests(struct router *r)
 	struct slice key;
 	void *value;
 
+	verify_end_all(r);
 	if (r->attaches != NULL)
 		attach_end_all(r, ERR_CLOSED, text);
 	if (r->exposing != NULL)
@@ -749,6 +752,7 @@ void router_free(struct router *r)
 			mem_free(value);
 	map_free(r->requests);
 	map_free(r->attaches);
+	map_free(r->verifies);
 	plane_close(r->plane);
 	mem_free(r->late_v);
 	core_free(r->core);

@@ -577,6 +577,26 @@ static void drain_events(struct nft *n)
 	}
 }
 
+enum err nft_same(struct nft *n, bool *same, struct err_note *note)
+{
+	*same = true;
+	int result = n->parts ? all_right(n, same) : 0;
+	return result ? error(result, note, "read the nftables tables " NFT_TABLE) : ERR_OK;
+}
+
+bool nft_next_port(const struct nft *n, size_t *it, char ifname[16])
+{
+	for (; *it < n->elems.n; (*it)++) {
+		if (n->elems.v[*it].set != NFT_PORTS)
+			continue;
+		memcpy(ifname, n->elems.v[*it].key, NFT_IFNAME);
+		ifname[NFT_IFNAME - 1] = '\0';
+		(*it)++;
+		return true;
+	}
+	return false;
+}
+
 enum err nft_check(struct nft *n, bool *mended, struct err_note *note)
 {
 	uint32_t now = 0;

@@ -84,6 +84,11 @@ enum nft_drop {
 const char *nft_drop_name(enum nft_drop d);
 uint64_t nft_dropped(const struct nft *n, enum nft_drop d);
 
+/* Does the kernel have what it was told, neither less nor more? Reads all of both tables; mends nothing. */
+enum err nft_same(struct nft *n, bool *same, struct err_note *note) MUST_CHECK;
+/* The interfaces of nft_set_ports, as they were told to the kernel; *it starts at 0. */
+bool nft_next_port(const struct nft *n, size_t *it, char ifname[16]);
+
 /* The kernel's word that tables change: readable when somebody (we too) changed something; nft_check then makes right what is not ours any more.
  * *mended: something had to be. */
 int nft_fd(const struct nft *n);

@@ -11,8 +11,9 @@
 
 struct query {
 	struct docker *d;
-	docker_network_done network; /* one of the two */
+	docker_network_done network; /* one of the three */
 	docker_container_done container;
+	docker_list_done list;
 	void *ctx;
 	uint64_t number; /* 0: not asked yet */
 	char what[DOCKER_NAME_MAX + 1];
@@ -78,16 +79,37 @@ static void give_container(struct query *q, const struct client_answer *a)
 	}
 }
 
+static void give_list(struct query *q, const struct client_answer *a)
+{
+	struct err_note note = { "" };
+	struct docker_listed *v = NULL;
+	size_t n = 0;
+	enum err err = docker_error_of(a, q->what, &note);
+
+	if (err == ERR_OK)
+		err = docker_parse_endpoints(a->body, &v, &n, &note);
+	count(q->d, err);
+	q->list(q->ctx, err, err == ERR_OK ? "" : note.text, v, n);
+	mem_free(v);
+}
+
+static void give(struct query *q, const struct client_answer *a)
+{
+	if (q->network != NULL)
+		give_network(q, a);
+	else if (q->container != NULL)
+		give_container(q, a);
+	else
+		give_list(q, a);
+}
+
 static void on_answer(void *ctx, const struct client_answer *a)
 {
 	struct query *q = ctx;
 
 	if (q->number != 0)
 		(void)map_del64(q->d->queries, q->number);
-	if (q->network != NULL)
-		give_network(q, a);
-	else
-		give_container(q, a);
+	give(q, a);
 	mem_free(q);
 }
 
@@ -102,15 +124,15 @@ static uint64_t ask(struct docker *d, const struct query *want, const char *form
 	if (q == NULL) {
 		struct query plain = *want;
 		no.err = ERR_NOMEM;
-		if (plain.network != NULL)
-			give_network(&plain, &no);
-		else
-			give_container(&plain, &no);
+		give(&plain, &no);
 		return 0;
 	}
 	*q = *want;
 	(void)snprintf(q->what, sizeof(q->what), "%s", what);
-	(void)snprintf(path, sizeof(path), "/%s/%s%s", form, what, want->network != NULL ? "" : "/json");
+	if (want->list != NULL)
+		(void)snprintf(path, sizeof(path), "/%s", form);
+	else
+		(void)snprintf(path, sizeof(path), "/%s/%s%s", form, what, want->network != NULL ? "" : "/json");
 	d->stats.questions++;
 	uint64_t number = client_get(d->client, path, limit_ms != 0 ? limit_ms : DOCKER_LIMIT_MS, DOCKER_ANSWER_MAX, on_answer, q);
 	if (number == 0)
@@ -150,6 +172,16 @@ uint64_t docker_find_container(struct docker *d, const char *name_or_id, unsigne
 		done(ctx, ERR_NOT_FOUND, "that is no name of a container of Docker's", NULL);
 	else
 		return ask(d, &q, "containers", name_or_id, limit_ms);
+	return 0;
+}
+
+uint64_t docker_list(struct docker *d, unsigned limit_ms, docker_list_done done, void *ctx)
+{
+	struct query q = { .d = d, .list = done, .ctx = ctx };
+
+	if (d != NULL)
+		return ask(d, &q, "containers/json", "list of containers", limit_ms);
+	done(ctx, ERR_STATE, off_text, NULL, 0);
 	return 0;
 }
 

@@ -58,6 +58,11 @@ struct docker_container {
 	size_t n_endpoints;
 };
 
+struct docker_listed { /* a running container, and its place on one network (""): one for the container itself */
+	char id[DOCKER_ID_MAX + 1], name[DOCKER_NAME_MAX + 1], endpoint[DOCKER_ID_MAX + 1];
+};
+#define DOCKER_LISTED_MAX (4u * DOCKER_CONTAINERS_MAX)
+
 /* err, and on errors why: a line for a person. What is pointed to is valid until the call returns.
  * ERR_NOT_FOUND: Docker says there is none. ERR_CONFLICT: more than one begins like that. ERR_STATE: Docker is switched off (--docker-host ""), or asked
  * too much at once. ERR_UNREACHABLE: nobody answers there. ERR_TIMEOUT. ERR_LIMIT: an answer that is too long. ERR_MALFORMED: one that is none. ERR_REFUSED:
@@ -65,11 +70,15 @@ struct docker_container {
 typedef void (*docker_network_done)(void *ctx, enum err err, const char *why, const struct docker_network *n);
 typedef void (*docker_container_done)(void *ctx, enum err err, const char *why, const struct docker_container *c);
 
+typedef void (*docker_list_done)(void *ctx, enum err err, const char *why, const struct docker_listed *v, size_t n);
+
 /* The callback is called once, unless the question is cancelled; perhaps before the call returns, which then gives 0. limit_ms 0: DOCKER_LIMIT_MS. */
 uint64_t docker_get_network(struct docker *d, const char *id_or_name, unsigned limit_ms, docker_network_done done, void *ctx);
 /* By full id, name, or what an id begins with, in this order, as docker does. */
 uint64_t docker_find_container(
 	struct docker *d, const char *name_or_id, unsigned limit_ms, docker_container_done done, void *ctx);
+/* All that run. */
+uint64_t docker_list(struct docker *d, unsigned limit_ms, docker_list_done done, void *ctx);
 void docker_cancel(struct docker *d, uint64_t question); /* takes 0, and what is answered already */
 
 /* Is Docker to be asked at all (--docker-host), and is its stream of events there, so that it is worth while? */

@@ -30,6 +30,9 @@ void docker_drop_network(struct docker_network_doc *d);
 typedef void (*docker_each_id)(void *ctx, const char *id, bool running);
 enum err docker_parse_list(struct slice text, docker_each_id each, void *ctx, struct err_note *note) MUST_CHECK;
 
+/* What GET /containers/json says; *out is the caller's (mem_free), also when it is NULL. */
+enum err docker_parse_endpoints(struct slice text, struct docker_listed **out, size_t *n, struct err_note *note) MUST_CHECK;
+
 enum docker_event_kind {
 	DOCKER_EVENT_OTHER,
 	DOCKER_CONTAINER_START,
