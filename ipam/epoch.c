@@ -6,7 +6,8 @@
 
 #include "base/mem.h"
 
-#define DIGEST_SIZE 16
+#define DIGEST_SIZE   16
+#define MEMORY_ROUNDS (UINT32_C(1) << 20)
 #define ROUNDS_MAX \
 	(UINT64_C(1)   \
 		<< 32) /* rounds that others may be ahead of us: nobody can bring us to the last one, after which none can propose */
@@ -277,7 +278,7 @@ static void decode_added(struct rbuf *r, uint64_t number, struct added *a)
 		struct member *m = &a->v[a->n];
 		*m = (struct member){ .name = rbuf_u48(r), .since = number };
 		m->memory = rbuf_u32(r);
-		if (m->name <= last)
+		if (m->name <= last || m->memory == 0)
 			rbuf_fail(r);
 		last = m->name;
 	}
@@ -418,12 +419,23 @@ bool instance_open(const struct instance *i)
 	return i->promised.round > 0;
 }
 
+/* Is there a member whose memory is not known? */
+static bool unknown(const struct instance *i)
+{
+	for (size_t k = 0; k < i->e->n; k++)
+		if (i->e->v[k].memory == 0 && !is_gone(i, i->e->v[k].name))
+			return true;
+	return false;
+}
+
+/* Of a member whose memory is not known nobody can say that it is who voted before: with a majority one host that has lost its disk is enough for two
+ * values. When all have to vote, one of them that remembers is enough for one value. */
 size_t instance_quorum(const struct instance *i)
 {
-	size_t n = i->e->n;
-	for (size_t k = 0; k < i->n_gone; k++)
-		n -= n > 0 && epoch_member(i->e, i->gone[k]) != NULL;
-	return n / 2 + 1;
+	size_t n = 0;
+	for (size_t k = 0; k < i->e->n; k++)
+		n += !is_gone(i, i->e->v[k].name);
+	return unknown(i) ? n : n / 2 + 1;
 }
 
 bool instance_votes(const struct instance *i, uint64_t peer, uint32_t memory)
@@ -461,6 +473,12 @@ static enum err value_fits(const struct instance *i, struct slice value)
 	return e;
 }
 
+bool instance_ours(const struct instance *i)
+{
+	return instance_open(i) && i->promised.proposer == i->self &&
+		(!unknown(i) || i->promised.round % MEMORY_ROUNDS == i->memory % MEMORY_ROUNDS);
+}
+
 static bool others_next(const struct instance *i, struct slice *at, uint64_t *peer, struct vote *v)
 {
 	while (instance_next(i, at, peer, v))
@@ -485,8 +503,11 @@ void instance_propose(struct instance *i, bool *changed)
 	while (others_next(i, &at, &peer, &v))
 		if (v.promised.round > round)
 			round = v.promised.round;
-	if (round >= UINT64_MAX - 1)
+	if (round >= UINT64_MAX - 1 - MEMORY_ROUNDS)
 		return; /* someone spoilt it; nothing sensible can follow */
+	/* Who does not know that it has proposed before must not do so by the same ballot: what was promised then would count now. */
+	if (unknown(i))
+		round += (i->memory - 1 - round) % MEMORY_ROUNDS;
 	i->promised = (struct ballot){ round + 1, i->self };
 	*changed = true;
 }
@@ -543,7 +564,7 @@ bool instance_leads(const struct instance *i, bool *free, struct slice *value)
 	uint64_t peer;
 	struct vote v;
 	size_t n = 1;
-	if (!instance_votes(i, i->self, i->memory) || i->promised.proposer != i->self || ballot_cmp(i->accepted, i->promised) == 0)
+	if (!instance_votes(i, i->self, i->memory) || !instance_ours(i) || ballot_cmp(i->accepted, i->promised) == 0)
 		return false;
 	*value = slice_of(i->value, i->value_n);
 	while (others_next(i, &at, &peer, &v)) {

@@ -12,7 +12,10 @@
  * each member's declarations. So whoever leads knows, from any quorum of promises, a serial for each member beyond which none can have been
  * acknowledged by a majority, and never will be in this epoch. It removes a member only by a declaration at least as late as that, and
  * names the serial for all who stay, since those who join have acknowledged nothing. Nobody refuses a value: a value that one acceptor has
- * refused and another accepted could never be got rid of. An instance that was begun has to be brought to its end, by anybody. */
+ * refused and another accepted could never be got rid of. An instance that was begun has to be brought to its end, by anybody.
+ *
+ * An epoch that seeds have founded does not say what memories its members have: nobody was asked. As long as that is not known of one, all members
+ * are needed for a decision, and the first one makes their memories known. */
 #ifndef WEFT_IPAM_EPOCH_H
 #define WEFT_IPAM_EPOCH_H
 
@@ -55,7 +58,7 @@ enum err declaration_decode(struct slice in, struct universe u, struct declarati
 
 struct member {
 	uint64_t name;
-	uint32_t memory; /* paxos.h; 0: not known, any */
+	uint32_t memory; /* paxos.h; 0: not known (a seed), any */
 	uint64_t since;  /* the epoch it joined in: declarations made before are void */
 	uint64_t serial; /* no earlier declaration may be acted on */
 };
@@ -136,6 +139,8 @@ struct instance {
 	size_t value_n;
 };
 bool instance_open(const struct instance *i);
+bool instance_ours(
+	const struct instance *i); /* what we have promised is a proposal of ours, and not of a former self of unknown memory */
 size_t instance_quorum(const struct instance *i);
 bool instance_votes(const struct instance *i, uint64_t peer, uint32_t memory); /* a member that was not removed */
 /* The next state of another host in the map, after the key *at; members or not. */

@@ -85,7 +85,7 @@ enum err ipam_new(struct ipam **out, const struct ipam_cfg *cfg, struct err_note
 	i->ring_whole = true;
 	rng_seed(&i->rng, cfg->seed);
 	i->run = rng_u64(&i->rng);
-	paxos_init(&i->paxos, cfg->self, cfg->universe, (uint32_t)rng_u64(&i->rng));
+	paxos_init(&i->paxos, cfg->self, cfg->universe, (uint32_t)rng_between(&i->rng, 1, UINT32_MAX));
 	reclaim_init(i);
 	e = space_init(&i->space, rng_u64(&i->rng));
 	if (e == ERR_OK)

@@ -9,7 +9,15 @@
 static bool wishes(const struct ipam *i, uint64_t peer, const struct vote *v)
 {
 	const struct member *m = epoch_member(&i->reclaim.epoch, peer);
-	return v->wish && ipam_reachable(i, peer) && !(m && m->memory == v->memory);
+	return v->wish && ipam_reachable(i, peer) && v->memory != 0 && !(m && m->memory == v->memory);
+}
+
+/* A seed that takes part: from the next epoch on its memory is known, whether it wishes for anything or not. */
+static bool unknown_until_now(const struct ipam *i, uint64_t peer, const struct vote *v)
+{
+	const struct member *m = epoch_member(&i->reclaim.epoch, peer);
+	return m && m->memory == 0 && v->memory != 0 && instance_counts(&i->reclaim.in, peer, v) &&
+		ballot_cmp(v->promised, i->reclaim.in.promised) == 0;
 }
 
 /* How many voters find each member overdue, ourselves included, and up to which serial its declarations were acknowledged. With a ballot: of
@@ -129,7 +137,7 @@ enum err propose(struct ipam *i, bool *changed)
 	enum err e = open || !reclaim_anybody(i) ? ERR_OK : reason_to_propose(i, &reason);
 	if (e != ERR_OK)
 		return e;
-	if (!reason || (open && c->in.promised.proposer == i->cfg.self)) {
+	if (!reason || instance_ours(&c->in)) {
 		c->propose_ms = 0;
 		return ERR_OK;
 	}
@@ -162,14 +170,15 @@ static void draft_added(const struct ipam *i, struct draft *d)
 	uint64_t peer;
 	struct vote v;
 	size_t n = 0;
-	bool self = reclaim_vote(i).wish;
+	const struct member *m = epoch_member(&c->epoch, i->cfg.self);
+	bool self = reclaim_vote(i).wish || (m && m->memory == 0);
 	/* Keys are in the owners' order; ourselves in between. */
 	while (n < EPOCH_CHANGES_MAX - 1 && c->epoch.n + n < EPOCH_MEMBERS_MAX - 1 && instance_next(&c->in, &at, &peer, &v)) {
 		if (self && peer > i->cfg.self) {
 			d->added[n++] = (struct member){ .name = i->cfg.self, .memory = i->paxos.memory };
 			self = false;
 		}
-		if (wishes(i, peer, &v))
+		if (wishes(i, peer, &v) || unknown_until_now(i, peer, &v))
 			d->added[n++] = (struct member){ .name = peer, .memory = v.memory };
 	}
 	if (self)

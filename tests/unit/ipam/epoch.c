@@ -13,13 +13,13 @@
 
 static const struct universe u = { 0x0a200000, 24 };
 
-static struct slice members(uint8_t *mem, size_t n)
+static struct slice members(uint8_t *mem, size_t n, bool seeds)
 {
 	struct wbuf w;
 	wbuf_fixed(&w, mem, n * PAXOS_MEMBER);
 	for (size_t k = 0; k < n; k++) {
 		wbuf_u48(&w, BASE + 1 + k);
-		wbuf_u32(&w, (uint32_t)(100 + k));
+		wbuf_u32(&w, seeds ? 0 : (uint32_t)(100 + k));
 	}
 	assert_int_equal(wbuf_end(&w), ERR_OK);
 	return wbuf_slice(&w);
@@ -29,7 +29,7 @@ static struct epoch founded(size_t n)
 {
 	uint8_t mem[16 * PAXOS_MEMBER];
 	struct epoch e;
-	assert_int_equal(epoch_found(&e, members(mem, n)), ERR_OK);
+	assert_int_equal(epoch_found(&e, members(mem, n, false)), ERR_OK);
 	return e;
 }
 
@@ -230,40 +230,60 @@ static void act(struct rng *r, struct host *h)
 	h->decided = e == ERR_OK;
 }
 
-/* Whoever decides decides the same, and no majority has acknowledged more than the value names. */
-static bool one_history(uint64_t seed)
+/* Its disk is lost: a host of the same name that knows nothing, and takes part as soon as it is there. */
+static void forget(struct host *h, uint64_t incarnation, uint64_t seed)
+{
+	crdt_map_free(h->map);
+	assert_int_equal(crdt_map_new(&h->map, true, seed), ERR_OK);
+	crdt_map_set_writer(h->map, h->in.self, incarnation);
+	instance_reset(&h->in);
+	epoch_free(&h->next);
+	h->in.map = h->map;
+	h->in.memory = (uint32_t)(seed >> 32);
+	h->decided = false;
+	h->acknowledged = 0;
+	publish(h);
+}
+
+/* Whoever decides decides the same, and no majority has acknowledged more than the value names. With seeds the epoch does not say what memory its members
+ * have, so who forgets is one of them still. */
+static bool one_history(uint64_t seed, bool seeds)
 {
 	struct rng r;
+	struct epoch said = { 0 };
 	struct host h[N] = { 0 };
 	size_t decided = 0, more = 0;
-	const struct epoch *first = NULL;
+	uint8_t mem[N * PAXOS_MEMBER];
 	rng_seed(&r, seed);
 	for (size_t k = 0; k < N; k++) {
-		h[k].e = founded(N);
+		assert_int_equal(epoch_found(&h[k].e, members(mem, N, seeds)), ERR_OK);
 		assert_int_equal(crdt_map_new(&h[k].map, true, seed), ERR_OK);
 		crdt_map_set_writer(h[k].map, BASE + 1 + k, 1);
 		h[k].in = (struct instance){ .self = BASE + 1 + k, .memory = (uint32_t)(100 + k), .u = u, .e = &h[k].e, .map = h[k].map };
 	}
-	uint64_t dead = rng_below(&r, N + 2); /* of some only */
-	for (int step = 0; step < 400; step++) {
+	uint64_t dead = seeds ? N : rng_below(&r, N + 2), remembers = rng_below(&r, N); /* dead: of some only */
+	for (int step = 0; step < (seeds ? 1000 : 400); step++) {
 		size_t a = rng_below(&r, N), b = rng_below(&r, N);
 		if (a == dead || b == dead)
 			continue;
 		if (a != b && rng_chance(&r, 600000))
 			hear(&h[a], &h[b]);
 		act(&r, &h[a]);
+		if (h[a].decided && !said.known) {
+			struct wbuf w;
+			encode(&h[a].next, &w);
+			assert_int_equal(epoch_decode(wbuf_slice(&w), u, &said), ERR_OK);
+			wbuf_free(&w);
+		}
+		assert_true(!h[a].decided || h[a].next.digest == said.digest);
+		if (seeds && a != remembers && rng_chance(&r, 10000))
+			forget(&h[a], (uint64_t)step + 2, rng_u64(&r));
 	}
-	for (size_t k = 0; k < N; k++) {
-		if (!h[k].decided)
-			continue;
-		decided++;
-		if (!first)
-			first = &h[k].next;
-		assert_true(first->digest == h[k].next.digest);
-	}
-	for (size_t k = 0; k < N && first; k++)
-		more += h[k].acknowledged > first->v[0].serial;
+	decided = said.known;
+	for (size_t k = 0; k < N && said.known && !seeds; k++)
+		more += h[k].acknowledged > said.v[0].serial;
 	assert_true(more <= N / 2);
+	epoch_free(&said);
 	for (size_t k = 0; k < N; k++) {
 		epoch_free(&h[k].e);
 		epoch_free(&h[k].next);
@@ -280,7 +300,21 @@ static void one_value(void **state)
 	size_t decided = 0;
 	long before = mem_live();
 	for (size_t k = 0; k < 1000; k++)
-		decided += one_history(seed + k);
+		decided += one_history(seed + k, false);
+	printf("%zu of 1000 histories decided\n", decided);
+	assert_true(decided > 500);
+	assert_int_equal(mem_live(), before);
+}
+
+/* As long as one of them remembers. */
+static void one_value_of_seeds(void **state)
+{
+	(void)state;
+	uint64_t seed = test_seed("one_value_of_seeds");
+	size_t decided = 0;
+	long before = mem_live();
+	for (size_t k = 0; k < 1000; k++)
+		decided += one_history(seed + k, true);
 	printf("%zu of 1000 histories decided\n", decided);
 	assert_true(decided > 500);
 	assert_int_equal(mem_live(), before);
@@ -316,6 +350,7 @@ static void bent_bytes(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = { cmocka_unit_test(what_follows), cmocka_unit_test(not_what_follows),
-		cmocka_unit_test(declarations), cmocka_unit_test(one_value), cmocka_unit_test(bent_bytes) };
+		cmocka_unit_test(declarations), cmocka_unit_test(one_value), cmocka_unit_test(one_value_of_seeds),
+		cmocka_unit_test(bent_bytes) };
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
