@@ -221,6 +221,14 @@ class DockerHost(Host):
         """Boots it with its disk: dockerd is started (without weftd, start that yourself) and waited for."""
         self.dock.tool("host-up", self.n, timeout=timeout + 10)
 
+    def power_on_with_daemon(self, timeout=90):
+        """The same, and weftd as it was started before, while dockerd comes up: as a host does whose services start side by side."""
+        boot = self.net.spawn(None, "bash", TOOL, "host-up", self.n, env={**os.environ, **self.dock.env})
+        wait_until(lambda: self.exec("ip", "link", "show", "eth0", check=False).returncode == 0, 20, f"{self.name} has booted")
+        self.restart()
+        if boot.wait(timeout * SCALE) != 0:
+            raise Failed(f"{self.name} did not boot: {self.dockerd_log()[-2000:]}")
+
     def cut(self):
         """Off the fabric in silence: its link stays up."""
         self.dock.tool("cut", self.n)

@@ -367,10 +367,47 @@ static void test_flapping(void **state)
 	end(&t);
 }
 
+/* Of lists: containers and their places, and nothing that is no id. */
+static void test_lists(void **state)
+{
+	static const char good[] =
+		"[{\"Id\":\"" ID_A "\",\"Names\":[\"/db\"],\"NetworkSettings\":{\"Networks\":{\"app\":{\"EndpointID\":\"" ID_E
+		"\"},\"b\":{\"EndpointID\":\"../x\"},\"c\":7}}},{\"Id\":\"../\"},7,{\"Id\":\"" ID_N "\",\"Names\":7}]";
+	static const char *const bad[] = { "", "{}", "[", "null", "7", "[{\"Id\":\"\\u0000\"}]" };
+	struct docker_listed *v;
+	struct err_note note;
+	size_t n;
+
+	(void)state;
+	assert_int_equal(docker_parse_endpoints(slice_str(good), &v, &n, &note), ERR_OK);
+	assert_int_equal(n, 5);
+	assert_string_equal(v[0].id, ID_A);
+	assert_string_equal(v[0].name, "db");
+	assert_string_equal(v[0].endpoint, "");
+	assert_string_equal(v[1].endpoint, ID_E);
+	assert_string_equal(v[2].endpoint, "");
+	assert_string_equal(v[4].id, ID_N);
+	assert_string_equal(v[4].name, "");
+	mem_free(v);
+	assert_int_equal(docker_parse_endpoints(slice_str("[]"), &v, &n, &note), ERR_OK);
+	assert_int_equal(n, 0);
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		assert_int_equal(docker_parse_endpoints(slice_str(bad[i]), &v, &n, &note), ERR_MALFORMED);
+		assert_null(v);
+	}
+	long before = mem_live();
+	mem_fail_at(1, true);
+	assert_int_equal(docker_parse_endpoints(slice_str(good), &v, &n, &note), ERR_NOMEM);
+	mem_fail_at(0, false);
+	assert_null(v);
+	assert_int_equal(mem_live(), before);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_lookups),
+		cmocka_unit_test(test_lists),
 		cmocka_unit_test(test_bad_answers),
 		cmocka_unit_test(test_slow_answers),
 		cmocka_unit_test(test_nobody),
