@@ -16,7 +16,7 @@
 #include "router/container.h"
 #include "router/plane_internal.h"
 
-enum { WATCH_USERSPACE = 1, WATCH_FILTER = 2, WATCH_PROBE = 3, EVENTS_MAX = 8 };
+enum { WATCH_USERSPACE = 1, WATCH_FILTER = 2, WATCH_PROBE = 3, WATCH_BRIDGES = 4, EVENTS_MAX = 8 };
 
 /* --- parts ------------------------------------------------------------------------------------------------------------------------------ */
 
@@ -61,6 +61,8 @@ void plane_poll(struct plane *p)
 			userspace_poll(p->userspace);
 		else if (ev[i].data.u64 == WATCH_PROBE)
 			probe_poll(p);
+		else if (ev[i].data.u64 == WATCH_BRIDGES)
+			guests_poll(p);
 		else if (ev[i].data.u64 == WATCH_FILTER)
 			p->filter_changed = true;
 	}
@@ -147,6 +149,8 @@ enum err plane_open(struct plane **out, const struct plane_cfg *cfg, struct err_
 		err = net_open(p, 0, CORE_NETWORK_DEFAULT, &first, note);
 	if (err == ERR_OK)
 		err = filter_open(p, note);
+	if (err == ERR_OK)
+		err = guests_open(p, note);
 	if (err != ERR_OK) {
 		plane_close(p);
 		return err;
@@ -173,6 +177,7 @@ void plane_close(struct plane *p)
 	while (p->nets != NULL)
 		net_close(p, p->nets);
 	filter_close(p);
+	guests_close(p);
 	mem_free(p->exposed);
 	traffic_free(p);
 	if (p->epoll >= 0)
@@ -206,6 +211,7 @@ enum err plane_reset(struct plane *p, struct err_note *note)
 	enum err err = ERR_OK;
 
 	p->reset = true;
+	guests_reset(p);
 	stop_userspace(p);
 	traffic_free(p);
 	for (struct plane_net *net = p->nets; net != NULL; net = net->next)

@@ -1,11 +1,12 @@
 /* Shared by the plane's files only: plane.c (the whole), plane_net.c (one network), plane_table.c (the userspace path's table), plane_filter.c (nftables),
- * plane_expose.c (the host's own addresses), plane_traffic.c (probes over VXLAN, and with whom frames are exchanged). */
+ * plane_expose.c (the host's own addresses), plane_guests.c (bridges of others), plane_traffic.c (probes over VXLAN, and with whom frames are exchanged). */
 #ifndef WEFT_ROUTER_PLANE_INTERNAL_H
 #define WEFT_ROUTER_PLANE_INTERNAL_H
 
 #include <assert.h>
 
 #include "base/map.h"
+#include "router/dataplane/bridges.h"
 #include "router/dataplane/nft.h"
 #include "router/dataplane/userspace.h"
 #include "router/dataplane/vxprobe.h"
@@ -52,6 +53,11 @@ struct plane {
 	bool
 		filter_keeps; /* addresses of hosts that may be gone: the list is to be made anew once what was inherited is sorted out */
 	struct map *ports; /* ident -> char *: the host's end of its interface */
+	/* plane_guests.c */
+	struct bridges *bridges;
+	unsigned frames_hidden; /* from iptables, by us: bit 0 those of IPv4, 1 of IPv6 */
+	bool frames_shown;      /* and that cannot be changed */
+	bool guests_news, guests_said;
 	/* plane_expose.c */
 	struct plane_exposed *exposed;
 	size_t n_exposed;
@@ -98,6 +104,14 @@ void filter_apply(struct plane *p, const struct core *core, bool settled);
 /* Nothing is routed to or from the networks that are open, or whose devices are left of a former daemon. */
 void filter_bridges(struct plane *p);
 void filter_tick(struct plane *p);
+
+/* plane_guests.c: bridges of others. */
+enum err guests_open(struct plane *p, struct err_note *note) MUST_CHECK; /* after the filter and the default network */
+void guests_close(struct plane *p);
+void guests_poll(struct plane *p);
+void guests_tick(struct plane *p);
+void guests_bridge_made(struct plane *p); /* the default network's, anew */
+void guests_reset(struct plane *p);
 
 /* plane_expose.c: sees to it that all of them are there. */
 enum err expose_apply(struct plane *p, struct err_note *note) MUST_CHECK;

@@ -307,6 +307,8 @@ static bool mend_bridge(struct plane *p, struct plane_net *n, const struct core 
 	neigh_forget(n->neigh);
 	enum err err = make_bridge(p, n, &note);
 	plane_part_is(p, &n->bridge, what(n, "bridge", text), err == ERR_OK ? NULL : &note, true);
+	if (err == ERR_OK && n->number == 0)
+		guests_bridge_made(p);
 	if (err == ERR_OK)
 		net_rejoin(p, n, core);
 	return err == ERR_OK;
