@@ -216,7 +216,7 @@ static void note_counts(struct verify *v, const struct verify_facts *f)
 	json_decref(v->looked_at);
 	v->looked_at = json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:b}", "addresses", (json_int_t)f->n_leases, "containers",
 		(json_int_t)here, "names", (json_int_t)f->n_names, "interfaces", (json_int_t)f->n_interfaces, "forwarding",
-		(json_int_t)(f->n_forwards + f->n_neighs), "hosts", (json_int_t)f->n_digests, "docker", f->docker);
+		(json_int_t)f->n_forwards + (json_int_t)f->n_neighs, "hosts", (json_int_t)f->n_digests, "docker", f->docker);
 }
 
 /* false: there is no memory for it, or the kernel does not answer. */
