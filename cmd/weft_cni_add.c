@@ -12,9 +12,11 @@
 
 struct adding {
 	const struct cni_conf *c;
-	struct cni_result got;       /* of the other plugin */
-	json_t *ipam, *answer, *dns; /* what is borrowed from */
-	bool allocated, attached;    /* to be undone, perhaps */
+	struct cni_result got;           /* of the other plugin */
+	json_t *ipam, *answer, *dns;     /* what is borrowed from */
+	bool allocated, attached;        /* to be undone, perhaps */
+	struct prefix nets[CNI_IPS_MAX]; /* what will be on its link, as far as that is known before */
+	size_t n_nets;
 	struct cni_route routes[CNI_ROUTES_MAX];
 	size_t n_routes;
 	struct ip gateway, gateway6;
@@ -63,7 +65,7 @@ static bool add_text(json_t *list, const char *kind, const char *text)
 	return json_array_append_new(list, json_string(whole)) == 0;
 }
 
-/* In the forms of `weft attach`. */
+/* In the forms of `weft attach`: another plugin's, or what is asked for, or one of a subnet; an empty list is one of the network's. */
 static int addresses(struct adding *a, json_t *list, struct cni_error *e)
 {
 	const struct cni_conf *c = a->c;
@@ -71,16 +73,20 @@ static int addresses(struct adding *a, json_t *list, struct cni_error *e)
 	bool ok = true;
 
 	for (size_t i = 0; i < a->got.n_ips; i++)
-		ok = add_text(list, "ip", prefix_format(a->got.ips[i].addr, text)) && ok;
+		a->nets[a->n_nets++] = a->got.ips[i].addr;
 	for (size_t i = 0; c->ipam == NULL && i < c->n_ips; i++) {
-		struct prefix p = c->ips[i];
-		int code = p.len == CNI_LEN_UNSAID ? complete(c, &p, e) : CNI_OK;
+		struct prefix *p = &a->nets[a->n_nets++];
+		*p = c->ips[i];
+		int code = p->len == CNI_LEN_UNSAID ? complete(c, p, e) : CNI_OK;
 		if (code != CNI_OK)
 			return code;
-		ok = add_text(list, "ip", prefix_format(p, text)) && ok;
 	}
-	if (json_array_size(list) == 0 && c->subnet != NULL)
-		ok = add_text(list, "net", c->subnet) && ok;
+	for (size_t i = 0; i < a->n_nets; i++)
+		ok = add_text(list, "ip", prefix_format(a->nets[i], text)) && ok;
+	if (a->n_nets == 0 && c->subnet != NULL) {
+		ok = add_text(list, "net", c->subnet) && prefix_parse(c->subnet, &a->nets[0]) == ERR_OK;
+		a->n_nets = 1;
+	}
 	return ok ? CNI_OK : cni_fail(e, CNI_IO, "out of memory");
 }
 
@@ -198,8 +204,21 @@ static bool has_route(const struct cni_route *routes, size_t n, struct prefix ds
 	return false;
 }
 
+static bool on_link(const struct adding *a, struct ip gw)
+{
+	for (size_t i = 0; i < a->n_nets; i++)
+		if (prefix_contains(a->nets[i], gw))
+			return true;
+	return a->n_nets == 0; /* its subnet is the network's, and so is the gateway's */
+}
+
+/* The host's address may lie outside of the container's subnet: then a route leads to it first. */
 static void add_route(struct adding *a, struct prefix dst, struct ip gw)
 {
+	struct prefix host = { .addr = gw, .len = (uint8_t)ip_bits(gw) };
+
+	if (gw.family != 0 && !on_link(a, gw) && !has_route(a->routes, a->n_routes, host) && a->n_routes < CNI_ROUTES_MAX)
+		a->routes[a->n_routes++] = (struct cni_route){ .dst = host };
 	if (a->n_routes < CNI_ROUTES_MAX)
 		a->routes[a->n_routes++] = (struct cni_route){ .dst = dst, .gw = gw };
 }
@@ -277,12 +296,14 @@ static int take_attached(struct adding *a, struct cni_error *e)
 	return CNI_OK;
 }
 
-static int attach(struct adding *a, struct cni_error *e)
+static int attach(struct adding *a, const struct cni_seen *before, struct cni_error *e)
 {
 	const struct cni_conf *c = a->c;
 	char container[CNI_IDENT_MAX + 8];
 	json_t *list = json_array();
 	int status = 0, code = addresses(a, list, e);
+
+	choose_routes(a, before);
 
 	(void)snprintf(container, sizeof(container), "netns:%s", c->netns);
 	json_t *body =
@@ -410,10 +431,8 @@ int cni_add(const struct cni_conf *c, json_t **out, struct cni_error *e)
 		a.gateway = c->gateway;
 	if (code == CNI_OK && wants_gateway(c))
 		code = be_gateway(&a, e);
-	if (code == CNI_OK) {
-		choose_routes(&a, &before);
-		code = attach(&a, e);
-	}
+	if (code == CNI_OK)
+		code = attach(&a, &before, e);
 	if (code == CNI_OK)
 		code = shape(&a, e);
 	if (code == CNI_OK)

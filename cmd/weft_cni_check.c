@@ -214,24 +214,34 @@ int cni_gc(const struct cni_conf *c, struct cni_error *e)
 
 /* --- STATUS -------------------------------------------------------------------------------------------------------------------------------- */
 
+/* Could an address be given out now? Without the first agreement it would wait for hosts that are not there. */
+static int check_addresses(const json_t *ipam, struct cni_error *e)
+{
+	const char *health = json_string_value(json_object_get(ipam, "health")),
+			   *text = json_string_value(json_object_get(ipam, "status"));
+	const json_t *quorum = json_object_get(ipam, "quorum"), *known = json_object_get(ipam, "known");
+
+	if (ipam == NULL)
+		return cni_fail(e, CNI_NOT_READY, "the management of addresses is off (--ipalloc-range \"\"); name an IPAM plugin");
+	bool alone = text != NULL && strcmp(text, "ready") != 0 && json_integer_value(known) < json_integer_value(quorum);
+	if (alone || (health != NULL && strcmp(health, "ok") != 0))
+		return cni_fail(
+			e, CNI_NOT_READY, "no addresses can be given out: %s", text != NULL ? text : "the daemon does not say why");
+	return CNI_OK;
+}
+
 int cni_status(const struct cni_conf *c, struct cni_error *e)
 {
 	json_t *doc = NULL;
-	int status;
-	int code = cni_ask(c, "GET", "/status", NULL, &doc, &status, e);
+	int code = cni_ask(c, "GET", "/status", NULL, &doc, NULL, e);
 
 	if (code != CNI_OK) /* frames pass without the daemon, names and new paths do not */
-		e->code = CNI_NOT_READY_LIMITED;
-	const json_t *ipam = json_object_get(doc, "ipam");
-	const char *health = json_string_value(json_object_get(ipam, "health")),
-			   *text = json_string_value(json_object_get(ipam, "status"));
-	if (code == CNI_OK && c->ipam == NULL && ipam == NULL)
-		(void)cni_fail(e, CNI_NOT_READY, "the management of addresses is off (--ipalloc-range \"\"); name an IPAM plugin");
-	else if (code == CNI_OK && c->ipam == NULL && health != NULL && strcmp(health, "ok") != 0)
-		(void)cni_fail(e, CNI_NOT_READY, "no addresses can be given out: %s", text != NULL ? text : health);
+		code = e->code = CNI_NOT_READY_LIMITED;
+	if (code == CNI_OK && c->ipam == NULL)
+		code = check_addresses(json_object_get(doc, "ipam"), e);
 	json_decref(doc);
-	if (e->code == CNI_OK && c->ipam != NULL && cni_delegate(c, "STATUS", NULL, e) != CNI_OK &&
-		(e->code == CNI_BAD_ENV || e->code == CNI_BAD_VERSION))
-		*e = (struct cni_error){ 0 };
-	return e->code;
+	if (code == CNI_OK && c->ipam != NULL)
+		code = cni_delegate(c, "STATUS", NULL, e);
+	return code == CNI_BAD_ENV || code == CNI_BAD_VERSION ? CNI_OK
+														  : code; /* a plugin that does not know the word has nothing to say */
 }
