@@ -37,6 +37,7 @@ struct api_request {
 	struct server_listener *listener;
 	const struct server_service *service;
 	void *owner;     /* of the server */
+	void *ctx;       /* its own, of this request */
 	struct api *api; /* NULL: it came by Docker's socket */
 	struct router *router;
 	struct MHD_Connection *conn;

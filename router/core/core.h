@@ -125,6 +125,7 @@ struct core_network { /* an isolated network; the default one is number 0 and ne
 	char name[CORE_NETWORK_MAX + 1];
 	uint16_t number; /* of its devices and on the wire; the same on all hosts once they have heard of each other: may change */
 	struct prefix subnet, subnet6; /* family 0: not given */
+	bool automatic; /* made by a program that needs it (Docker's plugin): whoever was the last to use it removes it */
 };
 
 struct core_event {

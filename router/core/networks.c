@@ -1,7 +1,7 @@
 /* Isolated networks: which there are, and which number each has.
  *
- * Channel NETWORKS, key owner(6) ‖ name; value: u8 1 | u16 number | varint generation | u8 state | subnet | subnet6 | varint n | n × u48, a
- * subnet being ip and u8 length. What stands after that is skipped, so that it can grow.
+ * Channel NETWORKS, key owner(6) ‖ name; value: u8 1 | u16 number | varint generation | u8 state | subnet | subnet6 | varint n | n × u48 | u8 flags
+ * (1: automatic), a subnet being ip and u8 length. What stands after that is skipped, and flags may be missing, so that it can grow.
  *
  * Theory of operation. Each host says of a name only what it knows itself; what holds is the record with the highest (generation, owner):
  * a function of the merged map, so every host that has heard the same takes the same for true, in whatever order it came. A name is created
@@ -28,7 +28,8 @@ enum {
 	STATE_REMOVED = 2,
 	WAITS_MAX = 128,
 	NUMBERS = 65536,
-	VALUE_MAX = 1 + 2 + 10 + 1 + 2 * 18 + 10 + WAITS_MAX * 6,
+	FLAG_AUTOMATIC = 1,
+	VALUE_MAX = 1 + 2 + 10 + 1 + 2 * 18 + 10 + WAITS_MAX * 6 + 1,
 };
 /* No record can be so high that none is higher. Nobody gets there by creating and removing. */
 #define GENERATION_MAX UINT64_C(0xffffffff)
@@ -36,7 +37,7 @@ enum {
 struct decoded {
 	uint64_t generation;
 	uint16_t number;
-	bool removed;
+	bool removed, automatic;
 	struct prefix subnet, subnet6;
 	uint64_t waits[WAITS_MAX]; /* removed: who had records to the contrary */
 	size_t n_waits;
@@ -46,7 +47,7 @@ struct network;
 struct network_record {
 	uint64_t owner, generation;
 	uint16_t number;
-	bool removed;
+	bool removed, automatic;
 	struct prefix subnet, subnet6;
 	struct network *of;
 	struct network_record *next;
@@ -92,6 +93,8 @@ static void value_encode(struct wbuf *w, const struct decoded *d)
 	wbuf_varint(w, d->n_waits);
 	for (size_t i = 0; i < d->n_waits; i++)
 		wbuf_u48(w, d->waits[i]);
+	if (d->automatic) /* otherwise as it was before there were flags */
+		wbuf_u8(w, FLAG_AUTOMATIC);
 }
 
 static bool get_subnet(struct rbuf *r, uint8_t family, struct prefix *out)
@@ -124,6 +127,7 @@ static bool value_decode(struct slice value, struct decoded *d)
 	d->n_waits = (size_t)n;
 	for (size_t i = 0; i < d->n_waits; i++)
 		d->waits[i] = rbuf_u48(&r);
+	d->automatic = rbuf_left(&r) > 0 && (rbuf_u8(&r) & FLAG_AUTOMATIC) != 0;
 	return rbuf_ok(&r) && d->number != 0 && d->generation > 0 && d->generation <= GENERATION_MAX &&
 		(state == STATE_PRESENT || state == STATE_REMOVED);
 }
@@ -211,6 +215,7 @@ static enum err take(struct core *c, struct slice key, const struct decoded *d)
 	r->generation = d->generation;
 	r->number = d->number;
 	r->removed = d->removed;
+	r->automatic = d->automatic;
 	r->subnet = d->subnet;
 	r->subnet6 = d->subnet6;
 	c->networks_changed = true;
@@ -320,7 +325,8 @@ static enum err list(const struct core *c, struct core_network **out, size_t *n_
 		const struct network_record *r = holds(of);
 		if (r->removed)
 			continue;
-		v[n] = (struct core_network){ .number = r->number, .subnet = r->subnet, .subnet6 = r->subnet6 };
+		v[n] =
+			(struct core_network){ .number = r->number, .subnet = r->subnet, .subnet6 = r->subnet6, .automatic = r->automatic };
 		memcpy(v[n++].name, of->name, sizeof(of->name));
 	}
 	qsort(v, n, sizeof(*v), by_name);
@@ -431,14 +437,17 @@ static enum err withdraw(struct core *c, const struct network *n, struct core_ac
 
 static struct decoded copy_of(const struct network_record *r)
 {
-	return (struct decoded){
-		.generation = r->generation, .number = r->number, .removed = r->removed, .subnet = r->subnet, .subnet6 = r->subnet6
-	};
+	return (struct decoded){ .generation = r->generation,
+		.number = r->number,
+		.removed = r->removed,
+		.automatic = r->automatic,
+		.subnet = r->subnet,
+		.subnet6 = r->subnet6 };
 }
 
 static bool says_the_same(const struct network_record *a, const struct network_record *b)
 {
-	return a->generation == b->generation && a->number == b->number && a->removed == b->removed &&
+	return a->generation == b->generation && a->number == b->number && a->removed == b->removed && a->automatic == b->automatic &&
 		prefix_eq(a->subnet, b->subnet) && prefix_eq(a->subnet6, b->subnet6);
 }
 
@@ -695,9 +704,10 @@ enum err networks_create(struct core *c, const struct core_network *want, struct
 	}
 	if (c->n_networks_present >= CORE_NETWORKS_MAX)
 		return err_note(note, ERR_LIMIT, "there are %d networks already; remove some", CORE_NETWORKS_MAX);
-	struct decoded d = {
-		.generation = held != NULL ? held->generation + 1 : 1, .subnet = want->subnet, .subnet6 = want->subnet6
-	};
+	struct decoded d = { .generation = held != NULL ? held->generation + 1 : 1,
+		.automatic = want->automatic,
+		.subnet = want->subnet,
+		.subnet6 = want->subnet6 };
 	d.number = free_number(c, want->name);
 	if (d.number == 0 || d.generation > GENERATION_MAX)
 		return err_note(note, ERR_LIMIT, "no number is left for the network %s; choose another name", want->name);

@@ -1,0 +1,28 @@
+/* Docker's network and IPAM plugin: what dockerd asks by its plugin socket. docs/adr/0015-docker-networks.md says what a network is. */
+#ifndef WEFT_ROUTER_DOCKER_PLUGIN_H
+#define WEFT_ROUTER_DOCKER_PLUGIN_H
+
+#include <jansson.h>
+
+#include "router/router.h"
+
+struct plugin;
+/* Listens where options say (NULL in *out: they say nowhere). Trouble with the default path is logged and no error. */
+enum err plugin_start(struct plugin **out, struct router *r, struct err_note *note) MUST_CHECK;
+/* What waits is answered; then `done` is called and the plugin is gone. */
+void plugin_stop(struct plugin *p, void (*done)(void *ctx), void *ctx);
+
+/* For status and verify. Takes NULL (not served). */
+struct plugin_view {
+	const char *socket; /* "": none */
+	size_t networks, pools, endpoints, waiting;
+	uint64_t calls, failed;
+};
+void plugin_view(const struct plugin *p, struct plugin_view *out);
+/* Endpoints that dockerd made and did not delete: their idents (core_local) in no order; *it starts at 0. */
+bool plugin_next_endpoint(const struct plugin *p, size_t *it, const char **ident);
+/* Is a lease of this ident one that dockerd may still release: its pool is known, or an endpoint is? For who looks for leaked ones. */
+bool plugin_knows_lease(const struct plugin *p, const char *ident);
+const struct plugin *router_plugin(const struct router *r); /* NULL: off */
+
+#endif

@@ -1,0 +1,533 @@
+/* Endpoints: a container's interface on a network, from CreateEndpoint to DeleteEndpoint.
+ *
+ * CreateEndpoint makes the veth pair; dockerd takes the inner end into the container after Join, and puts it back after Leave. What is made, in this
+ * order, each undone when a later one fails: claims of addresses that another IPAM driver gave, the record on disk, the pair and what the mesh is
+ * told (router_endpoint_add). Addresses of our own pools are leased already. */
+#include <stdio.h>
+#include <string.h>
+
+#include "router/container.h"
+#include "router/docker/plugin_internal.h"
+
+void plugin_endpoint_ident(const struct plugin_endpoint *e, char out[CORE_IDENT_MAX + 1])
+{
+	(void)snprintf(out, CORE_IDENT_MAX + 1, PLUGIN_IDENT "%s", e->id);
+}
+
+const struct plugin_endpoint *plugin_endpoint_with(const struct plugin *p, struct ip addr, const char *except)
+{
+	struct slice key;
+	void *value;
+
+	for (size_t at = 0; map_next(p->endpoints, &at, &key, &value);) {
+		const struct plugin_endpoint *e = value;
+		if (except != NULL && strcmp(e->id, except) == 0)
+			continue;
+		for (size_t i = 0; i < e->n_addrs; i++)
+			if (ip_eq(e->addrs[i].addr, addr))
+				return e;
+	}
+	return NULL;
+}
+
+/* --- removing ------------------------------------------------------------------------------------------------------------------------------- */
+
+struct removal {
+	struct plugin *p;
+	char id[DOCKER_ID_MAX + 1];
+	plugin_done done;
+	void *ctx;
+};
+
+static void on_forgotten(void *ctx, const struct router_result *res)
+{
+	struct removal *x = ctx;
+	struct plugin_endpoint *e = map_del(x->p->endpoints, slice_str(x->id));
+
+	mem_free(e);
+	if (x->done != NULL)
+		x->done(x->ctx, res->err, res->text);
+	mem_free(x);
+}
+
+static void on_removed(void *ctx, const struct router_result *res)
+{
+	struct removal *x = ctx;
+	struct plugin_endpoint *e = map_get(x->p->endpoints, slice_str(x->id));
+	char ident[CORE_IDENT_MAX + 1];
+
+	if (e == NULL || (res->err != ERR_OK && res->err != ERR_NOT_FOUND)) { /* to be tried again: the record stays */
+		if (e != NULL)
+			e->removing = false;
+		if (x->done != NULL)
+			x->done(x->ctx, res->err, res->text);
+		mem_free(x);
+		return;
+	}
+	plugin_endpoint_ident(e, ident);
+	plugin_free_lease(x->p, ident, (struct ip){ 0 });
+	plugin_forget(x->p, "ep", x->id, on_forgotten, x);
+}
+
+void plugin_endpoint_remove(struct plugin *p, struct plugin_endpoint *e, plugin_done done, void *ctx)
+{
+	struct removal *x = mem_alloc(sizeof(*x));
+	char ident[CORE_IDENT_MAX + 1];
+
+	if (x == NULL) {
+		if (done != NULL)
+			done(ctx, ERR_NOMEM, "out of memory");
+		return;
+	}
+	*x = (struct removal){ .p = p, .done = done, .ctx = ctx };
+	memcpy(x->id, e->id, sizeof(x->id));
+	e->removing = true;
+	plugin_endpoint_ident(e, ident);
+	(void)router_endpoint_remove(p->r, ident, on_removed, x);
+}
+
+/* --- making --------------------------------------------------------------------------------------------------------------------------------- */
+
+struct endpoint_work {
+	struct plugin_call *c;
+	struct plugin_endpoint_request req;
+	char ident[CORE_IDENT_MAX + 1];
+	char network[CORE_NETWORK_MAX + 1];
+	size_t checked; /* addresses looked at */
+	bool waiting;   /* for an address of IPAM: may be stopped */
+	bool kept;      /* the record is on its way to the disk, so that removing has something to remove */
+	bool given;     /* the address is ours to tell */
+};
+
+static struct plugin_endpoint *endpoint_of(const struct endpoint_work *w)
+{
+	return map_get(w->c->p->endpoints, slice_str(w->req.id));
+}
+
+static void endpoint_fail(struct endpoint_work *w, enum err err, const char *text)
+{
+	struct plugin_call *c = w->c;
+	struct plugin *p = c->p;
+	struct plugin_endpoint *e = endpoint_of(w);
+	char why[400];
+
+	(void)snprintf(why, sizeof(why), "%s", text != NULL && text[0] != '\0' ? text : err_text(err));
+	if (e != NULL && w->kept) {
+		e->making = false;
+		plugin_endpoint_remove(p, e, NULL, NULL);
+	} else if (e != NULL) {
+		plugin_free_lease(p, w->ident, (struct ip){ 0 });
+		mem_free(map_del(p->endpoints, slice_str(w->req.id)));
+	}
+	mem_free(w);
+	plugin_fail(c, err, why);
+}
+
+static json_t *made_answer(const struct endpoint_work *w, const struct plugin_endpoint *e)
+{
+	char mac[MAC_TEXT], addr[PREFIX_TEXT];
+	json_t *interface = json_object();
+
+	/* What was asked for must not be repeated. */
+	if (!w->req.mac_given)
+		(void)json_object_set_new(interface, "MacAddress", json_string(mac_format(e->mac, mac)));
+	if (w->given)
+		(void)json_object_set_new(interface, "Address", json_string(prefix_format(e->addrs[0], addr)));
+	return json_pack("{s:o}", "Interface", interface);
+}
+
+static void on_added(void *ctx, const struct router_result *res)
+{
+	struct endpoint_work *w = ctx;
+	struct plugin_call *c = w->c;
+	struct plugin_endpoint *e = endpoint_of(w);
+
+	if (res->err != ERR_OK || e == NULL || c->q == NULL) {
+		endpoint_fail(w, res->err != ERR_OK ? res->err : ERR_CANCELLED, res->text);
+		return;
+	}
+	e->making = false;
+	e->since_ms = router_now_ms(c->p->r);
+	json_t *answer = made_answer(w, e);
+	mem_free(w);
+	plugin_ok(c, answer);
+}
+
+static void on_endpoint_kept(void *ctx, const struct router_result *res)
+{
+	struct endpoint_work *w = ctx;
+	struct plugin *p = w->c->p;
+	struct plugin_endpoint *e = endpoint_of(w);
+	const struct plugin_net *n = map_get(p->nets, slice_str(w->req.network));
+
+	if (res->err != ERR_OK || e == NULL || n == NULL) {
+		endpoint_fail(w, res->err != ERR_OK ? res->err : ERR_CANCELLED, res->err != ERR_OK ? res->text : "the network has been removed");
+		return;
+	}
+	struct endpoint_request add = { .ident = w->ident,
+		.network = w->network,
+		.ifname = e->ifname,
+		.mac = e->mac,
+		.addrs = e->addrs,
+		.n_addrs = e->n_addrs,
+		.mtu = n->options.mtu };
+	(void)router_endpoint_add(p->r, &add, on_added, w);
+}
+
+static void keep_endpoint(struct endpoint_work *w)
+{
+	w->kept = true;
+	plugin_keep_endpoint(w->c->p, endpoint_of(w), on_endpoint_kept, w);
+}
+
+/* --- its addresses -------------------------------------------------------------------------------------------------------------------------- */
+
+static void check_addresses(struct endpoint_work *w);
+
+static const char *host_of(const struct plugin *p, uint64_t peer, char out[PEER_TEXT], struct peer_info *info)
+{
+	bool known = gossip_peer(core_gossip(router_core(p->r)), peer, info) && info->nickname[0] != '\0';
+
+	return known ? info->nickname : peer_format(peer, out);
+}
+
+/* Docker's own driver counts from one on every host. */
+static const char *advice(const struct plugin_net *n)
+{
+	return n->foreign ? "; make the network with --ipam-driver weft, so that hosts agree on addresses" : "";
+}
+
+/* A container that has it already, here or elsewhere. */
+static enum err check_unused(const struct endpoint_work *w, const struct plugin_net *n, struct ip addr, struct err_note *note)
+{
+	const struct plugin *p = w->c->p;
+	const struct core_endpoint *holder = core_address_holder(router_core(p->r), addr, w->network);
+	char ip[IP_TEXT], peer[PEER_TEXT];
+	struct peer_info info;
+
+	if (plugin_endpoint_with(p, addr, w->req.id) != NULL)
+		return err_note(note, ERR_BUSY, "the address %s is that of another container on this host%s", ip_format(addr, ip), advice(n));
+	if (holder == NULL || strcmp(holder->ident, w->ident) == 0)
+		return ERR_OK;
+	return err_note(note, ERR_BUSY, "the address %s is in use by a container on host %.64s%s", ip_format(addr, ip),
+		host_of(p, holder->peer, peer, &info), advice(n));
+}
+
+/* The lease that has to stand behind it: of the range, or none. */
+static bool lease_for(const struct plugin *p, const struct plugin_net *n, struct ip addr, struct ip *v4)
+{
+	struct prefix range = plugin_range(p);
+
+	*v4 = addr;
+	if (core_ipam(router_core(p->r)) == NULL)
+		return false;
+	if (addr.family == 4)
+		return prefix_contains(range, addr);
+	for (size_t i = 0; i < n->n_pools; i++) {
+		const struct plugin_pool *pool = map_get(p->pools, slice_str(n->pools[i]));
+		if (pool != NULL && plugin_addr4(range, pool->spec.pool, addr, v4))
+			return true;
+	}
+	return false;
+}
+
+static void on_claimed(void *ctx, const struct router_result *res)
+{
+	struct endpoint_work *w = ctx;
+	struct plugin *p = w->c->p;
+	const struct plugin_net *n = map_get(p->nets, slice_str(w->req.network));
+	char text[400];
+
+	w->waiting = false;
+	w->c->pending = 0;
+	w->c->stop = NULL;
+	if (res->err != ERR_OK || n == NULL || w->c->q == NULL) {
+		(void)snprintf(text, sizeof(text), "%s%s", res->err != ERR_OK ? res->text : "the network has been removed",
+			res->err == ERR_OK || n == NULL ? "" : advice(n));
+		endpoint_fail(w, res->err != ERR_OK ? res->err : ERR_CANCELLED, text);
+		return;
+	}
+	if (w->given) {
+		struct plugin_endpoint *e = endpoint_of(w);
+		e->addrs[0] = res->addr;
+		e->n_addrs = 1;
+		w->checked = 1;
+	} else {
+		w->checked++;
+	}
+	check_addresses(w);
+}
+
+static void endpoint_stop(struct plugin_call *c, enum err err, const char *text)
+{
+	struct endpoint_work *w = c->work;
+
+	if (!w->waiting)
+		return;
+	router_cancel(c->p->r, c->pending);
+	endpoint_fail(w, err, text); /* frees whatever the ident holds */
+}
+
+static void ask_ipam(struct endpoint_work *w, struct prefix what, bool claim)
+{
+	struct plugin_call *c = w->c;
+	struct router *r = c->p->r;
+	struct ipam_event want = { .kind = claim ? IPAM_CLAIM : IPAM_ALLOCATE, .ident = w->ident, .subnet = what, .wait = !claim };
+	struct core_event ev = { .kind = CORE_IPAM, .ipam = &want };
+
+	w->waiting = true;
+	c->work = w;
+	c->stop = endpoint_stop;
+	c->timed = true;
+	uint64_t number = router_submit(r, &ev, on_claimed, w);
+	if (number != 0)
+		c->pending = number;
+}
+
+/* One after the other; then the endpoint is made. */
+static void check_addresses(struct endpoint_work *w)
+{
+	struct plugin *p = w->c->p;
+	struct plugin_endpoint *e = endpoint_of(w);
+	const struct plugin_net *n = map_get(p->nets, slice_str(w->req.network));
+	struct prefix range = plugin_range(p);
+	struct err_note note = { "" };
+	struct ip v4;
+
+	while (w->checked < e->n_addrs) {
+		struct prefix a = e->addrs[w->checked];
+		enum err err = check_unused(w, n, a.addr, &note);
+		if (err != ERR_OK) {
+			endpoint_fail(w, err, note.text);
+			return;
+		}
+		const char *holder = lease_for(p, n, a.addr, &v4) ? plugin_holder(p, v4) : NULL;
+		bool leased = holder != NULL && !n->foreign && strncmp(holder, PLUGIN_LEASE, strlen(PLUGIN_LEASE)) == 0;
+		bool elsewhere = router_options(p->r)->plugin_global; /* by the swarm's manager */
+		if (lease_for(p, n, a.addr, &v4) && !leased && !(elsewhere && holder == NULL && !n->foreign)) {
+			ask_ipam(w, (struct prefix){ v4, a.addr.family == 4 ? a.len : range.len }, true);
+			return;
+		}
+		w->checked++;
+	}
+	keep_endpoint(w);
+}
+
+static void on_net_sure(void *ctx, enum err err, const char *text)
+{
+	struct endpoint_work *w = ctx;
+	struct plugin *p = w->c->p;
+	struct plugin_endpoint *e = endpoint_of(w);
+	const struct plugin_net *n = map_get(p->nets, slice_str(w->req.network));
+
+	if (err != ERR_OK || n == NULL || e == NULL || w->c->q == NULL) {
+		endpoint_fail(w, err != ERR_OK ? err : ERR_CANCELLED, err != ERR_OK ? text : "the network has been removed");
+		return;
+	}
+	(void)snprintf(w->network, sizeof(w->network), "%s", n->name);
+	if (e->n_addrs > 0) {
+		check_addresses(w);
+	} else if (!n->gives) {
+		endpoint_fail(w, ERR_USAGE, "Interface has no Address, and the network's addresses are not for weft to give");
+	} else if (core_ipam(router_core(p->r)) == NULL) {
+		endpoint_fail(w, ERR_STATE,
+			"with --ipam-driver null weft gives the address, but its address management is off on this host (--ipalloc-range \"\")");
+	} else {
+		w->given = true;
+		ask_ipam(w, plugin_net_subnet(n), false);
+	}
+}
+
+static struct plugin_endpoint *endpoint_new(struct plugin *p, const struct plugin_endpoint_request *req)
+{
+	struct plugin_endpoint *e = mem_zalloc(1, sizeof(*e));
+	uint64_t random = plugin_random();
+	uint8_t bytes[6];
+
+	if (e == NULL)
+		return NULL;
+	(void)snprintf(e->id, sizeof(e->id), "%s", req->id);
+	(void)snprintf(e->net, sizeof(e->net), "%s", req->network);
+	(void)snprintf(e->ifname, sizeof(e->ifname), "wd%.12s", req->id);
+	for (size_t i = 0; i < sizeof(bytes); i++)
+		bytes[i] = (uint8_t)(random >> 8 * i);
+	e->mac = req->mac_given ? req->mac : container_random_mac(bytes);
+	if (req->addr.addr.family != 0)
+		e->addrs[e->n_addrs++] = req->addr;
+	if (req->addr6.addr.family != 0)
+		e->addrs[e->n_addrs++] = req->addr6;
+	e->making = true;
+	if (map_put(p->endpoints, slice_str(e->id), e, NULL) != ERR_OK) {
+		mem_free(e);
+		return NULL;
+	}
+	return e;
+}
+
+/* The same endpoint again: nothing of it is to be answered anew. */
+static bool said_before(const struct plugin_endpoint *e, const struct plugin_endpoint_request *req)
+{
+	return !e->making && !e->removing && strcmp(e->net, req->network) == 0 && req->mac_given && mac_eq(req->mac, e->mac) &&
+		(req->addr.addr.family == 0 || (e->n_addrs > 0 && prefix_eq(e->addrs[0], req->addr)));
+}
+
+static enum err may_make(const struct plugin *p, const struct plugin_endpoint_request *req, struct err_note *note)
+{
+	if (map_get(p->nets, slice_str(req->network)) == NULL)
+		return err_note(note, ERR_NOT_FOUND,
+			"weft knows of no network %.12s; was its state lost? Remove the network and create it again", req->network);
+	if (map_get(p->endpoints, slice_str(req->id)) != NULL)
+		return err_note(note, ERR_EXISTS, "there is an endpoint %.12s already", req->id);
+	if (map_count(p->endpoints) >= PLUGIN_RECORDS_MAX)
+		return err_note(note, ERR_LIMIT, "there are %d endpoints already", PLUGIN_RECORDS_MAX);
+	return ERR_OK;
+}
+
+void plugin_create_endpoint(struct plugin_call *c, const json_t *body)
+{
+	struct plugin *p = c->p;
+	struct plugin_endpoint_request req;
+	struct err_note note = { "out of memory" };
+	enum err err = plugin_parse_endpoint(body, &req, &note);
+	const struct plugin_endpoint *have = err == ERR_OK ? map_get(p->endpoints, slice_str(req.id)) : NULL;
+	struct endpoint_work *w = NULL;
+
+	if (have != NULL && said_before(have, &req)) {
+		plugin_ok(c, json_object());
+		return;
+	}
+	if (err == ERR_OK)
+		err = may_make(p, &req, &note);
+	if (err == ERR_OK) {
+		w = mem_zalloc(1, sizeof(*w));
+		err = w == NULL || endpoint_new(p, &req) == NULL ? ERR_NOMEM : ERR_OK;
+	}
+	if (err != ERR_OK) {
+		mem_free(w);
+		plugin_fail(c, err, note.text);
+		return;
+	}
+	w->c = c;
+	w->req = req;
+	plugin_endpoint_ident(endpoint_of(w), w->ident);
+	plugin_net_use(map_get(p->nets, slice_str(req.network)), on_net_sure, w);
+}
+
+/* --- the others ----------------------------------------------------------------------------------------------------------------------------- */
+
+static void on_deleted(void *ctx, enum err err, const char *text)
+{
+	struct plugin_call *c = ctx;
+
+	if (err != ERR_OK)
+		plugin_fail(c, err, text);
+	else
+		plugin_ok(c, json_object());
+}
+
+/* What is not there is deleted already. */
+void plugin_delete_endpoint(struct plugin_call *c, const json_t *body)
+{
+	struct plugin_endpoint_request req;
+	struct err_note note = { "" };
+	enum err err = plugin_parse_endpoint_ids(body, &req, &note);
+	struct plugin_endpoint *e = err == ERR_OK ? map_get(c->p->endpoints, slice_str(req.id)) : NULL;
+
+	if (err != ERR_OK)
+		plugin_fail(c, err, note.text);
+	else if (e != NULL && strcmp(e->net, req.network) != 0)
+		plugin_fail(c, ERR_NOT_FOUND, "that endpoint is on another network");
+	else if (e != NULL && e->making)
+		plugin_fail(c, ERR_BUSY, "the endpoint is being made; try again");
+	else if (e == NULL || e->removing)
+		plugin_ok(c, json_object());
+	else
+		plugin_endpoint_remove(c->p, e, on_deleted, c);
+}
+
+/* NULL: c has been answered. */
+static struct plugin_endpoint *find(struct plugin_call *c, const json_t *body)
+{
+	struct plugin_endpoint_request req;
+	struct err_note note = { "" };
+	enum err err = plugin_parse_endpoint_ids(body, &req, &note);
+	struct plugin_endpoint *e = err == ERR_OK ? map_get(c->p->endpoints, slice_str(req.id)) : NULL;
+
+	if (err == ERR_OK && (e == NULL || strcmp(e->net, req.network) != 0))
+		err = err_note(&note, ERR_NOT_FOUND, "there is no endpoint %.12s on network %.12s", req.id, req.network);
+	if (err == ERR_OK && (e->making || e->removing))
+		err = err_note(&note, ERR_STATE, "the endpoint %.12s is being made or removed", req.id);
+	if (err == ERR_OK)
+		return e;
+	plugin_fail(c, err, note.text);
+	return NULL;
+}
+
+void plugin_endpoint_info(struct plugin_call *c, const json_t *body)
+{
+	const struct plugin_endpoint *e = find(c, body);
+	const struct plugin_net *n = e != NULL ? map_get(c->p->nets, slice_str(e->net)) : NULL;
+
+	if (e != NULL)
+		plugin_ok(c, json_pack("{s:{s:s, s:s}}", "Value", "weft.network", n != NULL ? n->name : "", "weft.interface", e->ifname));
+}
+
+static void add_route(json_t *routes, const char *destination)
+{
+	(void)json_array_append_new(routes, json_pack("{s:s, s:i}", "Destination", destination, "RouteType", 1)); /* by the interface */
+}
+
+/* No gateway: the way out of the overlay, and published ports, are docker_gwbridge's. */
+void plugin_join(struct plugin_call *c, const json_t *body)
+{
+	const struct options *o = router_options(c->p->r);
+	struct plugin_endpoint *e = find(c, body);
+	json_t *routes;
+	struct hostport dns;
+
+	if (e == NULL)
+		return;
+	const struct plugin_net *n = map_get(c->p->nets, slice_str(e->net));
+	routes = json_array();
+	if (!o->no_multicast_route && (n == NULL || !n->options.no_multicast))
+		add_route(routes, "224.0.0.0/4");
+	if (router_dns_address(c->p->r, &dns) && dns.ip.family == 4 && ip_to_v4(dns.ip) == WEFT_DNS_V4)
+		add_route(routes, "169.254.67.83/32");
+	e->joined = true;
+	plugin_ok(c,
+		json_pack("{s:{s:s, s:s}, s:o}", "InterfaceName", "SrcName", e->ifname, "DstPrefix", CONTAINER_IFNAME, "StaticRoutes", routes));
+}
+
+void plugin_leave(struct plugin_call *c, const json_t *body)
+{
+	struct plugin_endpoint_request req;
+	struct err_note note = { "" };
+	enum err err = plugin_parse_endpoint_ids(body, &req, &note);
+	struct plugin_endpoint *e = err == ERR_OK ? map_get(c->p->endpoints, slice_str(req.id)) : NULL;
+
+	if (err != ERR_OK) {
+		plugin_fail(c, err, note.text);
+		return;
+	}
+	if (e != NULL)
+		e->joined = false; /* dockerd is about to put the interface back; DeleteEndpoint removes it */
+	plugin_ok(c, json_object());
+}
+
+/* Program- and RevokeExternalConnectivity: ports are published by docker_gwbridge, since Join gives no gateway. */
+void plugin_external(struct plugin_call *c, const json_t *body)
+{
+	if (find(c, body) != NULL)
+		plugin_ok(c, json_object());
+}
+
+bool plugin_next_endpoint(const struct plugin *p, size_t *it, const char **ident)
+{
+	struct slice key;
+	void *value;
+
+	if (p == NULL || !map_next(p->endpoints, it, &key, &value))
+		return false;
+	*ident = ((const struct plugin_endpoint *)value)->id;
+	return true;
+}

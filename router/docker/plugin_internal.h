@@ -1,0 +1,166 @@
+/* Shared by plugin*.c.
+ *
+ * Theory of operation. dockerd asks by several connections at once; each request is a call, which is answered at once or waits for something: an
+ * address, the disk, Docker's word on what a network is called. Nothing waits in the loop. What dockerd was told is on disk before (plugin_records.c).
+ *
+ *   pool      what addresses are asked of: RequestPool … ReleasePool. Holds leases of the idents "dockerip:TAG:…", one an address
+ *   network   CreateNetwork … DeleteNetwork: its name in weft, its pools
+ *   endpoint  CreateEndpoint … DeleteEndpoint: core_local("docker:" ‖ EndpointID), and what it was made of
+ *
+ * A call whose asker goes while it waits is undone: nobody knows of what it made. What is left behind otherwise, because one of the two daemons was not
+ * there when something went, is found by plugin_reconcile.c. */
+#ifndef WEFT_ROUTER_DOCKER_PLUGIN_INTERNAL_H
+#define WEFT_ROUTER_DOCKER_PLUGIN_INTERNAL_H
+
+#include "base/map.h"
+#include "base/mem.h"
+#include "router/docker/plugin.h"
+#include "router/docker/plugin_request.h"
+#include "router/log.h"
+#include "router/server.h"
+
+#define PLUGIN_LEASE     "dockerip:" /* how idents of leases begin */
+#define PLUGIN_IDENT     "docker:"   /* how idents of endpoints begin */
+#define PLUGIN_SPACE_LOCAL  "weft"
+#define PLUGIN_SPACE_GLOBAL "weftglobal"
+#define PLUGIN_IFNAME_N  15
+#define PLUGIN_ADDR_MAX  2
+
+enum {
+	PLUGIN_RECORDS_MAX = 65536, /* pools, networks, endpoints: of each */
+	PLUGIN_WAIT_MS = 45000,     /* for an address; dockerd itself would wait for ever */
+	PLUGIN_NAME_TRIES = 5,      /* questions for a network's name after it was made */
+	PLUGIN_TICK_MS = 500,
+};
+
+struct plugin_pool {
+	char id[PLUGIN_POOL_ID_MAX + 1];
+	struct plugin_pool_id spec;
+	struct ip gateway; /* as dockerd knows it: the tag, or what --gateway said */
+	struct ip reserved[PLUGIN_AUX_MAX];
+	size_t n_reserved;
+};
+
+/* err, and why. */
+typedef void (*plugin_done)(void *ctx, enum err err, const char *text);
+struct plugin_waiter {
+	struct plugin_waiter *next;
+	plugin_done done;
+	void *ctx;
+};
+
+struct plugin_net {
+	struct plugin *p;
+	char id[DOCKER_ID_MAX + 1];
+	char name[CORE_NETWORK_MAX + 1]; /* in weft; "": not known yet */
+	bool created, allocated; /* by CreateNetwork, here; by AllocateNetwork, for a swarm that this host manages */
+	bool internal;
+	bool foreign; /* its addresses come from another IPAM driver than ours */
+	bool gives;   /* that is the null one: CreateEndpoint gives them */
+	struct plugin_options options;
+	char pools[2 * PLUGIN_POOLS_MAX][PLUGIN_POOL_ID_MAX + 1];
+	size_t n_pools;
+	/* making sure of it: plugin_net_use */
+	struct plugin_waiter *waiters;
+	bool busy;         /* naming or creating goes on */
+	uint64_t question; /* docker.h */
+	uint64_t creating; /* router.h */
+	unsigned tries;    /* of asking by ourselves */
+	uint64_t ask_ms;   /* when next; 0: not */
+};
+
+struct plugin_endpoint {
+	char id[DOCKER_ID_MAX + 1], net[DOCKER_ID_MAX + 1];
+	char ifname[PLUGIN_IFNAME_N + 1];
+	struct prefix addrs[PLUGIN_ADDR_MAX];
+	size_t n_addrs;
+	struct mac mac;
+	bool making, removing, joined;
+	bool suspect; /* Docker did not know of it at the last look */
+	uint64_t since_ms;
+};
+
+struct plugin_call;
+struct plugin {
+	struct router *r;
+	struct server *server;
+	char *socket;
+	struct map *pools, *nets, *endpoints; /* by id */
+	struct plugin_call *calls;            /* that wait */
+	uv_timer_t tick;
+	bool stopping, tick_open;
+	uint64_t n_calls, n_failed;
+	int closing;
+	void (*done)(void *ctx);
+	void *ctx;
+};
+
+struct plugin_call {
+	struct plugin *p;
+	struct api_request *q; /* NULL: whoever asked has gone */
+	const char *method;
+	bool ipam; /* errors stand under "Error" there */
+	struct plugin_call *prev, *next;
+	/* The asker has gone, or the time is up: end what waits, and answer. NULL: what waits ends by itself soon. */
+	void (*stop)(struct plugin_call *c, enum err err, const char *text);
+	void *work;
+	uint64_t pending; /* the router's request */
+	uint64_t since_ms;
+	bool timed; /* PLUGIN_WAIT_MS counts */
+};
+
+/* plugin.c. Answering ends the call. */
+void plugin_ok(struct plugin_call *c, json_t *answer); /* takes the reference; NULL: out of memory */
+void plugin_fail(struct plugin_call *c, enum err err, const char *text);
+void plugin_submit_quietly(struct plugin *p, struct core_event *ev);
+void plugin_free_lease(struct plugin *p, const char *ident, struct ip addr); /* family 0: all of the ident */
+struct prefix plugin_range(const struct plugin *p);
+/* What holds an address here: an ident, or NULL. */
+const char *plugin_holder(const struct plugin *p, struct ip v4);
+uint64_t plugin_random(void);
+
+/* plugin_ipam.c */
+void plugin_request_pool(struct plugin_call *c, const json_t *body);
+void plugin_release_pool(struct plugin_call *c, const json_t *body);
+void plugin_request_address(struct plugin_call *c, const json_t *body);
+void plugin_release_address(struct plugin_call *c, const json_t *body);
+/* The pool that dockerd speaks of in CreateNetwork. NULL: none. */
+struct plugin_pool *plugin_pool_of(const struct plugin *p, const struct plugin_subnet *s);
+struct plugin_net *plugin_net_of_pool(const struct plugin *p, const char *pool_id);
+
+/* plugin_network.c */
+void plugin_create_network(struct plugin_call *c, const json_t *body);
+void plugin_delete_network(struct plugin_call *c, const json_t *body);
+void plugin_allocate_network(struct plugin_call *c, const json_t *body);
+void plugin_free_network(struct plugin_call *c, const json_t *body);
+/* Makes sure that its name is known and that the network is there in the core. Calls done once, perhaps at once. */
+void plugin_net_use(struct plugin_net *n, plugin_done done, void *ctx);
+/* Whether what it was told of the network still fits what there is. */
+struct prefix plugin_net_subnet(const struct plugin_net *n); /* where its addresses come from */
+void plugin_net_drop(struct plugin_net *n); /* out of the map; waiters are told */
+void plugin_nets_tick(struct plugin *p);
+void plugin_nets_end(struct plugin *p); /* the daemon stops: who waits is told */
+
+/* plugin_endpoint.c */
+void plugin_create_endpoint(struct plugin_call *c, const json_t *body);
+void plugin_delete_endpoint(struct plugin_call *c, const json_t *body);
+void plugin_endpoint_info(struct plugin_call *c, const json_t *body);
+void plugin_join(struct plugin_call *c, const json_t *body);
+void plugin_leave(struct plugin_call *c, const json_t *body);
+void plugin_external(struct plugin_call *c, const json_t *body);
+/* The endpoint that has this address, other than `except`. */
+const struct plugin_endpoint *plugin_endpoint_with(const struct plugin *p, struct ip addr, const char *except);
+void plugin_endpoint_ident(const struct plugin_endpoint *e, char out[CORE_IDENT_MAX + 1]);
+/* Removes it, its record and its leases. done may be NULL. */
+void plugin_endpoint_remove(struct plugin *p, struct plugin_endpoint *e, plugin_done done, void *ctx);
+
+/* plugin_records.c */
+enum err plugin_load(struct plugin *p, struct err_note *note) MUST_CHECK;
+void plugin_unload(struct plugin *p);
+/* On disk; done may be NULL. */
+void plugin_keep_pool(struct plugin *p, const struct plugin_pool *pool, router_done done, void *ctx);
+void plugin_keep_net(struct plugin *p, const struct plugin_net *n, router_done done, void *ctx);
+void plugin_keep_endpoint(struct plugin *p, const struct plugin_endpoint *e, router_done done, void *ctx);
+void plugin_forget(struct plugin *p, const char *kind, const char *id, router_done done, void *ctx); /* "pool", "net", "ep" */
+
+#endif
