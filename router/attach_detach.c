@@ -202,6 +202,8 @@ static enum err make_endpoint(struct router *r, const struct endpoint_request *r
 	struct kernel *k = NULL;
 	enum err err = plane_need(r->plane, r->core, net, &k, note);
 
+	if (req->mtu != 0 && req->mtu < want.mtu)
+		want.mtu = req->mtu;
 	if (err != ERR_OK)
 		return err;
 	router_dns_networks(r);

@@ -15,6 +15,7 @@
 struct api;
 struct dns_server;
 struct docker_keeper;
+struct plugin;
 
 struct request { /* one that waits for the core's answer */
 	uint64_t number;
@@ -49,6 +50,7 @@ struct router {
 	bool dns_broken; /* what was to be listened on for networks was not */
 	struct api *api;
 	struct docker_keeper *keeper; /* NULL: Docker is switched off */
+	struct plugin *plugin;        /* NULL: not served */
 	struct batch *batch;
 	uv_prepare_t before_poll;
 	uv_check_t after_poll;

@@ -24,6 +24,7 @@
 #include "router/api.h"
 #include "router/dns_server.h"
 #include "router/docker/containers.h"
+#include "router/docker/plugin.h"
 #include "router/events.h"
 #include "router/expose.h"
 #include "router/internal.h"
@@ -635,6 +636,8 @@ enum err router_start(struct router **out, uv_loop_t *loop, const struct options
 		err = api_start(&r->api, r, note);
 	if (err == ERR_OK && opt->docker_host[0] != '\0')
 		err = docker_keeper_start(&r->keeper, r, note);
+	if (err == ERR_OK)
+		err = plugin_start(&r->plugin, r, note);
 	if (err != ERR_OK)
 		return err;
 	router_settle(r);
@@ -718,6 +721,11 @@ void router_stop(struct router *r, void (*done)(void *ctx), void *ctx)
 		r->closing++;
 		api_stop(r->api, part_closed, r);
 		r->api = NULL;
+	}
+	if (r->plugin != NULL) { /* it asks Docker, so before that */
+		r->closing++;
+		plugin_stop(r->plugin, part_closed, r);
+		r->plugin = NULL;
 	}
 	if (r->keeper != NULL) {
 		r->closing++;

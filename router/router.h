@@ -92,6 +92,7 @@ struct endpoint_request {
 	struct mac mac;     /* zero: one is made */
 	const struct prefix *addrs;
 	size_t n_addrs;
+	unsigned mtu; /* at most; 0: what paths carry */
 	bool hairpin;
 };
 /* Answers like attach. ERR_NOT_FOUND: no such network; ERR_EXISTS: MAC or interface's name is another's; ERR_CONFLICT: the ident is in another network. */

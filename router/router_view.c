@@ -1,6 +1,7 @@
 /* Reading the daemon: for status, metrics and the API. */
 #include "router/dns_server.h"
 #include "router/docker/containers.h"
+#include "router/docker/plugin.h"
 #include "router/internal.h"
 
 enum { DNS_PORT = 53 };
@@ -23,6 +24,11 @@ const struct options *router_options(const struct router *r)
 uv_loop_t *router_loop(const struct router *r)
 {
 	return r->loop;
+}
+
+const struct plugin *router_plugin(const struct router *r)
+{
+	return r->plugin;
 }
 
 struct docker *router_docker(const struct router *r)

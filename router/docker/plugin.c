@@ -153,7 +153,8 @@ static void network_capabilities(struct plugin_call *c, const json_t *body)
 {
 	(void)body;
 	plugin_ok(c,
-		json_pack("{s:s, s:s}", "Scope", router_options(c->p->r)->plugin_global ? "global" : "local", "ConnectivityScope", "global"));
+		json_pack(
+			"{s:s, s:s}", "Scope", router_options(c->p->r)->plugin_global ? "global" : "local", "ConnectivityScope", "global"));
 }
 
 /* Nothing has to be asked again after dockerd was started anew: it is all on our disk. */
@@ -167,7 +168,8 @@ static void address_spaces(struct plugin_call *c, const json_t *body)
 {
 	(void)body;
 	plugin_ok(c,
-		json_pack("{s:s, s:s}", "LocalDefaultAddressSpace", PLUGIN_SPACE_LOCAL, "GlobalDefaultAddressSpace", PLUGIN_SPACE_GLOBAL));
+		json_pack(
+			"{s:s, s:s}", "LocalDefaultAddressSpace", PLUGIN_SPACE_LOCAL, "GlobalDefaultAddressSpace", PLUGIN_SPACE_GLOBAL));
 }
 
 /* Which hosts there are is known from the mesh. */
@@ -295,8 +297,8 @@ static void why_waiting(const struct plugin *p, uint64_t request, char *out, siz
 	(void)snprintf(out, size, "no address could be had in %d s", PLUGIN_WAIT_MS / 1000);
 	for (size_t it = 0; ipam != NULL && ipam_next_pending(ipam, &it, &v);)
 		if (v.request == request)
-			(void)snprintf(out, size, "no address could be had in %d s: %s; 'weft status ipam' says more", PLUGIN_WAIT_MS / 1000,
-				v.reason);
+			(void)snprintf(
+				out, size, "no address could be had in %d s: %s; 'weft status ipam' says more", PLUGIN_WAIT_MS / 1000, v.reason);
 }
 
 static void on_tick(uv_timer_t *timer)

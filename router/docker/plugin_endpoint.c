@@ -161,7 +161,8 @@ static void on_endpoint_kept(void *ctx, const struct router_result *res)
 	const struct plugin_net *n = map_get(p->nets, slice_str(w->req.network));
 
 	if (res->err != ERR_OK || e == NULL || n == NULL) {
-		endpoint_fail(w, res->err != ERR_OK ? res->err : ERR_CANCELLED, res->err != ERR_OK ? res->text : "the network has been removed");
+		endpoint_fail(
+			w, res->err != ERR_OK ? res->err : ERR_CANCELLED, res->err != ERR_OK ? res->text : "the network has been removed");
 		return;
 	}
 	struct endpoint_request add = { .ident = w->ident,
@@ -206,7 +207,8 @@ static enum err check_unused(const struct endpoint_work *w, const struct plugin_
 	struct peer_info info;
 
 	if (plugin_endpoint_with(p, addr, w->req.id) != NULL)
-		return err_note(note, ERR_BUSY, "the address %s is that of another container on this host%s", ip_format(addr, ip), advice(n));
+		return err_note(
+			note, ERR_BUSY, "the address %s is that of another container on this host%s", ip_format(addr, ip), advice(n));
 	if (holder == NULL || strcmp(holder->ident, w->ident) == 0)
 		return ERR_OK;
 	return err_note(note, ERR_BUSY, "the address %s is in use by a container on host %.64s%s", ip_format(addr, ip),
@@ -474,7 +476,8 @@ void plugin_endpoint_info(struct plugin_call *c, const json_t *body)
 
 static void add_route(json_t *routes, const char *destination)
 {
-	(void)json_array_append_new(routes, json_pack("{s:s, s:i}", "Destination", destination, "RouteType", 1)); /* by the interface */
+	(void)json_array_append_new(
+		routes, json_pack("{s:s, s:i}", "Destination", destination, "RouteType", 1)); /* by the interface */
 }
 
 /* No gateway: the way out of the overlay, and published ports, are docker_gwbridge's. */
@@ -495,7 +498,8 @@ void plugin_join(struct plugin_call *c, const json_t *body)
 		add_route(routes, "169.254.67.83/32");
 	e->joined = true;
 	plugin_ok(c,
-		json_pack("{s:{s:s, s:s}, s:o}", "InterfaceName", "SrcName", e->ifname, "DstPrefix", CONTAINER_IFNAME, "StaticRoutes", routes));
+		json_pack(
+			"{s:{s:s, s:s}, s:o}", "InterfaceName", "SrcName", e->ifname, "DstPrefix", CONTAINER_IFNAME, "StaticRoutes", routes));
 }
 
 void plugin_leave(struct plugin_call *c, const json_t *body)
@@ -521,13 +525,13 @@ void plugin_external(struct plugin_call *c, const json_t *body)
 		plugin_ok(c, json_object());
 }
 
-bool plugin_next_endpoint(const struct plugin *p, size_t *it, const char **ident)
+bool plugin_next_endpoint(const struct plugin *p, size_t *it, char ident[CORE_IDENT_MAX + 1])
 {
 	struct slice key;
 	void *value;
 
 	if (p == NULL || !map_next(p->endpoints, it, &key, &value))
 		return false;
-	*ident = ((const struct plugin_endpoint *)value)->id;
+	plugin_endpoint_ident(value, ident);
 	return true;
 }

@@ -19,12 +19,12 @@
 #include "router/log.h"
 #include "router/server.h"
 
-#define PLUGIN_LEASE     "dockerip:" /* how idents of leases begin */
-#define PLUGIN_IDENT     "docker:"   /* how idents of endpoints begin */
+#define PLUGIN_LEASE        "dockerip:" /* how idents of leases begin */
+#define PLUGIN_IDENT        "docker:"   /* how idents of endpoints begin */
 #define PLUGIN_SPACE_LOCAL  "weft"
 #define PLUGIN_SPACE_GLOBAL "weftglobal"
-#define PLUGIN_IFNAME_N  15
-#define PLUGIN_ADDR_MAX  2
+#define PLUGIN_IFNAME_N     15
+#define PLUGIN_ADDR_MAX     2
 
 enum {
 	PLUGIN_RECORDS_MAX = 65536, /* pools, networks, endpoints: of each */
@@ -53,7 +53,7 @@ struct plugin_net {
 	struct plugin *p;
 	char id[DOCKER_ID_MAX + 1];
 	char name[CORE_NETWORK_MAX + 1]; /* in weft; "": not known yet */
-	bool created, allocated; /* by CreateNetwork, here; by AllocateNetwork, for a swarm that this host manages */
+	bool created, allocated;         /* by CreateNetwork, here; by AllocateNetwork, for a swarm that this host manages */
 	bool internal;
 	bool foreign; /* its addresses come from another IPAM driver than ours */
 	bool gives;   /* that is the null one: CreateEndpoint gives them */
@@ -137,7 +137,7 @@ void plugin_free_network(struct plugin_call *c, const json_t *body);
 void plugin_net_use(struct plugin_net *n, plugin_done done, void *ctx);
 /* Whether what it was told of the network still fits what there is. */
 struct prefix plugin_net_subnet(const struct plugin_net *n); /* where its addresses come from */
-void plugin_net_drop(struct plugin_net *n); /* out of the map; waiters are told */
+void plugin_net_drop(struct plugin_net *n);                  /* out of the map; waiters are told */
 void plugin_nets_tick(struct plugin *p);
 void plugin_nets_end(struct plugin *p); /* the daemon stops: who waits is told */
 

@@ -15,8 +15,8 @@ static enum err check_pool4(const struct prefix range, const struct plugin_pool_
 	char a[PREFIX_TEXT], b[PREFIX_TEXT];
 
 	if (!prefix_is_network(req->pool))
-		return err_note(note, ERR_USAGE, "the subnet %s has bits set after its prefix; %s would be one", prefix_format(req->pool, a),
-			prefix_format(prefix_network(req->pool), b));
+		return err_note(note, ERR_USAGE, "the subnet %s has bits set after its prefix; %s would be one",
+			prefix_format(req->pool, a), prefix_format(prefix_network(req->pool), b));
 	enum err err = ipam_check_subnet(req->pool, note);
 	if (err == ERR_OK && (req->pool.len < range.len || !prefix_contains(range, req->pool.addr)))
 		err = err_note(note, ERR_RANGE,
@@ -38,10 +38,12 @@ static enum err check_pool6(const struct prefix range, const struct plugin_pool_
 	if (!prefix_is_network(req->pool))
 		return err_note(note, ERR_USAGE, "the subnet %s has bits set after its prefix", prefix_format(req->pool, a));
 	if (!plugin_pool6_fits(range, req->pool))
-		return err_note(note, ERR_RANGE, "the IPv6 subnet %s is too small: every address of weft's range needs one there, so at most /%u",
+		return err_note(note, ERR_RANGE,
+			"the IPv6 subnet %s is too small: every address of weft's range needs one there, so at most /%u",
 			prefix_format(req->pool, a), 128 - (32u - range.len));
 	if (req->sub.addr.family != 0 && (!prefix_is_network(req->sub) || req->sub.len > 96 + IPAM_SUBNET_MAX_LEN))
-		return err_note(note, ERR_USAGE, "the --ip-range %s is too small or has bits set after its prefix", prefix_format(req->sub, a));
+		return err_note(
+			note, ERR_USAGE, "the --ip-range %s is too small or has bits set after its prefix", prefix_format(req->sub, a));
 	return ERR_OK;
 }
 
@@ -67,18 +69,21 @@ static enum err check_pool(const struct plugin *p, struct plugin_pool_request *r
 		return err_note(note, ERR_STATE,
 			"weft's address management is off on this host (--ipalloc-range \"\"); leave --ipam-driver out, so that Docker gives addresses");
 	if (req->pool.addr.family == 0 && req->v6 && o->range6.addr.family == 0)
-		return err_note(note, ERR_USAGE, "no IPv6 subnet is named; give --subnet fd00:1::/64, or launch weft with --ipalloc-range6");
+		return err_note(
+			note, ERR_USAGE, "no IPv6 subnet is named; give --subnet fd00:1::/64, or launch weft with --ipalloc-range6");
 	if (req->pool.addr.family == 0) {
 		req->pool = req->v6 ? prefix_network(o->range6) : range;
 		return ERR_OK;
 	}
 	err = req->v6 ? check_pool6(range, req, note) : check_pool4(range, req, note);
-	if (err == ERR_OK && req->sub.addr.family != 0 && (!prefix_contains(req->pool, req->sub.addr) || req->sub.len < req->pool.len))
-		err = err_note(
-			note, ERR_USAGE, "the --ip-range %s does not lie in the subnet %s", prefix_format(req->sub, a), prefix_format(req->pool, b));
+	if (err == ERR_OK && req->sub.addr.family != 0 &&
+		(!prefix_contains(req->pool, req->sub.addr) || req->sub.len < req->pool.len))
+		err = err_note(note, ERR_USAGE, "the --ip-range %s does not lie in the subnet %s", prefix_format(req->sub, a),
+			prefix_format(req->pool, b));
 	if (err == ERR_OK && req->v6 && req->sub.addr.family != 0 &&
 		!sub4_of(range, &(struct plugin_pool_id){ .pool = req->pool, .sub = req->sub }, &sub4))
-		err = err_note(note, ERR_RANGE, "no address of weft's range %s belongs to the --ip-range %s; choose one nearer to the beginning of %s",
+		err = err_note(note, ERR_RANGE,
+			"no address of weft's range %s belongs to the --ip-range %s; choose one nearer to the beginning of %s",
 			prefix_format(range, a), prefix_format(req->sub, b), "the subnet");
 	return err;
 }
@@ -439,9 +444,7 @@ static void ask_ipam(struct address_work *w, const struct plugin_pool *pool, str
 	struct plugin_call *c = w->c;
 
 	lease_ident(pool, w->ident);
-	struct ipam_event want = {
-		.kind = claim ? IPAM_CLAIM : IPAM_ALLOCATE, .ident = w->ident, .subnet = what, .wait = !claim
-	};
+	struct ipam_event want = { .kind = claim ? IPAM_CLAIM : IPAM_ALLOCATE, .ident = w->ident, .subnet = what, .wait = !claim };
 	struct core_event ev = { .kind = CORE_IPAM, .ipam = &want };
 	c->work = w;
 	c->stop = address_stop;
@@ -461,8 +464,8 @@ static void ask_for_this(struct address_work *w, struct plugin_pool *pool, const
 	char a[IP_TEXT], b[PREFIX_TEXT], text[256];
 
 	if (!prefix_contains(at, w->req.addr) || !lease_address(p, pool, w->req.addr, &v4) || !prefix_contains(range, v4)) {
-		(void)snprintf(text, sizeof(text), "the address %s is none of the pool %s%s", ip_format(w->req.addr, a), prefix_format(at, b),
-			at.addr.family == 6 ? ", or belongs to none of weft's range" : "");
+		(void)snprintf(text, sizeof(text), "the address %s is none of the pool %s%s", ip_format(w->req.addr, a),
+			prefix_format(at, b), at.addr.family == 6 ? ", or belongs to none of weft's range" : "");
 		address_fail(w, ERR_RANGE, text);
 		return;
 	}
@@ -477,12 +480,13 @@ static void ask_for_this(struct address_work *w, struct plugin_pool *pool, const
 	w->reserve = w->req.gateway || n == NULL;
 	bool reserved = ip_eq(w->req.addr, pool->gateway) || reserved_at(pool, w->req.addr) < pool->n_reserved;
 	if (reserved && !w->reserve) {
-		(void)snprintf(
-			text, sizeof(text), "the address %s is set aside by --gateway or --aux-address of the network", ip_format(w->req.addr, a));
+		(void)snprintf(text, sizeof(text), "the address %s is set aside by --gateway or --aux-address of the network",
+			ip_format(w->req.addr, a));
 		address_fail(w, ERR_BUSY, text);
 		return;
 	}
-	if (is_ours(plugin_holder(p, v4))) { /* given before: nobody else has it. Whether a container has is seen when an endpoint is made */
+	if (is_ours(plugin_holder(
+			p, v4))) { /* given before: nobody else has it. Whether a container has is seen when an endpoint is made */
 		if (w->reserve)
 			address_reserved(w, pool);
 		else
@@ -540,8 +544,9 @@ static void gateway(struct address_work *w, struct plugin_pool *pool)
 		const struct plugin_pool *other = value;
 		if (other == pool || !ip_eq(other->gateway, a) || !prefix_eq(other->spec.pool, pool->spec.pool) || plugin_is_tag(a))
 			continue;
-		(void)snprintf(text, sizeof(text), "%s is the gateway of another network with the subnet %s already; choose another gateway or subnet",
-			ip_format(a, gw), prefix_format(pool->spec.pool, subnet));
+		(void)snprintf(text, sizeof(text),
+			"%s is the gateway of another network with the subnet %s already; choose another gateway or subnet", ip_format(a, gw),
+			prefix_format(pool->spec.pool, subnet));
 		address_fail(w, ERR_EXISTS, text);
 		return;
 	}
@@ -601,7 +606,8 @@ void plugin_request_address(struct plugin_call *c, const json_t *body)
 	if (req.gateway) {
 		gateway(w, pool);
 	} else if (n == NULL && req.addr.family == 0) {
-		address_fail(w, ERR_STATE, "no network was made of this pool; was weft's state lost? Remove the network and create it again");
+		address_fail(
+			w, ERR_STATE, "no network was made of this pool; was weft's state lost? Remove the network and create it again");
 	} else if (n == NULL) {
 		ask_for_this(w, pool, NULL);
 	} else {
@@ -639,4 +645,19 @@ struct plugin_net *plugin_net_of_pool(const struct plugin *p, const char *pool_i
 				return n;
 	}
 	return NULL;
+}
+
+bool plugin_knows_lease(const struct plugin *p, const char *ident)
+{
+	struct slice key;
+	void *value;
+
+	if (p == NULL)
+		return false;
+	if (strncmp(ident, PLUGIN_IDENT, strlen(PLUGIN_IDENT)) == 0)
+		return map_get(p->endpoints, slice_str(ident + strlen(PLUGIN_IDENT))) != NULL;
+	for (size_t at = 0; is_ours(ident) && map_next(p->pools, &at, &key, &value);)
+		if (lease_of(value, ident))
+			return true;
+	return false;
 }

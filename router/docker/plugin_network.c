@@ -178,7 +178,8 @@ static void make_sure(struct plugin_net *n)
 static bool take_name(struct plugin_net *n, const char *name, struct err_note *note)
 {
 	if (strlen(name) > CORE_NETWORK_MAX) {
-		(void)err_note(note, ERR_RANGE, "the name %.40s… is longer than the %d bytes that one may have in weft; give -o weft.network=NAME", name,
+		(void)err_note(note, ERR_RANGE,
+			"the name %.40s… is longer than the %d bytes that one may have in weft; give -o weft.network=NAME", name,
 			CORE_NETWORK_MAX);
 		return false;
 	}
@@ -393,7 +394,8 @@ static enum err first_name(struct plugin_net *n, const struct plugin_network_req
 	return ERR_OK;
 }
 
-static enum err prepare(struct network_work *w, const struct plugin_network_request *req, struct plugin_net **out, struct err_note *note)
+static enum err prepare(
+	struct network_work *w, const struct plugin_network_request *req, struct plugin_net **out, struct err_note *note)
 {
 	struct plugin *p = w->c->p;
 	struct plugin_net *n = map_get(p->nets, slice_str(req->id));

@@ -53,8 +53,9 @@ void plugin_keep_pool(struct plugin *p, const struct plugin_pool *pool, router_d
 	char gateway[IP_TEXT];
 
 	keep(p, "pool", pool->id,
-		json_pack("{s:s, s:b, s:o}", "gateway", ip_format(pool->gateway, gateway), "any", pool->spec.any, "reserved", list_of(pool->reserved, pool->n_reserved)), done,
-		ctx);
+		json_pack("{s:s, s:b, s:o}", "gateway", ip_format(pool->gateway, gateway), "any", pool->spec.any, "reserved",
+			list_of(pool->reserved, pool->n_reserved)),
+		done, ctx);
 }
 
 void plugin_keep_net(struct plugin *p, const struct plugin_net *n, router_done done, void *ctx)
@@ -64,8 +65,9 @@ void plugin_keep_net(struct plugin *p, const struct plugin_net *n, router_done d
 	for (size_t i = 0; pools != NULL && i < n->n_pools; i++)
 		(void)json_array_append_new(pools, json_string(n->pools[i]));
 	keep(p, "net", n->id,
-		json_pack("{s:s, s:b, s:b, s:b, s:b, s:b, s:s, s:b, s:i, s:o}", "name", n->name, "created", n->created, "allocated", n->allocated, "internal", n->internal, "foreign", n->foreign, "gives", n->gives, "option",
-			n->options.network, "no_multicast", n->options.no_multicast, "mtu", (int)n->options.mtu, "pools", pools),
+		json_pack("{s:s, s:b, s:b, s:b, s:b, s:b, s:s, s:b, s:i, s:o}", "name", n->name, "created", n->created, "allocated",
+			n->allocated, "internal", n->internal, "foreign", n->foreign, "gives", n->gives, "option", n->options.network,
+			"no_multicast", n->options.no_multicast, "mtu", (int)n->options.mtu, "pools", pools),
 		done, ctx);
 }
 
@@ -77,7 +79,8 @@ void plugin_keep_endpoint(struct plugin *p, const struct plugin_endpoint *e, rou
 	for (size_t i = 0; addrs != NULL && i < e->n_addrs; i++)
 		(void)json_array_append_new(addrs, json_string(prefix_format(e->addrs[i], text)));
 	keep(p, "ep", e->id,
-		json_pack("{s:s, s:s, s:s, s:o}", "net", e->net, "ifname", e->ifname, "mac", mac_format(e->mac, mac), "addrs", addrs), done, ctx);
+		json_pack("{s:s, s:s, s:s, s:o}", "net", e->net, "ifname", e->ifname, "mac", mac_format(e->mac, mac), "addrs", addrs),
+		done, ctx);
 }
 
 void plugin_forget(struct plugin *p, const char *kind, const char *id, router_done done, void *ctx)
@@ -131,8 +134,10 @@ static bool load_net(struct plugin *p, const char *id, const json_t *doc, enum e
 {
 	const json_t *list = json_object_get(doc, "pools");
 	struct plugin_net *n = mem_zalloc(1, sizeof(*n));
-	bool ok = n != NULL && copy(n->id, sizeof(n->id), id) && docker_id_ok(id) && copy(n->name, sizeof(n->name), text_of(doc, "name")) &&
-		copy(n->options.network, sizeof(n->options.network), text_of(doc, "option")) && json_array_size(list) <= 2 * PLUGIN_POOLS_MAX;
+	bool ok = n != NULL && copy(n->id, sizeof(n->id), id) && docker_id_ok(id) &&
+		copy(n->name, sizeof(n->name), text_of(doc, "name")) &&
+		copy(n->options.network, sizeof(n->options.network), text_of(doc, "option")) &&
+		json_array_size(list) <= 2 * PLUGIN_POOLS_MAX;
 
 	if (n == NULL) {
 		*err = ERR_NOMEM;
