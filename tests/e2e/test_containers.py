@@ -132,6 +132,36 @@ def test_C1_fields_of_the_api(net, h1, c1, c2):
     assert c1.addresses("net5") == [] and c1.ips()
 
 
+@topology(timeout=120)
+def test_C1_D_containers_of_docker_by_name_and_id(d1):
+    d1.start_daemon()
+    a, b = d1.run("aa", "--net", "none"), d1.run("bb")
+    full = a.id
+    addr = d1.weft_ok("attach", "aa").split()
+    assert a.ips() == addr and len(addr) == 1
+    for name in ("aa", full, full[:12], full[:5]):
+        assert d1.weft_ok("attach", name).split() == addr, f"attaching it as {name} is the same"
+    assert d1.weft_json("ps")["containers"][0]["id"] == full
+    d1.attach(b)
+    assert b.ips() and b.ips() != addr
+    d1.docker("stop", "-t", "1", "bb")
+    p = d1.weft("attach", "bb")
+    assert p.returncode == 1 and "does not run" in p.stderr, p
+    p = d1.weft("attach", "nobody")
+    assert p.returncode == 4 and "nobody" in p.stderr and len(p.stderr.splitlines()) == 1, p
+    d1.run("hosty", "--net", "host")
+    p = d1.weft("attach", "hosty")
+    assert p.returncode == 1 and "host network namespace" in p.stderr, p
+    d1.exec("ip", "netns", "add", "plain")
+    d1.weft_ok("attach", "plain")
+    assert d1.weft_ok("detach", full[:12]).split() == addr and a.ips() == []
+    assert d1.weft("detach", "aa").returncode == 4
+    d1.dockerd_kill()
+    d1.weft_ok("detach", "plain")
+    p = d1.weft("attach", "aa")
+    assert p.returncode == 4 and len(p.stderr.splitlines()) == 1, f"Docker is not there: {p}"
+
+
 def test_C1_what_is_no_container_is_refused(h1, c1):
     h1.start_daemon()
     for what, code in (("no-such-container", 4), ("pid:4194303", 4), ("pid:999999999", 1), ("netns:/no/such/file", 4),
