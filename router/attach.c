@@ -24,9 +24,11 @@ struct attach {
 	struct netns_target target;
 	int nsfd;
 	struct wanted want[CORE_ADDRS_MAX];
-	size_t n_want, n_got; /* want[0 … n_got) hold addresses by now */
-	bool asking;          /* inside advance() or publish(), which see to what is answered or cancelled meanwhile */
-	bool publishing;      /* it is plumbed, and `unstored` answers are waited for that come when all is durable */
+	size_t n_want, n_got;                    /* want[0 … n_got) hold addresses by now */
+	struct prefix addrs[2 * CORE_ADDRS_MAX]; /* what it gets: these, and the IPv6 addresses that go with them */
+	size_t n_addrs;
+	bool asking;     /* inside advance() or publish(), which see to what is answered or cancelled meanwhile */
+	bool publishing; /* it is plumbed, and `unstored` answers are waited for that come when all is durable */
 	bool answered, cancelled;
 	size_t unstored;
 	enum err err;
@@ -87,16 +89,13 @@ static void give_back(struct attach *a)
 static void finish(struct attach *a, enum err err, const char *text)
 {
 	struct router_result res = { .err = err, .text = text };
-	struct prefix addrs[CORE_ADDRS_MAX];
 
 	(void)map_del64(a->r->attaches, a->number);
 	if (err != ERR_OK) {
 		give_back(a);
 	} else {
-		for (size_t i = 0; i < a->n_want; i++)
-			addrs[i] = a->want[i].prefix;
-		res.addrs = addrs;
-		res.n_addrs = a->n_want;
+		res.addrs = a->addrs;
+		res.n_addrs = a->n_addrs;
 		res.mac = a->made.mac;
 		res.ifname = a->made.ifname;
 		res.port = a->made.port;
@@ -120,8 +119,8 @@ static void put_own_name(struct attach *a)
 		return;
 	if (dns_name_parse(a->r->opt->dns_domain, &domain) != ERR_OK || dns_name_check(fqdn, &domain, &name, NULL) != ERR_OK)
 		return; /* a host name of another domain is not ours to answer */
-	for (size_t i = 0; i < a->n_want; i++) {
-		struct core_event ev = { .kind = CORE_NAME_PUT, .ident = a->target.ident, .fqdn = fqdn, .addr = a->want[i].prefix.addr };
+	for (size_t i = 0; i < a->n_addrs; i++) {
+		struct core_event ev = { .kind = CORE_NAME_PUT, .ident = a->target.ident, .fqdn = fqdn, .addr = a->addrs[i].addr };
 		a->unstored++;
 		(void)router_submit(a->r, &ev, on_stored, a);
 	}
@@ -214,18 +213,27 @@ static void publish(struct attach *a, const struct core_endpoint *e)
 		published(a);
 }
 
+/* IPv4 addresses first. */
+static void gather_addresses(struct attach *a)
+{
+	a->n_addrs = a->n_want;
+	for (size_t i = 0; i < a->n_want; i++)
+		a->addrs[i] = a->want[i].prefix;
+	for (size_t i = 0; i < a->n_want; i++)
+		if (core_companion(a->r->core, a->network, a->addrs[i], &a->addrs[a->n_addrs]))
+			a->n_addrs++;
+}
+
 static void plumb(struct attach *a)
 {
 	struct router *r = a->r;
 	struct core_endpoint e;
 	struct err_note note = { "" };
-	struct prefix addrs[CORE_ADDRS_MAX];
 	struct container_want want = {
 		.ident = a->target.ident,
 		.nsfd = a->nsfd,
 		.mac = a->mac,
-		.addrs = addrs,
-		.n_addrs = a->n_want,
+		.addrs = a->addrs,
 		.ifname = a->ifname[0] != '\0' ? a->ifname : NULL,
 		.routes = a->routes,
 		.n_routes = a->n_routes,
@@ -237,15 +245,15 @@ static void plumb(struct attach *a)
 	struct core_network network;
 	struct kernel *k = NULL;
 
-	for (size_t i = 0; i < a->n_want; i++)
-		addrs[i] = a->want[i].prefix;
+	gather_addresses(a);
+	want.n_addrs = a->n_addrs;
 	/* much may have happened while we waited for addresses */
 	enum err err = attach_check_network(r, a->target.ident, a->network, &network, &note);
 	if (err == ERR_OK)
 		err = plane_need(r->plane, r->core, &network, &k, &note);
 	if (err == ERR_OK) {
 		router_dns_networks(r);
-		plane_expect(r->plane, r->core, a->target.ident, addrs, a->n_want);
+		plane_expect(r->plane, r->core, a->target.ident, a->addrs, a->n_addrs);
 		err = container_attach(k, &want, &a->made, &note);
 		plane_port_changed(r->plane, a->target.ident);
 	}

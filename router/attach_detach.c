@@ -9,6 +9,21 @@
 
 /* --- detach ----------------------------------------------------------------------------------------------------------------------------- */
 
+/* IPv6 addresses go when the IPv4 addresses go that brought them. */
+static void add_companions(const struct core *core, const struct core_endpoint *e, struct ip *addrs, size_t *n)
+{
+	struct prefix companion;
+	size_t v4 = *n;
+
+	for (size_t j = 0; e != NULL && j < e->n_addrs; j++) {
+		if (!core_companion(core, e->network, e->addrs[j], &companion))
+			continue;
+		for (size_t i = 0; i < v4; i++)
+			if (ip_eq(addrs[i], e->addrs[j].addr) && *n < CORE_ADDRS_MAX)
+				addrs[(*n)++] = companion.addr;
+	}
+}
+
 /* The addresses meant: given ones, and for net: forms what the container has there. */
 static enum err meant(
 	const struct router *r, const struct attach_request *req, const char *ident, struct ip *out, size_t *n, struct err_note *note)
@@ -29,6 +44,7 @@ static enum err meant(
 			if (prefix_contains(p, e->addrs[j].addr))
 				out[(*n)++] = e->addrs[j].addr;
 	}
+	add_companions(r->core, e, out, n);
 	if (req->n_addrs > 0 && *n == 0)
 		return err_note(note, ERR_NOT_FOUND, "%.100s has no address there; 'weft ps' lists what it has", ident);
 	return ERR_OK;

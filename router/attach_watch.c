@@ -57,7 +57,8 @@ static void adopt(const struct container_record *rec, const char *host_ifname, v
 		log_write(f->r->log, LOG_LEVEL_INFO, "found %s attached with %zu addresses", rec->ident, rec->n_addrs);
 	}
 	for (size_t i = 0; i < rec->n_addrs; i++) {
-		if (core_ipam(f->r->core) == NULL || attach_held_by(f->r, rec->ident, rec->addrs[i].addr))
+		if (core_ipam(f->r->core) == NULL || rec->addrs[i].addr.family != 4 ||
+			attach_held_by(f->r, rec->ident, rec->addrs[i].addr))
 			continue;
 		struct ipam_event claim = { .kind = IPAM_CLAIM, .ident = rec->ident, .subnet = rec->addrs[i], .wait = true, .on = true };
 		struct core_event ev = { .kind = CORE_IPAM, .ipam = &claim };

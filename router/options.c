@@ -107,7 +107,7 @@ enum err options_no_memory(struct err_note *note)
 	X("data-queues", " N", options_set_queues, data_queues, 0, 1, "threads of the userspace path, 0 to 8 (0: by itself)")       \
 	X("ipalloc-range", " CIDR|auto|\"\"", options_set_range, range, 0, 1,                                                       \
 		"where addresses come from, the same on all hosts (10.32.0.0/12)")                                                      \
-	X("ipalloc-range6", " PREFIX", options_set_range6, range6, 0, 1, "IPv6 addresses beside them (none; no effect yet)")        \
+	X("ipalloc-range6", " PREFIX", options_set_range6, range6, 0, 1, "IPv6 addresses beside them (none)")                       \
 	X("ipalloc-default-subnet", " CIDR", options_set_default_subnet, default_subnet, 0, 1,                                      \
 		"subnet of requests that name none (the range)")                                                                        \
 	X("ipalloc-init", " HOW", options_set_init, init, 0, 1,                                                                     \
@@ -435,8 +435,12 @@ enum err options_check(const struct options *o, struct err_note *note)
 			prefix_format(o->default_subnet, a), prefix_format(o->range, b));
 	if (o->range6.addr.family != 0 && o->range.addr.family != 0 && o->range6.len + 32u - o->range.len > 128)
 		return err_note(note, ERR_USAGE,
-			"--ipalloc-range6 %s is smaller than --ipalloc-range %s; every IPv4 address needs one there",
-			prefix_format(o->range6, a), prefix_format(o->range, b));
+			"--ipalloc-range6 %s is smaller than --ipalloc-range %s; every IPv4 address needs one there: give at most /%u",
+			prefix_format(o->range6, a), prefix_format(o->range, b), 96u + o->range.len);
+	if (o->range_auto && o->range6.len > 96 + OPTIONS_AUTO_RANGE_LEN)
+		return err_note(note, ERR_USAGE,
+			"--ipalloc-range6 %s is smaller than what --ipalloc-range auto may find; give at most /%d", prefix_format(o->range6, a),
+			96 + OPTIONS_AUTO_RANGE_LEN);
 	if (o->require_encryption && o->password == NULL)
 		return err_note(note, ERR_USAGE, "--require-encryption needs a password; give --password-file or WEFT_PASSWORD");
 	return ERR_OK;

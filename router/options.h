@@ -89,6 +89,7 @@ enum err options_settle_range(struct options *o, struct err_note *note) MUST_CHE
 enum err options_settle_range_over(struct options *o, struct slice routes, struct err_note *note) MUST_CHECK;
 
 /* What auto picks from, in this order; at most max. */
+#define OPTIONS_AUTO_RANGE_LEN 12 /* of the largest of them */
 size_t options_auto_ranges(struct prefix *out, size_t max);
 /* Does no route of this host overlap it now? */
 bool options_range_free(struct prefix range);

@@ -476,6 +476,7 @@ static enum err open_core(struct router *r, struct err_note *note)
 		.ipam = o->ipam,
 		.universe = { .first = o->ipam ? ip_to_v4(o->range.addr) : 0, .len = o->ipam ? o->range.len : 12 },
 		.default_subnet = o->default_subnet.addr.family != 0 ? o->default_subnet : o->range,
+		.range6 = o->range6,
 		.init = o->init == INIT_SEED   ? IPAM_SEED
 			: o->init == INIT_OBSERVER ? IPAM_OBSERVER
 									   : IPAM_CONSENSUS,
@@ -578,9 +579,10 @@ static enum err make_parts(struct router *r, struct err_note *note)
 
 static void say_what_is_not_plain(struct router *r)
 {
-	if (r->opt->range6.addr.family != 0)
-		log_write(
-			r->log, LOG_LEVEL_WARNING, "--ipalloc-range6 has no effect in this version: containers get IPv4 addresses only");
+	if (r->opt->range6.addr.family != 0 && core_ipam(r->core) != NULL && r->opt->range6.len > 96u + core_universe(r->core).len)
+		log_write(r->log, LOG_LEVEL_WARNING,
+			"--ipalloc-range6 is smaller than the range of IPv4 addresses (/%u): containers get no IPv6 addresses; give at most /%u",
+			core_universe(r->core).len, 96u + core_universe(r->core).len);
 	if (r->opt->password != NULL)
 		log_write(r->log, LOG_LEVEL_INFO, "with a password, containers' traffic to other hosts is sealed%s",
 			r->opt->n_trusted > 0 && !r->opt->require_encryption ? ", but for those in trusted subnets that trust us" : "");

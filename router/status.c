@@ -220,6 +220,7 @@ static void put_ipam(struct maker *m, json_t *doc)
 	put(m, doc, "status", text(v.text));
 	put(m, doc, "range", prefix_of(range_of(m->core)));
 	put(m, doc, "default_subnet", prefix_of(core_cfg(m->core)->default_subnet));
+	put(m, doc, "range6", prefix_of(core_cfg(m->core)->range6));
 	put(m, doc, "total", number(v.total));
 	put(m, doc, "owned", number(v.owned));
 	put(m, doc, "free", number(v.free_owned));

@@ -274,7 +274,7 @@ static json_t *network(struct maker *m, const struct shown_network *v)
 	put(m, o, "number", json_integer(v->n.number));
 	put(m, o, "default", json_boolean(is_default));
 	put(m, o, "subnet", prefix_of(is_default && core_ipam(m->core) != NULL ? core_cfg(m->core)->default_subnet : v->n.subnet));
-	put(m, o, "subnet6", prefix_of(v->n.subnet6));
+	put(m, o, "subnet6", prefix_of(is_default ? core_cfg(m->core)->range6 : v->n.subnet6));
 	put(m, o, "containers", number(v->containers));
 	put(m, o, "local_containers", number(v->here));
 	return o;

@@ -165,6 +165,8 @@ static void all_text(const json_t *doc, struct wbuf *w)
 		line(w, "         Status: %s\n", str(i, "status"));
 		line(w, "          Range: %s\n", str(i, "range"));
 		line(w, "  DefaultSubnet: %s\n", str(i, "default_subnet"));
+		if (str(i, "range6")[0] != '\0')
+			line(w, "         Range6: %s\n", str(i, "range6"));
 		if (str(i, "conflict")[0] != '\0')
 			line(w, "       Conflict: %s\n", str(i, "conflict"));
 		line(w, "         Health: %s\n", str(i, "health"));

@@ -55,6 +55,7 @@ struct core_cfg {
 	bool ipam;
 	struct universe universe;
 	struct prefix default_subnet;
+	struct prefix range6; /* --ipalloc-range6, network bits only; family 0: containers get no IPv6 address but in networks that have a subnet6 */
 	/* --ipalloc-range auto: universe was picked from this list, and while nothing is divided in it another of it, or one that others use,
 	 * may take its place (range.c). None: it was named. range_free: no route of this host overlaps it. */
 	struct universe auto_ranges[CORE_AUTO_RANGES_MAX];
@@ -292,6 +293,8 @@ uint64_t core_datagrams_dropped(const struct core *c, enum fwd_drop why);
 bool core_next_network(const struct core *c, size_t *it, struct core_network *out);
 /* By name ("weft": number 0, no subnets). false: there is none. */
 bool core_network(const struct core *c, const char *name, struct core_network *out);
+/* The IPv6 address that goes with an IPv4 address of a container there (companion.c). false: none does. */
+bool core_companion(const struct core *c, const char *network, struct prefix v4, struct prefix *out);
 /* Containers of other hosts, in no order, whose host is reachable or not; *it starts at 0. Pointers are valid until the next step. */
 bool core_next_remote(const struct core *c, size_t *it, const struct core_endpoint **out);
 bool core_next_local(const struct core *c, size_t *it, const struct core_endpoint **out);

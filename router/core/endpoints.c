@@ -383,7 +383,7 @@ enum err endpoints_attached(struct core *c, const struct core_endpoint *e, struc
 
 static enum err free_address(struct core *c, const char *ident, struct ip addr, struct core_actions *out)
 {
-	if (c->ipam == NULL)
+	if (c->ipam == NULL || addr.family == 6) /* an IPv6 address is free when that is with which it goes */
 		return ERR_OK;
 	struct ipam_event ev = { .kind = IPAM_FREE, .ident = ident, .addr = addr };
 	return core_run_ipam(c, &ev, out);
@@ -466,9 +466,14 @@ static bool restarting(const struct core *c, uint64_t peer)
 	return gossip_present(c->gossip, peer) && !gossip_reachable(c->gossip, peer);
 }
 
-static bool ring_says(const struct core *c, struct ip ip, uint64_t peer)
+/* Of an IPv6 address it says what it says of the IPv4 address that this one goes with. */
+static bool ring_says(const struct core *c, const char *network, struct ip ip, uint64_t peer)
 {
-	return c->ipam != NULL && ip.family == 4 && ring_owner(c->maps[CHANNEL_RING], c->cfg.universe, ip_to_v4(ip)) == peer;
+	struct ip v4 = ip;
+
+	if (c->ipam == NULL || (ip.family != 4 && !companion_of(c, network, ip, &v4)))
+		return false;
+	return ring_owner(c->maps[CHANNEL_RING], c->cfg.universe, ip_to_v4(v4)) == peer;
 }
 
 static bool has_address(const struct core_endpoint *e, struct ip ip)
@@ -483,7 +488,7 @@ static bool has_address(const struct core_endpoint *e, struct ip ip)
 static bool has_right(const struct core *c, const struct endpoint *a, const struct endpoint *b)
 {
 	for (size_t i = 0; i < a->e.n_addrs; i++)
-		if (has_address(&b->e, a->e.addrs[i].addr) && ring_says(c, a->e.addrs[i].addr, a->e.peer))
+		if (has_address(&b->e, a->e.addrs[i].addr) && ring_says(c, a->e.network, a->e.addrs[i].addr, a->e.peer))
 			return true;
 	return false;
 }

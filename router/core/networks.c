@@ -672,7 +672,7 @@ static enum err check_wanted(const struct core *c, const struct core_network *wa
 	}
 	if (want->subnet6.addr.family != 0 && (want->subnet6.addr.family != 6 || !prefix_is_network(want->subnet6)))
 		return err_note(note, ERR_RANGE, "%s is no IPv6 subnet; give one like fd00:1::/64", prefix_format(want->subnet6, a));
-	return ERR_OK;
+	return companion_check(c, want, note);
 }
 
 /* One that is there. Its number may be another's, and who is to give it a new one away. */

@@ -156,6 +156,9 @@ static void wrong_ones_are_named(void **state)
 		{ "--ipalloc-range 10.0.0.0/31", "8 to 30" },
 		{ "--ipalloc-range fd00::/64", "IPv4" },
 		{ "--ipalloc-range6 10.0.0.0/8", "IPv6" },
+		{ "--ipalloc-range6 ff00::/16", "groups" },
+		{ "--ipalloc-range6 fe80::/64", "links" },
+		{ "--ipalloc-range6 fd00::1/64", "after the prefix" },
 		{ "--ipalloc-default-subnet 10.0.0.0/24", "lies outside" },
 		{ "--ipalloc-default-subnet 10.32.0.0/31", "1 to 30" },
 		{ "--ipalloc-range EMPTY --ipalloc-default-subnet 10.0.0.0/24", "--ipalloc-default-subnet" },
@@ -193,7 +196,9 @@ static void wrong_ones_are_named(void **state)
 		{ "--version=1", "no value" },
 		{ "--password-file /nonexistent", "/nonexistent" },
 		{ "--config /nonexistent", "/nonexistent" },
-		{ "--ipalloc-range 10.0.0.0/8 --ipalloc-range6 fd00::/112", "--ipalloc-range6" },
+		{ "--ipalloc-range 10.0.0.0/8 --ipalloc-range6 fd00::/112", "at most /104" },
+		{ "--ipalloc-range6 fd00::/109", "at most /108" },
+		{ "--ipalloc-range auto --ipalloc-range6 fd00::/109", "at most /108" },
 	};
 
 	(void)state;
