@@ -294,7 +294,7 @@ int verb_rmpeer(const struct weft *w, int argc, char **argv)
 
 int verb_status(const struct weft *w, int argc, char **argv)
 {
-	static const char *const parts[] = { "connections", "peers", "targets", "ipam", "dns" };
+	static const char *const parts[] = { "connections", "peers", "targets", "ipam", "dns", "docker" };
 	struct words p = { .argc = argc, .argv = argv };
 	const char *name, *value, *part = NULL;
 	bool watch = false;

@@ -32,7 +32,7 @@ static void get_status(struct api_request *q)
 		const char *name;
 		enum status_part part;
 	} parts[] = { { "connections", STATUS_CONNECTIONS }, { "peers", STATUS_PEERS }, { "targets", STATUS_TARGETS },
-		{ "ipam", STATUS_IPAM }, { "dns", STATUS_DNS } };
+		{ "ipam", STATUS_IPAM }, { "dns", STATUS_DNS }, { "docker", STATUS_DOCKER } };
 	const struct core *core = router_core(q->router);
 
 	if (q->n_segments == 1) {
@@ -51,7 +51,7 @@ static void get_status(struct api_request *q)
 			answer_doc(q, parts[i].part, status_doc(q->router, parts[i].part));
 		return;
 	}
-	api_answer_error(q, MHD_HTTP_NOT_FOUND, "no such status; there are connections, peers, targets, ipam and dns");
+	api_answer_error(q, MHD_HTTP_NOT_FOUND, "no such status; there are connections, peers, targets, ipam, dns and docker");
 }
 
 static void get_report(struct api_request *q)

@@ -10,6 +10,8 @@
 #include "base/mem.h"
 #include "dns/name.h"
 #include "router/attach_internal.h"
+#include "router/attach_request.h"
+#include "router/docker/containers.h"
 #include "router/netns.h"
 
 struct wanted {
@@ -23,6 +25,7 @@ struct attach {
 	uint64_t number, inner; /* the asker's request; the one we wait for now */
 	struct netns_target target;
 	int nsfd;
+	json_t *wish; /* one of Docker's: what was asked for, to be attached again by when it is started again */
 	struct wanted want[CORE_ADDRS_MAX];
 	size_t n_want, n_got;                    /* want[0 … n_got) hold addresses by now */
 	struct prefix addrs[2 * CORE_ADDRS_MAX]; /* what it gets: these, and the IPv6 addresses that go with them */
@@ -49,6 +52,7 @@ static void free_one(struct attach *a)
 {
 	if (a->nsfd >= 0)
 		(void)close(a->nsfd);
+	json_decref(a->wish);
 	mem_free(a);
 }
 
@@ -100,6 +104,8 @@ static void finish(struct attach *a, enum err err, const char *text)
 		res.ifname = a->made.ifname;
 		res.port = a->made.port;
 		res.mtu = plane_container_mtu(a->r->plane);
+		if (a->wish != NULL)
+			docker_keeper_wish(a->r->keeper, a->target.ident, a->wish);
 	}
 	a->done(a->ctx, &res);
 	free_one(a);
@@ -466,6 +472,7 @@ uint64_t attach_begin(struct router *r, uint64_t number, const struct attach_req
 	a->done = done;
 	a->ctx = ctx;
 	a->target = who->target;
+	a->wish = who->docker ? attach_request_write(req) : NULL; /* without it, it is not attached again by itself */
 	enum err err = prepare(a, req, &note);
 	if (err == ERR_OK)
 		err = map_put64(r->attaches, a->number, a, NULL);

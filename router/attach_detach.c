@@ -5,6 +5,7 @@
 
 #include "base/mem.h"
 #include "router/attach_internal.h"
+#include "router/docker/containers.h"
 #include "router/netns.h"
 
 /* --- detach ----------------------------------------------------------------------------------------------------------------------------- */
@@ -84,6 +85,8 @@ struct detach {
 	void *ctx;
 	size_t unstored;
 	struct container_record removed;
+	struct docker_keeper *keeper; /* NULL: it is none of Docker's, or somebody else looks after it */
+	char ident[NETNS_IDENT_MAX + 1];
 };
 
 static void on_forgotten(void *ctx, const struct router_result *res)
@@ -95,6 +98,8 @@ static void on_forgotten(void *ctx, const struct router_result *res)
 		out = *res;
 	if (--d->unstored > 0)
 		return;
+	if (d->keeper != NULL && out.err == ERR_OK)
+		docker_keeper_unwish(d->keeper, d->ident);
 	d->done(d->ctx, &out);
 	mem_free(d);
 }
@@ -134,6 +139,8 @@ uint64_t detach_begin(
 	}
 	d->done = done;
 	d->ctx = ctx;
+	d->keeper = who->docker ? r->keeper : NULL;
+	(void)snprintf(d->ident, sizeof(d->ident), "%s", ident);
 	size_t events = n == 0 ? 1 : d->removed.n_addrs;
 	d->unstored = events; /* d is gone when the last one has been answered, which may be before its call returns */
 	for (size_t i = 0; i < events; i++) {

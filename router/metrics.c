@@ -13,6 +13,7 @@
 
 #include "tunnel/fwd.h"
 #include "router/dns_server.h"
+#include "router/docker/containers.h"
 #include "router/dataplane/nft.h"
 #include "router/dataplane/userspace.h"
 #include "router/plane.h"
@@ -255,6 +256,33 @@ static void addresses(struct prom *p)
 	single(p, "weft_ipam_pending_claims", "gauge", "Requests waiting for an address they name.", v.pending_claims);
 	unreachable(p);
 	reclaim(p);
+}
+
+/* --- Docker ---------------------------------------------------------------------------------------------------------------------------- */
+
+static void docker(struct prom *p)
+{
+	struct docker_stats s;
+
+	if (router_keeper(p->r) == NULL)
+		return;
+	docker_keeper_stats(router_keeper(p->r), &s);
+	single(p, "weft_docker_connected", "gauge", "Whether the stream of Docker's events is there.",
+		docker_connected(router_docker(p->r)));
+	single(p, "weft_docker_containers", "gauge", "Containers of Docker's that run.", s.containers);
+	single(p, "weft_docker_named_endpoints", "gauge", "Endpoints of containers whose names are kept.", s.named);
+	single(p, "weft_docker_questions", "gauge", "Questions that Docker has not answered yet.", s.asking);
+	single(p, "weft_docker_questions_total", "counter", "Questions to Docker.", s.questions);
+	family(p, "weft_docker_failures_total", "counter", "Questions that Docker did not answer, by reason.");
+	labelled(p, s.timeouts, "reason=\"timeout\"");
+	labelled(p, s.failures, "reason=\"other\"");
+	family(p, "weft_docker_events_total", "counter", "Events that Docker told of.");
+	labelled(p, s.events, "result=\"ok\"");
+	labelled(p, s.events_bad, "result=\"unreadable\"");
+	single(p, "weft_docker_connects_total", "counter", "How often the stream of events was begun.", s.connects);
+	family(p, "weft_docker_resyncs_total", "counter", "How often all containers were looked at.");
+	labelled(p, s.resyncs, "result=\"ok\"");
+	labelled(p, s.resync_failures, "result=\"failed\"");
 }
 
 /* --- names ----------------------------------------------------------------------------------------------------------------------------- */
@@ -531,6 +559,7 @@ void metrics_write(const struct router *r, struct wbuf *w)
 	gossip(&p);
 	digests(&p);
 	addresses(&p);
+	docker(&p);
 	names(&p);
 	path_changes(&p);
 	networks(&p);

@@ -120,8 +120,8 @@ enum err options_no_memory(struct err_note *note)
 		"where names are answered (169.254.67.83:53 on the bridge)")                                                            \
 	X("dns-ttl", " S", options_set_ttl, dns_ttl, 0, 1, "seconds an answer may be kept (1)")                                     \
 	X("resolv-conf", " FILE", options_set_path, resolv_conf, 0, 1, "upstream name servers (/etc/resolv.conf)")                  \
-	X("docker-host", " unix://...|\"\"", options_set_docker, docker_host, 0, 1,                                                 \
-		"Docker's API (unix:///var/run/docker.sock; no effect yet)")                                                            \
+	X("docker-host", " unix://...|tcp://A:P|\"\"", options_set_docker, docker_host, 0, 1,                                       \
+		"Docker's API, \"\" for none (unix:///var/run/docker.sock)")                                                            \
 	X("plugin", SWITCH, options_set_switch, plugin, 0, 1, "serve Docker's plugin socket (true)")                                \
 	X("plugin-socket", " PATH", options_set_socket, plugin_socket, 0, 1,                                                        \
 		"where (/run/docker/plugins/weft.sock; with another --socket: nowhere)")                                                \

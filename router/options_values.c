@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/un.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include "base/mem.h"
@@ -470,8 +471,13 @@ enum err options_set_ttl(const struct setting *s)
 
 enum err options_set_docker(const struct setting *s)
 {
-	if (s->value[0] != '\0' && strncmp(s->value, "unix:///", 8) != 0)
-		return options_wrong(s, "a Unix socket like unix:///var/run/docker.sock, or \"\" for no Docker");
+	struct hostport at;
+	bool local = strncmp(s->value, "unix:///", 8) == 0 && strlen(s->value + 7) < sizeof(((struct sockaddr_un *)0)->sun_path);
+	bool tcp = strncmp(s->value, "tcp://", 6) == 0 && hostport_parse(s->value + 6, 0, &at) == ERR_OK && at.port != 0;
+
+	if (s->value[0] != '\0' && !local && !tcp)
+		return options_wrong(s,
+			"a Unix socket like unix:///var/run/docker.sock (at most 107 bytes), an address like tcp://127.0.0.1:2375, or \"\" for no Docker");
 	return set_text(s, s->value);
 }
 

@@ -224,6 +224,8 @@ enum err router_run(struct router *r, const struct core_event *ev)
 		log_write(r->log, LOG_LEVEL_ERROR, "a step of the core failed: %s", err_text(err));
 	mark_answered(r, &acts);
 	batch_add(r->batch, &acts);
+	if (r->keeper != NULL && err == ERR_OK)
+		docker_keeper_told(r->keeper, ev);
 	return err;
 }
 

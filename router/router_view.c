@@ -31,6 +31,11 @@ const struct plugin *router_plugin(const struct router *r)
 	return r->plugin;
 }
 
+struct docker_keeper *router_keeper(const struct router *r)
+{
+	return r->keeper;
+}
+
 struct docker *router_docker(const struct router *r)
 {
 	return r->keeper != NULL ? docker_keeper_docker(r->keeper) : NULL;

@@ -284,6 +284,7 @@ static json_t *all(struct maker *m)
 		put_dns(m, o);
 		put(m, doc, "dns", o);
 	}
+	put(m, doc, "docker", status_docker(m));
 	return doc;
 }
 
@@ -527,6 +528,10 @@ json_t *status_doc(const struct router *r, enum status_part part)
 		doc = list_doc(&m, "containers", status_local_endpoints(&m));
 		put(&m, doc, "host", status_host_endpoint(&m));
 		break;
+	case STATUS_DOCKER:
+		doc = schema_doc(&m);
+		put(&m, doc, "docker", status_docker(&m));
+		break;
 	case STATUS_NETWORKS: doc = list_doc(&m, "networks", status_networks(&m)); break;
 	}
 	return finished(&m, doc);
@@ -603,6 +608,7 @@ json_t *status_report(const struct router *r)
 	}
 	if (core_names(m.core) != NULL)
 		put(&m, doc, "dns", dns_doc(&m));
+	put(&m, doc, "docker", status_docker(&m));
 	return finished(&m, doc);
 }
 

@@ -20,7 +20,8 @@ enum status_part {
 	STATUS_IPAM,
 	STATUS_DNS,
 	STATUS_PS,
-	STATUS_NETWORKS
+	STATUS_NETWORKS,
+	STATUS_DOCKER
 };
 
 /* The caller's reference; NULL: out of memory. STATUS_IPAM and STATUS_DNS only when core_ipam, core_names are there. */

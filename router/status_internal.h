@@ -89,6 +89,8 @@ json_t *status_networks(struct maker *m);
 json_t *status_paths(struct maker *m);
 /* Devices, threads, sessions; with `everything` also what each host and reason counts. NULL: there is no data plane (yet). */
 json_t *status_dataplane(struct maker *m, bool everything);
+/* status_docker.c: {"host": "", …} when it is switched off. */
+json_t *status_docker(struct maker *m);
 /* The live link of this host to a peer. */
 bool status_own_link(const struct core *core, uint64_t peer, struct link_view *out);
 

@@ -137,6 +137,22 @@ static void dataplane_text(const json_t *p, struct wbuf *w)
 	line(w, "         Health: %s\n", str(p, "health"));
 }
 
+static void docker_text(const json_t *d, struct wbuf *w)
+{
+	line(w, "        Service: docker\n");
+	if (str(d, "host")[0] == '\0') {
+		line(w, "         Health: off\n");
+		return;
+	}
+	line(w, "           Host: %s%s%s%s\n", str(d, "host"), str(d, "version")[0] != '\0' ? " (Docker " : "", str(d, "version"),
+		str(d, "version")[0] != '\0' ? ")" : "");
+	line(w, "     Containers: %lld running, %lld endpoints named, %lld kept attached\n", num(d, "containers"), num(d, "named"),
+		num(d, "attached"));
+	if (str(d, "trouble")[0] != '\0')
+		line(w, "        Trouble: %s\n", str(d, "trouble"));
+	line(w, "         Health: %s\n", str(d, "health"));
+}
+
 static void all_text(const json_t *doc, struct wbuf *w)
 {
 	const json_t *r = json_object_get(doc, "router"), *i = json_object_get(doc, "ipam"), *d = json_object_get(doc, "dns");
@@ -178,6 +194,10 @@ static void all_text(const json_t *doc, struct wbuf *w)
 		line(w, "            TTL: %lld\n", num(d, "ttl"));
 		line(w, "        Entries: %lld\n", num(d, "count"));
 		line(w, "         Health: %s\n", str(d, "health"));
+	}
+	if (json_object_get(doc, "docker") != NULL) {
+		line(w, "\n");
+		docker_text(json_object_get(doc, "docker"), w);
 	}
 	if (p != NULL)
 		dataplane_text(p, w);
@@ -342,6 +362,7 @@ void status_text(enum status_part part, const json_t *doc, struct wbuf *w)
 	case STATUS_IPAM: ipam_text(doc, w); break;
 	case STATUS_DNS: dns_text(doc, w); break;
 	case STATUS_PS: ps_text(doc, w); break;
+	case STATUS_DOCKER: docker_text(json_object_get(doc, "docker"), w); break;
 	case STATUS_NETWORKS: json_array_foreach(json_object_get(doc, "networks"), i, v) network_text(v, w); break;
 	}
 }

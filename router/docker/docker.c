@@ -11,9 +11,11 @@
 
 struct query {
 	struct docker *d;
-	docker_network_done network; /* one of the three */
+	docker_network_done network; /* one of the four */
 	docker_container_done container;
 	docker_list_done list;
+	docker_each_done all;
+	docker_each each;
 	void *ctx;
 	uint64_t number; /* 0: not asked yet */
 	char what[DOCKER_NAME_MAX + 1];
@@ -93,14 +95,27 @@ static void give_list(struct query *q, const struct client_answer *a)
 	mem_free(v);
 }
 
+static void give_each(struct query *q, const struct client_answer *a)
+{
+	struct err_note note = { "" };
+	enum err err = docker_error_of(a, "list", &note);
+
+	if (err == ERR_OK)
+		err = docker_parse_list(a->body, q->each, q->ctx, &note);
+	count(q->d, err);
+	q->all(q->ctx, err, note.text);
+}
+
 static void give(struct query *q, const struct client_answer *a)
 {
 	if (q->network != NULL)
 		give_network(q, a);
 	else if (q->container != NULL)
 		give_container(q, a);
-	else
+	else if (q->list != NULL)
 		give_list(q, a);
+	else
+		give_each(q, a);
 }
 
 static void on_answer(void *ctx, const struct client_answer *a)
@@ -115,24 +130,15 @@ static void on_answer(void *ctx, const struct client_answer *a)
 
 /* --- questions ------------------------------------------------------------------------------------------------------------------------- */
 
-static uint64_t ask(struct docker *d, const struct query *want, const char *form, const char *what, unsigned limit_ms)
+static uint64_t ask(struct docker *d, const struct query *want, const char *path, unsigned limit_ms)
 {
-	struct client_answer no = { .err = ERR_STATE, .why = "out of memory" };
-	char path[CLIENT_PATH_MAX];
-	struct query *q = mem_zalloc(1, sizeof(*q));
+	struct client_answer no = { .err = ERR_NOMEM, .why = "out of memory" };
+	struct query *q = mem_dup(want, sizeof(*want)), plain = *want;
 
 	if (q == NULL) {
-		struct query plain = *want;
-		no.err = ERR_NOMEM;
 		give(&plain, &no);
 		return 0;
 	}
-	*q = *want;
-	(void)snprintf(q->what, sizeof(q->what), "%s", what);
-	if (want->list != NULL)
-		(void)snprintf(path, sizeof(path), "/%s", form);
-	else
-		(void)snprintf(path, sizeof(path), "/%s/%s%s", form, what, want->network != NULL ? "" : "/json");
 	d->stats.questions++;
 	uint64_t number = client_get(d->client, path, limit_ms != 0 ? limit_ms : DOCKER_LIMIT_MS, DOCKER_ANSWER_MAX, on_answer, q);
 	if (number == 0)
@@ -142,9 +148,18 @@ static uint64_t ask(struct docker *d, const struct query *want, const char *form
 		return number;
 	client_cancel(d->client, number);
 	q->number = 0;
-	no.err = ERR_NOMEM;
 	on_answer(q, &no);
 	return 0;
+}
+
+static uint64_t ask_of(
+	struct docker *d, struct query *q, const char *before, const char *what, const char *after, unsigned limit_ms)
+{
+	char path[CLIENT_PATH_MAX];
+
+	(void)snprintf(q->what, sizeof(q->what), "%s", what);
+	(void)snprintf(path, sizeof(path), "%s%s%s", before, what, after);
+	return ask(d, q, path, limit_ms);
 }
 
 static const char off_text[] = "this daemon does not talk to Docker (--docker-host \"\")";
@@ -158,7 +173,7 @@ uint64_t docker_get_network(struct docker *d, const char *id_or_name, unsigned l
 	else if (!docker_name_ok(id_or_name))
 		done(ctx, ERR_NOT_FOUND, "that is no name of a network of Docker's", NULL);
 	else
-		return ask(d, &q, "networks", id_or_name, limit_ms);
+		return ask_of(d, &q, "/networks/", id_or_name, "", limit_ms);
 	return 0;
 }
 
@@ -171,7 +186,7 @@ uint64_t docker_find_container(struct docker *d, const char *name_or_id, unsigne
 	else if (!docker_name_ok(name_or_id))
 		done(ctx, ERR_NOT_FOUND, "that is no name of a container of Docker's", NULL);
 	else
-		return ask(d, &q, "containers", name_or_id, limit_ms);
+		return ask_of(d, &q, "/containers/", name_or_id, "/json", limit_ms);
 	return 0;
 }
 
@@ -180,8 +195,18 @@ uint64_t docker_list(struct docker *d, unsigned limit_ms, docker_list_done done,
 	struct query q = { .d = d, .list = done, .ctx = ctx };
 
 	if (d != NULL)
-		return ask(d, &q, "containers/json", "list of containers", limit_ms);
+		return ask_of(d, &q, "/containers/json", "", "", limit_ms);
 	done(ctx, ERR_STATE, off_text, NULL, 0);
+	return 0;
+}
+
+uint64_t docker_each_container(struct docker *d, unsigned limit_ms, docker_each each, docker_each_done done, void *ctx)
+{
+	struct query q = { .d = d, .all = done, .each = each, .ctx = ctx };
+
+	if (d != NULL)
+		return ask(d, &q, "/containers/json?all=1", limit_ms);
+	done(ctx, ERR_STATE, off_text);
 	return 0;
 }
 

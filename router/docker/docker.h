@@ -79,6 +79,10 @@ uint64_t docker_find_container(
 	struct docker *d, const char *name_or_id, unsigned limit_ms, docker_container_done done, void *ctx);
 /* All that run. */
 uint64_t docker_list(struct docker *d, unsigned limit_ms, docker_list_done done, void *ctx);
+/* All containers, running or not: `each` for every one, then done; on errors only done. */
+typedef void (*docker_each)(void *ctx, const char *id, bool running);
+typedef void (*docker_each_done)(void *ctx, enum err err, const char *why);
+uint64_t docker_each_container(struct docker *d, unsigned limit_ms, docker_each each, docker_each_done done, void *ctx);
 void docker_cancel(struct docker *d, uint64_t question); /* takes 0, and what is answered already */
 
 /* Is Docker to be asked at all (--docker-host), and is its stream of events there, so that it is worth while? */
@@ -88,7 +92,9 @@ bool docker_connected(const struct docker *d);
 struct docker_stats {
 	uint64_t questions, failures, timeouts, events, events_bad, connects, resyncs, resync_failures;
 	size_t asking;     /* questions not answered yet */
-	size_t containers; /* that run and have to do with weft, or might */
+	size_t containers; /* that run */
+	size_t named;      /* endpoints that have names */
+	size_t wishes;     /* containers that were attached by name or id, and will be again */
 	char version[32];  /* Docker's; "": not known */
 	char trouble[200]; /* why it is not connected; "": it is, or is off */
 	uint64_t since_ms; /* connected or not; loop's time */

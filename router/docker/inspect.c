@@ -180,7 +180,7 @@ void docker_drop_container(struct docker_container_doc *d)
 	memset(d, 0, sizeof(*d));
 }
 
-enum err docker_parse_list(struct slice text, docker_each_id each, void *ctx, struct err_note *note)
+enum err docker_parse_list(struct slice text, docker_each each, void *ctx, struct err_note *note)
 {
 	enum err err;
 	json_t *doc = parse(text, note, &err);

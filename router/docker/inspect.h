@@ -27,8 +27,7 @@ enum err docker_parse_network(struct slice text, struct docker_network_doc *out,
 void docker_drop_network(struct docker_network_doc *d);
 
 /* The ids in a list of containers; what is no id is left out. */
-typedef void (*docker_each_id)(void *ctx, const char *id, bool running);
-enum err docker_parse_list(struct slice text, docker_each_id each, void *ctx, struct err_note *note) MUST_CHECK;
+enum err docker_parse_list(struct slice text, docker_each each, void *ctx, struct err_note *note) MUST_CHECK;
 
 /* What GET /containers/json says; *out is the caller's (mem_free), also when it is NULL. */
 enum err docker_parse_endpoints(struct slice text, struct docker_listed **out, size_t *n, struct err_note *note) MUST_CHECK;

@@ -148,6 +148,22 @@ static void path_and_form(void **state)
 	api_request_clear(&q);
 }
 
+static void docker(void **state)
+{
+	(void)state;
+	expect_text(STATUS_DOCKER,
+		"{\"docker\": {\"host\": \"unix:///d\", \"version\": \"20.10\", \"containers\": 3, \"named\": 2, \"attached\": 1, \"trouble\": null,"
+		"\"health\": \"ok\"}}",
+		"        Service: docker\n           Host: unix:///d (Docker 20.10)\n"
+		"     Containers: 3 running, 2 endpoints named, 1 kept attached\n         Health: ok\n");
+	expect_text(STATUS_DOCKER,
+		"{\"docker\": {\"host\": \"unix:///d\", \"version\": \"\", \"trouble\": \"no\\u001bbody\", \"health\": \"absent\"}}",
+		"        Service: docker\n           Host: unix:///d\n"
+		"     Containers: 0 running, 0 endpoints named, 0 kept attached\n        Trouble: no?body\n         Health: absent\n");
+	expect_text(
+		STATUS_DOCKER, "{\"docker\": {\"host\": \"\", \"health\": \"off\"}}", "        Service: docker\n         Health: off\n");
+}
+
 static void bad_escapes(void **state)
 {
 	static const char *const bad[] = { "/a%", "/a%1", "/a%g1", "/a%1g", "/%00", "a", "" };
@@ -201,6 +217,7 @@ int main(void)
 		cmocka_unit_test(overview),
 		cmocka_unit_test(dataplane),
 		cmocka_unit_test(path_and_form),
+		cmocka_unit_test(docker),
 		cmocka_unit_test(bad_escapes),
 		cmocka_unit_test(codes),
 		cmocka_unit_test(labels),
