@@ -10,7 +10,6 @@
 
 #include "base/mem.h"
 #include "dns/name.h"
-#include "router/dataplane/nft.h"
 #include "router/internal.h"
 #include "router/status.h"
 
@@ -92,18 +91,17 @@ bool router_next_exposed(const struct router *r, size_t *it, struct plane_expose
 
 const char *expose_next_warning(const struct router *r, size_t *it)
 {
-	const struct nft *nft = plane_nft(r->plane);
+	bool grave;
 
-	if ((*it)++ > 0)
-		return NULL;
-	return nft != NULL && nft_translates(nft)
-		? NULL
-		: "nothing is masqueraded: the kernel has no NAT in nftables; load it: modprobe nft_chain_nat";
+	return plane_next_obstacle(r->plane, it, &grave);
 }
 
 static enum err apply(struct router *r, struct err_note *note)
 {
-	return plane_set_exposed(r->plane, r->exposed, r->n_exposed, note);
+	enum err err = plane_set_exposed(r->plane, r->exposed, r->n_exposed, note);
+
+	plane_look_for_obstacles(r->plane);
+	return err;
 }
 
 static void record_key(const char *network, struct prefix addr, char out[ROUTER_KEEP_KEY_MAX])
@@ -330,11 +328,29 @@ static void advance(struct expose_op *op)
 /* What is hidden may be named as expose printed it, without a length. */
 static enum err parse_one(const char *text, bool hide, struct prefix subnet, struct wanted *w, struct err_note *note)
 {
-	if (!hide || ip_parse(text, &w->prefix.addr) != ERR_OK)
-		return ipam_parse_addr(text, subnet, &w->prefix, &w->claim, note);
-	w->prefix.len = (uint8_t)ip_bits(w->prefix.addr);
+	const char *cidr = strncmp(text, "ip:", 3) == 0 ? text + 3 : text;
+
 	w->claim = true;
-	return ERR_OK;
+	if (hide && ip_parse(cidr, &w->prefix.addr) == ERR_OK) {
+		w->prefix.len = (uint8_t)ip_bits(w->prefix.addr);
+		return ERR_OK;
+	}
+	if (prefix_parse(cidr, &w->prefix) == ERR_OK && w->prefix.addr.family == 6)
+		return ERR_OK; /* nobody gives those out */
+	w->claim = false;
+	return ipam_parse_addr(text, subnet, &w->prefix, &w->claim, note);
+}
+
+/* Of addresses that are not managed: another host, or a container, may have published it. */
+static enum err check_holder(const struct router *r, struct prefix want, const struct expose_op *op, struct err_note *note)
+{
+	const struct core_endpoint *holder = core_address_holder(r->core, want.addr, op->network);
+	char text[IP_TEXT], peer[PEER_TEXT];
+
+	if (holder == NULL || (holder->peer == r->id.name && strcmp(holder->ident, op->ident) == 0))
+		return ERR_OK;
+	return err_note(note, ERR_CONFLICT, "%s is that of %.100s on host %s; choose another", ip_format(want.addr, text),
+		holder->ident, peer_format(holder->peer, peer));
 }
 
 static enum err parse_addrs(
@@ -353,6 +369,8 @@ static enum err parse_addrs(
 	for (size_t i = 0; i < req->n_addrs; i++) {
 		struct wanted *w = &op->want[op->n_want];
 		enum err err = parse_one(req->addrs[i], hide, subnet, w, note);
+		if (err == ERR_OK && !hide && w->claim && (w->prefix.addr.family == 6 || core_ipam(r->core) == NULL))
+			err = check_holder(r, w->prefix, op, note);
 		if (err != ERR_OK)
 			return err;
 		op->n_want++;

@@ -47,6 +47,7 @@ struct router {
 	struct undelivered *late_v;
 	size_t n_late, cap_late;
 	struct dns_server *dns;
+	struct resolvers *resolvers;
 	bool dns_broken; /* what was to be listened on for networks was not */
 	struct api *api;
 	struct docker_keeper *keeper; /* NULL: Docker is switched off */
@@ -61,7 +62,7 @@ struct router {
 	struct map *exposing; /* number -> struct expose_op: the same */
 	struct plane_exposed *exposed;
 	size_t n_exposed, cap_exposed;
-	struct map *namings;  /* number -> struct naming: Docker is asked which container it is about */
+	struct map *namings; /* number -> struct naming: Docker is asked which container it is about */
 	uint64_t next_request;
 	uv_timer_t timer, forwarding, check;
 	uv_poll_t links; /* the kernel's word that interfaces went */
@@ -103,6 +104,9 @@ void router_forwarding(struct router *r); /* is to be applied */
 void router_before_datagrams(struct router *r, const struct core_actions *steps, size_t n);
 void router_send_datagram(struct router *r, const struct core_action *a);
 
+/* resolvers.c */
+void resolvers_follow(struct router *r); /* now and then: the host's name servers are led to us */
+void resolvers_end(struct router *r);    /* in an orderly end: they are asked themselves again */
 /* router_dns.c */
 enum err router_open_dns(struct router *r, struct err_note *note) MUST_CHECK; /* unless it is switched off */
 /* Containers of each network that has devices here now are answered. Failures are logged and tried again by the next call. */

@@ -71,6 +71,10 @@ struct plane_exposed {
 	bool masquerade;
 };
 enum err plane_set_exposed(struct plane *p, const struct plane_exposed *list, size_t n, struct err_note *note) MUST_CHECK;
+/* What keeps the host from passing packets on between its networks and elsewhere (forwarding that is off, other programs' packet filters), as of the last look, in one line
+ * each with what to do; *it starts at 0; NULL at the end. *grave: frames between containers are lost. */
+const char *plane_next_obstacle(const struct plane *p, size_t *it, bool *grave);
+void plane_look_for_obstacles(struct plane *p); /* now; it is done now and then anyway */
 /* Name servers in whose place the name service answers to containers (nft.h). */
 void plane_set_resolvers(struct plane *p, const struct ip *servers, size_t n, struct hostport names);
 /* Its interface is another one now, or gone. */

@@ -258,6 +258,7 @@ void filter_tick(struct plane *p)
 	if (p->nft == NULL || !p->filter_changed)
 		return;
 	p->filter_changed = false;
+	p->obstacles_due = true;
 	enum err err = nft_check(p->nft, &mended, &note);
 	if (mended)
 		log_write(

@@ -14,7 +14,7 @@
 #include "router/neigh.h"
 #include "router/plane.h"
 
-enum { PLANE_INHERITED_MS = 10000, PLANE_TROUBLE_TEXT = 320 };
+enum { PLANE_INHERITED_MS = 10000, PLANE_TROUBLE_TEXT = 320, PLANE_OBSTACLES_MAX = 12, PLANE_OBSTACLE_TEXT = 640 };
 
 /* A part that can be missing. */
 struct plane_part {
@@ -58,6 +58,11 @@ struct plane {
 	unsigned frames_hidden; /* from iptables, by us: bit 0 those of IPv4, 1 of IPv6 */
 	bool frames_shown;      /* and that cannot be changed */
 	bool guests_news, guests_said;
+	/* plane_obstacles.c */
+	char obstacles[PLANE_OBSTACLES_MAX][PLANE_OBSTACLE_TEXT];
+	size_t n_obstacles, obstacles_of_frames; /* the first of them */
+	unsigned obstacles_rest;                 /* ticks since the last look */
+	bool obstacles_due;
 	/* plane_expose.c */
 	struct plane_exposed *exposed;
 	size_t n_exposed;
@@ -112,6 +117,9 @@ void guests_poll(struct plane *p);
 void guests_tick(struct plane *p);
 void guests_bridge_made(struct plane *p); /* the default network's, anew */
 void guests_reset(struct plane *p);
+
+/* plane_obstacles.c */
+void obstacles_tick(struct plane *p);
 
 /* plane_expose.c: sees to it that all of them are there. */
 enum err expose_apply(struct plane *p, struct err_note *note) MUST_CHECK;

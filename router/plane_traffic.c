@@ -155,6 +155,7 @@ size_t plane_tick(struct plane *p, const struct core_traffic **traffic)
 	*traffic = NULL;
 	filter_tick(p);
 	guests_tick(p);
+	obstacles_tick(p);
 	if (p->userspace == NULL)
 		return 0;
 	/* nobody talks: every second tick will do */

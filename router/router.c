@@ -736,6 +736,7 @@ void router_stop(struct router *r, void (*done)(void *ctx), void *ctx)
 		docker_keeper_stop(r->keeper, part_closed, r);
 		r->keeper = NULL;
 	}
+	resolvers_end(r);
 	if (r->dns != NULL) {
 		r->closing++;
 		dns_server_stop(r->dns, part_closed, r);

@@ -42,8 +42,10 @@ enum err router_open_dns(struct router *r, struct err_note *note)
 		cfg.ours[cfg.n_ours++] = range_of(r);
 	randombytes_buf(&cfg.seed, sizeof(cfg.seed));
 	enum err err = dns_server_start(&r->dns, r->loop, &cfg, note);
-	if (err == ERR_OK)
+	if (err == ERR_OK) {
 		router_dns_networks(r);
+		resolvers_follow(r);
+	}
 	return err;
 }
 

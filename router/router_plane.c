@@ -184,6 +184,7 @@ static void on_tick(uv_timer_t *timer)
 
 	if (ended(r))
 		return;
+	resolvers_follow(r);
 	struct core_event ev = { .kind = CORE_TRAFFIC };
 	ev.n_traffic = plane_tick(r->plane, &traffic);
 	ev.traffic = traffic;

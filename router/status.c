@@ -1,3 +1,4 @@
+#include "router/expose.h"
 #include "router/status.h"
 
 #include <assert.h>
@@ -261,6 +262,32 @@ static void put_dns(struct maker *m, json_t *doc)
 	put(m, doc, "health", json_string(server != NULL ? "ok" : "stopped"));
 }
 
+/* Only of a host that is exposed, or whose containers' frames are lost. */
+static void put_expose(struct maker *m, json_t *doc)
+{
+	json_t *o = json_object(), *list = json_array(), *warnings = json_array();
+	struct plane_exposed e;
+	const char *line;
+
+	for (size_t at = 0; router_next_exposed(m->r, &at, &e);) {
+		json_t *one = json_object();
+		put(m, one, "address", prefix_of(e.addr));
+		put(m, one, "network", text(e.network));
+		put(m, one, "masquerade", json_boolean(e.masquerade));
+		add(m, list, one);
+	}
+	for (size_t at = 0; router_plane(m->r) != NULL && (line = expose_next_warning(m->r, &at)) != NULL;)
+		add(m, warnings, text(line));
+	const bool any = json_array_size(list) + json_array_size(warnings) > 0;
+	put(m, o, "addresses", list);
+	put(m, o, "health", json_string(json_array_size(warnings) > 0 ? "blocked" : "ok"));
+	put(m, o, "warnings", warnings);
+	if (any)
+		put(m, doc, "expose", o);
+	else
+		json_decref(o);
+}
+
 static json_t *all(struct maker *m)
 {
 	json_t *doc = schema_doc(m);
@@ -285,6 +312,7 @@ static json_t *all(struct maker *m)
 		put(m, doc, "dns", o);
 	}
 	put(m, doc, "docker", status_docker(m));
+	put_expose(m, doc);
 	return doc;
 }
 
@@ -624,7 +652,7 @@ static void put_reason(struct maker *m, json_t *list, const char *service, const
 json_t *status_health(const struct router *r, bool *healthy)
 {
 	struct maker m = { .r = r, .core = router_core(r) };
-	json_t *doc = schema_doc(&m), *reasons = json_array();
+	json_t *doc = schema_doc(&m), *reasons = json_array(), *warnings = json_array();
 	const char *mesh = router_health(r), *fatal = router_fatal(r);
 
 	if (fatal != NULL)
@@ -645,10 +673,14 @@ json_t *status_health(const struct router *r, bool *healthy)
 	for (size_t at = 0; router_plane(r) != NULL && (trouble = plane_next_trouble(router_plane(r), &at, &broken)) != NULL;)
 		if (broken)
 			put_reason(&m, reasons, "data", trouble);
+	bool grave;
+	for (size_t at = 0; router_plane(r) != NULL && (trouble = plane_next_obstacle(router_plane(r), &at, &grave)) != NULL;)
+		put_reason(&m, grave ? reasons : warnings, grave ? "data" : "expose", trouble);
 	if (core_names(m.core) != NULL && router_dns(r) == NULL)
 		put_reason(&m, reasons, "dns", "the name service is not running");
 	*healthy = json_array_size(reasons) == 0;
 	put(&m, doc, "healthy", json_boolean(*healthy));
 	put(&m, doc, "reasons", reasons);
+	put(&m, doc, "warnings", warnings); /* what does not make it unhealthy */
 	return finished(&m, doc);
 }

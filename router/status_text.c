@@ -153,6 +153,18 @@ static void docker_text(const json_t *d, struct wbuf *w)
 	line(w, "         Health: %s\n", str(d, "health"));
 }
 
+static void expose_text(const json_t *e, struct wbuf *w)
+{
+	const json_t *v;
+	size_t i;
+
+	line(w, "\n        Service: expose\n");
+	json_array_foreach(json_object_get(e, "addresses"), i, v) line(w, "        Address: %s network=%s masquerade=%s\n",
+		str(v, "address"), str(v, "network"), yes(v, "masquerade") ? "yes" : "no");
+	json_array_foreach(json_object_get(e, "warnings"), i, v) line(w, "        Warning: %s\n", json_string_value(v));
+	line(w, "         Health: %s\n", str(e, "health"));
+}
+
 static void all_text(const json_t *doc, struct wbuf *w)
 {
 	const json_t *r = json_object_get(doc, "router"), *i = json_object_get(doc, "ipam"), *d = json_object_get(doc, "dns");
@@ -199,6 +211,8 @@ static void all_text(const json_t *doc, struct wbuf *w)
 		line(w, "\n");
 		docker_text(json_object_get(doc, "docker"), w);
 	}
+	if (json_object_get(doc, "expose") != NULL)
+		expose_text(json_object_get(doc, "expose"), w);
 	if (p != NULL)
 		dataplane_text(p, w);
 }
