@@ -23,7 +23,7 @@ struct expose_op {
 		struct prefix prefix;
 		bool claim, had;
 	} want[CORE_ADDRS_MAX];
-	size_t n_want, n_got;
+	size_t n_want, n_got; /* want[0 … n_got) hold addresses by now */
 	bool asking, answered, cancelled, publishing;
 	bool masquerade;
 	size_t unstored;
@@ -232,6 +232,19 @@ static void settle_length(struct expose_op *op, struct wanted *w)
 	(void)router_keep(op->r, key, slice_of(NULL, 0), NULL, NULL);
 }
 
+/* The IPv6 addresses that go with them. */
+static void add_companions(struct expose_op *op)
+{
+	const size_t n = op->n_want;
+
+	for (size_t i = 0; i < n && op->n_want < CORE_ADDRS_MAX; i++) {
+		struct wanted *w = &op->want[op->n_want];
+		*w = (struct wanted){ .claim = true, .had = true };
+		if (core_companion(op->r->core, op->network, op->want[i].prefix, &w->prefix))
+			op->n_want++;
+	}
+}
+
 static void plumb(struct expose_op *op)
 {
 	struct router *r = op->r;
@@ -243,8 +256,11 @@ static void plumb(struct expose_op *op)
 		? plane_need(r->plane, r->core, &network, &k, &note)
 		: err_note(&note, ERR_NOT_FOUND, "there is no network '%.64s' any more", op->network);
 
-	for (size_t i = 0; err == ERR_OK && i < op->n_want; i++) {
+	for (size_t i = 0; err == ERR_OK && i < op->n_want; i++)
 		settle_length(op, &op->want[i]);
+	if (err == ERR_OK)
+		add_companions(op);
+	for (size_t i = 0; err == ERR_OK && i < op->n_want; i++) {
 		fresh[i] = listed(r, op->network, op->want[i].prefix.addr) == NULL;
 		if (!enlist(r, op->network, op->want[i].prefix, op->masquerade))
 			err = err_note(&note, ERR_NOMEM, "out of memory");
@@ -490,6 +506,40 @@ static void hide_one(struct expose_op *op, struct plane_exposed e)
 	(void)router_submit(op->r, &gone, on_stored, op);
 }
 
+static bool is_meant(const struct expose_op *op, const struct wanted *w, const struct plane_exposed *e)
+{
+	if (strcmp(e->network, op->network) != 0)
+		return false;
+	return w->claim ? ip_eq(e->addr.addr, w->prefix.addr)
+					: prefix_contains(w->prefix, e->addr.addr) && e->addr.len == w->prefix.len;
+}
+
+/* The IPv6 address that goes with the one that goes. */
+static void hide_companion(struct expose_op *op, struct prefix addr)
+{
+	struct prefix companion;
+
+	if (!core_companion(op->r->core, op->network, addr, &companion))
+		return;
+	const struct plane_exposed *e = listed(op->r, op->network, companion.addr);
+	if (e != NULL && op->n_want < CORE_ADDRS_MAX)
+		hide_one(op, *e);
+}
+
+static void hide_meant(struct expose_op *op, const struct wanted *w)
+{
+	for (size_t j = 0; j < op->r->n_exposed && op->n_want < CORE_ADDRS_MAX;) {
+		const struct plane_exposed e = op->r->exposed[j];
+		if (is_meant(op, w, &e)) {
+			hide_one(op, e);
+			hide_companion(op, e.addr);
+			j = 0; /* the list has another order now */
+		} else {
+			j++;
+		}
+	}
+}
+
 uint64_t router_hide(struct router *r, const struct expose_request *req, router_done done, void *ctx)
 {
 	struct err_note note = { "out of memory" };
@@ -513,16 +563,7 @@ uint64_t router_hide(struct router *r, const struct expose_request *req, router_
 	op->publishing = true;
 	op->unstored = 1;
 	for (size_t i = 0; i < n; i++)
-		for (size_t j = 0; j < r->n_exposed && op->n_want < CORE_ADDRS_MAX;) {
-			const struct plane_exposed e = r->exposed[j];
-			const bool meant = strcmp(e.network, op->network) == 0 &&
-				(want[i].claim ? ip_eq(e.addr.addr, want[i].prefix.addr)
-							   : prefix_contains(want[i].prefix, e.addr.addr) && e.addr.len == want[i].prefix.len);
-			if (meant)
-				hide_one(op, e);
-			else
-				j++;
-		}
+		hide_meant(op, &want[i]);
 	if (op->n_want > 0 && apply(r, &note) != ERR_OK) {
 		log_write(r->log, LOG_LEVEL_WARNING, "%s", note.text);
 		router_forwarding(r);

@@ -13,6 +13,17 @@ enum { ROUTES_MAX = 16 << 20, ROUTE_LINE_MAX = 256 };
 #define ROUTES_FILE "/proc/net/route"
 #define OUR_BRIDGE  "weft"
 
+/* Of the default network, or "weft-N" of another. */
+static bool is_our_bridge(const char *device)
+{
+	const size_t n = strlen(OUR_BRIDGE);
+
+	if (strncmp(device, OUR_BRIDGE, n) != 0)
+		return false;
+	return device[n] == '\0' ||
+		(device[n] == '-' && device[n + 1] != '\0' && device[n + 1 + strspn(device + n + 1, "0123456789")] == '\0');
+}
+
 struct route {
 	char device[16];
 	struct prefix to;
@@ -39,7 +50,7 @@ static bool route_parse(const char *line, struct route *out)
 	out->to = (struct prefix){ .addr = ip_of(destination), .len = 0 };
 	while (out->to.len < 32 && (bits & (UINT32_C(1) << (31 - out->to.len))) != 0)
 		out->to.len++;
-	return out->to.len > 0 && strcmp(out->device, OUR_BRIDGE) != 0;
+	return out->to.len > 0 && !is_our_bridge(out->device);
 }
 
 static bool overlapping(struct slice routes, struct prefix range, struct route *out)

@@ -141,3 +141,130 @@ def test_C5_what_crosses_the_host_is_masqueraded_unless_told_not_to(h1, h2, h3, 
     assert call(h3, a2) == host, "the last word holds"
     for s in services:
         s.close()
+
+
+@topology(timeout=60)
+def test_C5_both_families(h1, h2, h3, c1, c2):
+    forwarding(h1)
+    h1.start_daemon("--ipalloc-range6", "fd44::/64")
+    h2.start_daemon("--ipalloc-range6", "fd44::/64", peers=[h1])
+    wait_linked(h1, h2)
+    h1.attach(c1)
+    h2.attach(c2)
+    host, host6 = h1.weft_ok("expose").split()
+    assert [a.split("/")[0] for a in h1.addresses("weft", 6)] == [host6] and host6.startswith("fd44::"), host6
+    six = [c.ips(family=6)[0] for c in (c1, c2)]
+    for a in six:
+        wait_until(lambda a=a: h1.ping(a), 5, "the host reaches containers over IPv6")
+    assert c1.ping(host6) and c2.ping(host6)
+    services = [Echo(p, family=socket.AF_INET6) for p in (c2, h3)]
+    h3.exec("ip", "-6", "route", "add", "fd44::/64", "via", h1.ip6)
+    c2.exec("ip", "-6", "route", "add", "default", "via", host6)
+    assert call(h3, six[1]) == host6, "what comes in has the host's address"
+    assert call(c2, h3.ip6) == h1.ip6, "what leaves has the host's address"
+    assert h1.weft_ok("expose", "ip:fd77::1/64", "--without-masquerade").split() == ["fd77::1"]
+    assert h1.weft_ok("hide").split() == [host, host6]
+    assert h1.addresses("weft", 6) == ["fd77::1/64"]
+    assert h1.weft_ok("hide", "fd77::1").split() == ["fd77::1"]
+    assert exposed(h1) == [] and h1.addresses("weft", 6) == []
+    for s in services:
+        s.close()
+
+
+@topology(timeout=60)
+def test_C5_each_network_has_its_own(h1, h2, c1, c2):
+    h1.start_daemon()
+    h2.start_daemon(peers=[h1])
+    wait_linked(h1, h2)
+    h1.weft_ok("network", "create", "red", "--subnet", "10.41.0.0/24")
+    wait_until(lambda: "red" in h2.weft_ok("network", "ls"), 5, "both know the network")
+    h1.attach(c1)
+    a2 = bare(h2.attach(c2, "--network", "red")[0])
+    red = h1.weft_ok("expose", "--network", "red", "-h", "red.weft.local").strip()
+    assert red.startswith("10.41.0.")
+    plain = h1.weft_ok("expose").strip()
+    wait_until(lambda: h1.ping(a2), 5, "the host reaches the container of that network")
+    assert c2.ping(red) and c1.ping(plain)
+    assert f"weft:expose@red {h1.mac('weft')} {red}/24 network=red" in h1.weft_ok("ps"), h1.weft_ok("ps")
+    assert h1.weft("network", "rm", "red").returncode == 1, "the host is in it"
+    h1.kill()
+    h1.restart()
+    wait_linked(h1, h2)
+    wait_until(lambda: c2.ping(red), 5, "it is there after a restart")
+    assert h1.weft_ok("hide", "--network", "red").strip() == red
+    assert not c2.ping(red, timeout=0.5) and c1.ping(plain)
+
+
+@topology(timeout=90)
+def test_L8_what_is_exposed_is_back_after_a_kill_and_gone_after_a_reset(h1, h2, h3, c1, c2):
+    forwarding(h1)
+    h1.start_daemon()
+    h2.start_daemon(peers=[h1])
+    wait_linked(h1, h2)
+    a1, a2 = bare(h1.attach(c1)[0]), bare(h2.attach(c2)[0])
+    host = h1.weft_ok("expose", "-h", "gate.weft.local").strip()
+    bare_host = h1.weft_ok("expose", "10.2.2.101/24", "--without-masquerade").strip()
+    h3.exec("ip", "route", "add", "10.32.0.0/12", "via", h1.ip)
+    service = Echo(c2)
+    wait_until(lambda: call(h3, a2) == host, 5, "the outside reaches a container through the host")
+    before = h1.api("GET", "/expose", headers={"Accept": "application/json"}).json()["exposed"]
+    for end in ("kill", "stop"):
+        getattr(h1, end)()
+        assert h1.ping(a1) and h1.ping(a2), "what the kernel holds goes on"
+        h1.restart()
+        wait_linked(h1, h2)
+        assert sorted(exposed(h1)) == sorted([f"{host}/12", f"{bare_host}/24"])
+        after = h1.api("GET", "/expose", headers={"Accept": "application/json"}).json()["exposed"]
+        assert sorted(after, key=str) == sorted(before, key=str), after
+        wait_until(lambda: call(h3, a2) == host, 5, "the outside reaches a container through the host")
+        wait_until(lambda: h2.weft("dns-lookup", "gate.weft.local").stdout.split() == [host], 5, "the name is there")
+        wait_until(lambda: c2.ping(host), 5, "the other host's container reaches the host")
+    assert bare(h2.attach(c2)[0]) == a2
+    h1.exec("ip", "link", "del", "weft")
+    wait_until(lambda: sorted(exposed(h1)) == sorted([f"{host}/12", f"{bare_host}/24"]), 10, "a bridge that was removed is made with its addresses")
+    h1.weft_ok("reset", "--force")
+    assert "weft" not in h1.exec("nft", "list", "tables").stdout and h1.addresses("weft") == []
+    service.close()
+
+
+@topology(timeout=60)
+def test_C5_rules_are_back_within_a_second(h1, h3, c1):
+    forwarding(h1)
+    h1.start_daemon()
+    a1 = bare(h1.attach(c1)[0])
+    host = h1.weft_ok("expose").strip()
+    h3.exec("ip", "route", "add", "10.32.0.0/12", "via", h1.ip)
+    service = Echo(c1)
+    wait_until(lambda: call(h3, a1) == host, 5, "masqueraded")
+    rules = h1.exec("nft", "list", "chain", "inet", "weft", "nat_out").stdout
+    assert rules.count("masquerade") == 2
+    for wipe in (("flush", "ruleset"), ("delete", "table", "inet", "weft"), ("flush", "chain", "inet", "weft", "nat_out")):
+        h1.exec("nft", *wipe)
+        wait_until(lambda: h1.exec("nft", "list", "chain", "inet", "weft", "nat_out", check=False).stdout == rules, 1, f"rules are back after {wipe}")
+        assert call(h3, a1) == host
+    service.close()
+
+
+@topology(timeout=60)
+def test_S7_api_and_control_port_from_containers_of_an_exposed_host(h1, h3, c1):
+    h1.start_daemon("--http-addr", "0.0.0.0:8091")
+    h1.exec("ip", "link", "add", "docker0", "type", "bridge")
+    h1.exec("ip", "addr", "add", "172.17.0.1/16", "dev", "docker0")
+    h1.exec("ip", "link", "add", "vethd", "type", "veth", "peer", "name", "eth9", "netns", c1.netns)
+    h1.exec("ip", "link", "set", "vethd", "master", "docker0", "up")
+    h1.exec("ip", "link", "set", "docker0", "up")
+    c1.exec("ip", "addr", "add", "172.17.0.2/16", "dev", "eth9")
+    c1.exec("ip", "link", "set", "eth9", "up")
+    h1.attach(c1)
+    host = h1.weft_ok("expose").strip()
+    service = Echo(h1)
+    for addr in (host, "172.17.0.1", "169.254.67.83"):
+        wait_until(lambda addr=addr: call(c1, addr) is not None, 5, f"{addr} is reached")
+        for port in (6783, 8091):
+            with in_netns(c1.netns):
+                s = socket.socket()
+            s.settimeout(0.4)
+            assert s.connect_ex((addr, port)) != 0, f"a container reaches port {port} at {addr}"
+            s.close()
+    assert h3.exec("bash", "-c", f"exec 3<>/dev/tcp/{h1.ip}/8091", check=False).returncode == 0, "others do"
+    service.close()
