@@ -12,7 +12,8 @@ import threading
 import time
 
 from lib import DNS, bare, command, in_netns, skip, topology, wait_linked, wait_until
-from lib.cni import Cni, Runtime, leftovers, plugins
+from lib import document
+from lib.cni import Cni, Runtime, leftovers, plugins, podman
 from lib.proc import build_dir
 
 VERSIONS = ("0.3.1", "0.4.0", "1.0.0", "1.1.0")
@@ -565,3 +566,69 @@ def test_C4_setup_cni_installs_what_runtimes_need(net, h1, c1):
     assert [ip["address"] for ip in added["ips"]] == ["10.32.4.4/12"], added
     run.ok("del", c1, path=f"{binaries}:/usr/lib/cni")
     assert leftovers(h1) == []
+
+
+@topology(timeout=180)
+def test_C4_podman_as_the_howto_says(d1, d2):
+    plugins("portmap")
+    for h in (d1, d2):
+        podman(h)
+    try:
+        document.run("docs/howto/cni.md", [d1, d2])
+        for h in (d1, d2):
+            assert not [c for c in h.weft_json("ps")["containers"] if c["id"].startswith("cni:")]
+            assert leftovers(h) == [], leftovers(h)
+    finally:
+        for h in (d1, d2):
+            h.exec("podman", "rm", "-fa", "-t", "0", check=False, timeout=60)
+            h.weft("stop")
+
+
+@topology(timeout=180)
+def test_C4_podman_names_aliases_restarts_and_several_networks(d1):
+    plugins("portmap")
+    d1.start_daemon()
+    podman(d1)
+    d1.weft_ok("setup-cni")
+    d1.weft_ok("setup-cni", "--dir", "/tmp/second", "--name", "second")
+    d1.exec("mv", "/tmp/second/10-weft.conflist", "/etc/cni/net.d/11-second.conflist")
+
+    def pod(*args, check=True):
+        return d1.exec("podman", *args, check=check, timeout=60).stdout.strip()
+
+    run = ("run", "-d", "--cap-add", "NET_RAW", "--network", "weft")
+    try:
+        pod(*run, "--name", "db", "--network-alias", "store", "--ip", "10.32.5.5", "busybox:local", "sleep", "1000")
+        pod(*run, "--network", "second", "--name", "two", "busybox:local", "sleep", "1000")
+        idents = {c["id"].split("/", 1)[1] for c in d1.weft_json("ps")["containers"] if c["id"].startswith("cni:")}
+        assert idents == {"eth0/weft", "eth1/second"}, idents
+        for name in ("db", "store", "db.weft.local"):
+            assert "10.32.5.5" in pod("exec", "two", "nslookup", name, check=False), name
+            assert "1 packets received" in pod("exec", "two", "ping", "-c", "1", "-W", "2", name), name
+        # an address that is db's
+        p = d1.exec("podman", *run, "--name", "thief", "--ip", "10.32.5.5", "busybox:local", "true", check=False, timeout=60)
+        assert p.returncode != 0 and "10.32.5.5" in p.stderr, p.stderr
+        pod("rm", "-f", "thief", check=False)
+        # a restart gives it a place again, with the address that was asked for
+        pod("restart", "-t", "0", "db")
+        assert "1 packets received" in pod("exec", "two", "ping", "-c", "1", "-W", "2", "db")
+        d1.restart()
+        assert "1 packets received" in pod("exec", "two", "ping", "-c", "1", "-W", "2", "db")
+        pod("network", "disconnect", "second", "two")
+        assert len([c for c in d1.weft_json("ps")["containers"] if c["id"].startswith("cni:")]) == 2
+        pod("network", "connect", "second", "two")
+        # the daemon dies, and a container is removed meanwhile: podman does not ask for its removal again
+        d1.kill()
+        d1.exec("podman", "rm", "-f", "-t", "0", "two", check=False, timeout=60)
+        d1.restart()
+        wait_until(lambda: not any(n["Hostname"].startswith("two.") for n in d1.api("GET", "/name").json()), 10, "its names are gone")
+    finally:
+        pod("rm", "-fa", "-t", "0", check=False)
+    gc(d1)
+    assert leftovers(d1) == [], leftovers(d1)
+
+
+def gc(host):
+    for name in ("weft", "second"):
+        r = Cni(host, name=name).call("GC", **{"cni.dev/valid-attachments": []})
+        assert r.code == 0, r

@@ -122,6 +122,26 @@ class Runtime:
         return json.loads(p.stdout) if p.stdout.strip() else None
 
 
+def podman(host):
+    """Debian's podman on a host with a dockerd: on CNI, with files of its own and the image busybox:local. /opt is the host's own from now on."""
+    if not shutil.which("podman", path="/usr/bin"):
+        skip("no podman on this machine; ./dev deps installs it")
+    etc, opt = os.path.join(host.dir, "etc-containers"), os.path.join(host.dir, "opt")
+    shutil.copytree("/etc/containers", etc)
+    os.mkdir(opt)
+    runtime = os.path.join(host.dir, "runc-nores")  # docker-hosts.sh makes it where this machine may not raise limits
+    if not os.path.exists(runtime):
+        runtime = shutil.which("runc", path="/usr/sbin:/usr/bin")
+    with open(f"{etc}/containers.conf", "w") as f:
+        f.write(f'[network]\nnetwork_backend = "cni"\n[engine]\nruntime = "e2e"\ncgroup_manager = "cgroupfs"\nevents_logger = "file"\n'
+                f'[engine.runtimes]\ne2e = ["{runtime}"]\n[containers]\nlog_driver = "k8s-file"\n')
+    with open(f"{etc}/storage.conf", "w") as f:
+        f.write('[storage]\ndriver = "vfs"\nrunroot = "/run/containers"\ngraphroot = "/var/lib/containers"\n')
+    host.exec("mount", "--bind", etc, "/etc/containers")
+    host.exec("mount", "--bind", opt, "/opt")
+    host.exec("sh", "-c", "docker -H unix:///run/docker.sock save busybox:local | podman load", timeout=120)
+
+
 def leftovers(host, own=("weft:expose",)):
     """What a host still has for containers: attachments, addresses given out, names, interfaces. Empty when nothing is left."""
     found = [c["id"] for c in host.weft_json("ps")["containers"]]
