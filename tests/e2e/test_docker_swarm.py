@@ -63,7 +63,7 @@ def test_C2_docker_runs_the_plugin(net, d1, d2):
     d1.docker("plugin", "disable", "-f", "weft")
     assert pings(d2, "two", address, 3), "traffic stops with the daemon"
     d1.docker("plugin", "enable", "weft")
-    assert wait_until(lambda: d1.weft("report", "-f", "router.name").stdout, 10, "the daemon is back") == name
+    assert wait_until(lambda: d1.weft("report", "-f", "router.name").stdout.rstrip("\n"), 10, "the daemon is back") == name
     wait_until(lambda: pings(d2, "two", address), 10, "the container is reached")
     third = d1.run("third", "--network", "app")
     assert third.ip("app") not in (address, two.ip("app"))
