@@ -15,24 +15,6 @@
 #include "base/rng.h"
 #include "crdt/internal.h"
 
-struct crdt_map {
-	struct crdt_node *root;
-	struct rng rng;
-	bool owned;
-	bool (*valid)(const struct crdt_item *it);
-	bool (*guard)(void *ctx, const struct crdt_item *it);
-	void *guard_ctx;
-	const struct crdt_prover *prover;
-	void *prover_ctx;
-	enum crdt_verdict (*rule)(void *ctx, const struct crdt_item *it, uint64_t writer);
-	void *rule_ctx;
-	size_t live, bytes, trusted;
-	/* The writer; all zero while there is none. own_*: items under its prefix, the floor not counted. */
-	uint64_t writer;
-	struct stamp last;
-	size_t own_live, own_dead;
-};
-
 enum err crdt_map_new(struct crdt_map **out, bool owned, uint64_t seed)
 {
 	struct crdt_map *m = mem_zalloc(1, sizeof *m);
@@ -49,6 +31,7 @@ void crdt_map_free(struct crdt_map *m)
 	if (m == NULL)
 		return;
 	crdt_tree_free(m->root);
+	mem_free(m->floors);
 	mem_free(m);
 }
 
@@ -98,11 +81,7 @@ bool crdt_map_fits(const struct crdt_map *m, const struct crdt_item *it)
 
 /* --- the store with its totals --- */
 
-struct owner_key {
-	uint8_t b[CRDT_OWNER_SIZE];
-};
-
-static struct slice owner_slice(struct owner_key *k, uint64_t owner)
+struct slice crdt_owner_slice(struct crdt_owner_key *k, uint64_t owner)
 {
 	struct wbuf w;
 	wbuf_fixed(&w, k->b, sizeof k->b);
@@ -110,10 +89,9 @@ static struct slice owner_slice(struct owner_key *k, uint64_t owner)
 	return wbuf_slice(&w);
 }
 
-/* The first key after all of this owner's; empty: there is none. */
-static struct slice owner_end(struct owner_key *k, uint64_t owner)
+struct slice crdt_owner_end(struct crdt_owner_key *k, uint64_t owner)
 {
-	return owner == PEER_MAX ? slice_of(NULL, 0) : owner_slice(k, owner + 1);
+	return owner == PEER_MAX ? slice_of(NULL, 0) : crdt_owner_slice(k, owner + 1);
 }
 
 static bool is_own(const struct crdt_map *m, struct slice key)
@@ -130,6 +108,11 @@ static void count_node(struct crdt_map *m, const struct crdt_node *n, bool in)
 		m->live += one;
 	if (n->trusted)
 		m->trusted += one;
+	struct crdt_item it = crdt_node_item(n);
+	uint64_t setter = crdt_floor_setter(m, &it);
+	struct crdt_floors *f = setter == PEER_NONE ? NULL : crdt_floors_of(m, setter);
+	if (f != NULL)
+		f->n += one;
 	if (n->key_len > CRDT_OWNER_SIZE && is_own(m, crdt_node_key(n))) {
 		if (n->live)
 			m->own_live += one;
@@ -180,7 +163,7 @@ static void put_node(struct crdt_map *m, struct crdt_node *n, struct crdt_node *
 	}
 }
 
-static void drop_node(struct crdt_map *m, struct crdt_node *n)
+void crdt_map_drop(struct crdt_map *m, struct crdt_node *n)
 {
 	count_node(m, n, false);
 	mem_free(crdt_tree_remove(&m->root, crdt_node_key(n)));
@@ -249,8 +232,8 @@ static void raise_last(struct crdt_map *m, struct stamp s)
 void crdt_map_set_writer(struct crdt_map *m, uint64_t owner, uint64_t incarnation)
 {
 	assert(m->owned && owner != PEER_NONE && owner <= PEER_MAX && incarnation > 0);
-	struct owner_key k;
-	struct slice at = owner_slice(&k, owner);
+	struct crdt_owner_key k;
+	struct slice at = crdt_owner_slice(&k, owner);
 	struct stamp highest = { 0, 0 };
 
 	m->writer = owner;
@@ -315,11 +298,12 @@ enum err crdt_map_put(struct crdt_map *m, struct slice subkey, struct slice valu
 	if (value.n > CRDT_VALUE_MAX)
 		return ERR_LIMIT;
 	struct crdt_node *old = crdt_tree_get(m->root, it.key);
-	if (old == NULL && is_full(m))
-		return ERR_LIMIT;
 	if (old != NULL && old->live && slice_eq(crdt_node_item(old).value, value))
 		return ERR_OK;
-	return write_own(m, &it, old, ch);
+	if (crdt_weight_of(m, m->writer) + crdt_item_weight(&it) > CRDT_OWNER_WEIGHT_MAX)
+		return ERR_LIMIT;
+	e = old == NULL && is_full(m) ? crdt_relieve(m, m->writer, ch) : ERR_OK;
+	return e == ERR_OK ? write_own(m, &it, old, ch) : e;
 }
 
 enum err crdt_map_delete(struct crdt_map *m, struct slice subkey, struct crdt_changes *ch)
@@ -341,8 +325,8 @@ enum err crdt_map_delete(struct crdt_map *m, struct slice subkey, struct crdt_ch
  * keys come before the floor's in ch: whoever is told in this order never sees them gone. */
 static enum err set_floor(struct crdt_map *m, const struct crdt_item *floor, bool trusted, struct crdt_changes *ch)
 {
-	struct owner_key k;
-	struct slice end = owner_end(&k, crdt_owner(floor->key));
+	struct crdt_owner_key k;
+	struct slice end = crdt_owner_end(&k, crdt_owner(floor->key));
 	bool own = is_own(m, floor->key);
 	size_t mark = ch == NULL ? 0 : ch->n;
 	enum err e = ERR_OK;
@@ -379,7 +363,7 @@ static enum err set_floor(struct crdt_map *m, const struct crdt_item *floor, boo
 			restamp_node(m, n, s);
 			m->last = s;
 		} else {
-			drop_node(m, n);
+			crdt_map_drop(m, n);
 		}
 	}
 	put_node(m, node, crdt_tree_get(m->root, floor->key));
@@ -397,8 +381,8 @@ enum err crdt_map_compact(struct crdt_map *m, size_t min_tombstones, struct crdt
 		return ERR_LIMIT; /* no stamps left to move the live items to */
 
 	/* As high as the newest tombstone, no higher: fewer live items must move. */
-	struct owner_key k;
-	struct crdt_item floor = { .key = owner_slice(&k, m->writer) };
+	struct crdt_owner_key k;
+	struct crdt_item floor = { .key = crdt_owner_slice(&k, m->writer) };
 	struct stamp present;
 	if (min_tombstones == 0)
 		floor.stamp.inc = m->last.inc;
@@ -417,9 +401,9 @@ enum err crdt_map_compact(struct crdt_map *m, size_t min_tombstones, struct crdt
 
 uint64_t crdt_map_incarnation(const struct crdt_map *m, uint64_t owner)
 {
-	struct owner_key k;
+	struct crdt_owner_key k;
 	uint64_t inc = 0;
-	const struct crdt_node *n = crdt_tree_first(m->root, owner_slice(&k, owner), false);
+	const struct crdt_node *n = crdt_tree_first(m->root, crdt_owner_slice(&k, owner), false);
 	for (; n != NULL && crdt_owner(crdt_node_key(n)) == owner; n = crdt_tree_first(m->root, crdt_node_key(n), true))
 		inc = n->stamp.inc > inc ? n->stamp.inc : inc;
 	return inc;
@@ -430,15 +414,19 @@ enum err crdt_map_forget(struct crdt_map *m, uint64_t owner, uint64_t at_least, 
 	assert(m->owned && owner != PEER_NONE && owner <= PEER_MAX);
 	if (owner == m->writer)
 		return ERR_SELF;
-	struct owner_key k;
+	struct crdt_owner_key k;
 	uint64_t inc = crdt_map_incarnation(m, owner);
-	struct crdt_item floor = { .key = owner_slice(&k, owner), .stamp = { inc > at_least ? inc : at_least, UINT64_MAX } };
+	struct crdt_item floor = { .key = crdt_owner_slice(&k, owner), .stamp = { inc > at_least ? inc : at_least, UINT64_MAX } };
 	struct stamp present;
 	if (floor.stamp.inc == 0 || (floor_of(m, floor.key, &present) && stamp_cmp(floor.stamp, present) <= 0))
 		return ERR_OK;
 	struct proof mem;
+	enum crdt_merge what = CRDT_NEWS;
 	sign(m, &floor, &mem);
-	return set_floor(m, &floor, false, ch);
+	enum err e = crdt_fit_floor(m, &floor, &what);
+	if (e == ERR_OK && what == CRDT_REFUSED)
+		e = ERR_LIMIT;
+	return e == ERR_OK ? set_floor(m, &floor, false, ch) : e;
 }
 
 /* --- merging --- */
@@ -525,11 +513,18 @@ static enum err take(
 		if (floor_of(m, it->key, &f) && stamp_cmp(it->stamp, f) <= 0)
 			return ERR_OK;
 	}
-	if (old == NULL && !floor && is_full(m))
-		return ERR_LIMIT;
 	bool trusted = false;
 	if (source == OUTSIDE && !admit(m, it, &trusted, what))
 		return ERR_OK;
+	enum err e = old == NULL && is_full(m) ? crdt_relieve(m, crdt_owner(it->key), ch) : ERR_OK;
+	if (floor && e == ERR_LIMIT)
+		e = ERR_OK; /* it may drop something itself */
+	if (e == ERR_OK && floor)
+		e = crdt_fit_floor(m, it, what);
+	else if (e == ERR_OK && m->owned && !own)
+		e = crdt_fit(m, it, &old, what, ch);
+	if (e != ERR_OK || *what == CRDT_REFUSED)
+		return e;
 	struct crdt_item mine = *it;
 	struct proof mem;
 	/* A floor of ours that somebody else has set: we set one above it ourselves, which everybody takes, also who would not take his. */
@@ -544,9 +539,7 @@ static enum err take(
 	} else if (source == OURS && mine.proof.n == 0) {
 		sign(m, &mine, &mem);
 	}
-	enum err e = floor ? set_floor(m, &mine, trusted, ch)
-		: own          ? supersede(m, &mine, old, ch)
-					   : store(m, &mine, trusted, old, ch);
+	e = floor ? set_floor(m, &mine, trusted, ch) : own ? supersede(m, &mine, old, ch) : store(m, &mine, trusted, old, ch);
 	if (e == ERR_OK)
 		*what = CRDT_NEWS;
 	return e;
@@ -592,7 +585,7 @@ enum err crdt_map_prove(struct crdt_map *m, struct slice *after, uint8_t mem[CRD
 			} else if (v == CRDT_PROOF_BAD) {
 				e = change(ch, key);
 				if (e == ERR_OK)
-					drop_node(m, n);
+					crdt_map_drop(m, n);
 			}
 		}
 		n = crdt_tree_first(m->root, *after, true);

@@ -15,6 +15,10 @@
  *
  * Unowned maps (the ring) have no floors and take any writer; who may write what is their user's rule (crdt_map_set_rule).
  *
+ * QUOTA. Of an owner who has published more than CRDT_OWNER_WEIGHT_MAX the items with the highest stamps are kept: the same ones everywhere, once all
+ * have heard of them. When the map as a whole is full, the heaviest owner's oldest items make room for those of lighter ones. Nothing of that ever
+ * happens to an honest host, which is refused its own writes before (ERR_LIMIT).
+ *
  * PROOFS. A map with a prover keeps with each item the proof of who wrote it: the owner's signature (CRDT_SIGNATURE bytes), or, for unowned
  * maps and for floors by others, the writer's name and then its signature (CRDT_PROOF_MAX bytes). The proof travels and is stored with the item, but is
  * no part of what is compared or of the fingerprint. What the map's own user writes is signed on the way in; what comes from outside is judged
@@ -34,8 +38,13 @@
 #define CRDT_KEY_MAX   96      /* bytes, the owner's 6 included */
 #define CRDT_VALUE_MAX 8192    /* bytes */
 #define CRDT_ITEMS_MAX 1048576 /* items in one map */
-#define CRDT_SIGNATURE 64      /* bytes */
-#define CRDT_PROOF_MAX 70      /* bytes: the writer's name, where it is not the owner of the key, and its signature */
+/* What one owner may have in one map, so that no member fills the memory of all: an item weighs 1 and 1 more for each CRDT_WEIGHT_BYTES of key and value. A bridge
+ * has 1,023 ports; a host with as many containers, of four names each, has half of that in tombstones and names together. At most 4 MiB. */
+#define CRDT_WEIGHT_BYTES     128
+#define CRDT_OWNER_WEIGHT_MAX 32768
+#define CRDT_FLOORS_MAX       16384 /* of others, set by one writer */
+#define CRDT_SIGNATURE        64    /* bytes */
+#define CRDT_PROOF_MAX        70    /* bytes: the writer's name, where it is not the owner of the key, and its signature */
 
 struct stamp {
 	uint64_t inc, ctr;
@@ -139,10 +148,12 @@ enum crdt_merge {
 	CRDT_STALE,   /* ours is newer, or it is below a floor: nothing changed */
 	CRDT_SAME,    /* ours is equal */
 	CRDT_NEWS,    /* taken (or superseded by our own): keys are in ch */
-	CRDT_REFUSED, /* by prover or rule: nothing changed */
+	CRDT_REFUSED, /* by prover or rule, or its owner has more than it may: nothing changed */
 	CRDT_HELD,    /* the same, for now */
 };
-/* One item from outside. Items dropped by a new floor are not reported in ch, the floor's key is. ERR_NOMEM, ERR_LIMIT (map full),
+/* How many items were refused or dropped because of the quota; *owner: whose the last one was, or by whom the floor. */
+uint64_t crdt_map_over(const struct crdt_map *m, uint64_t *owner);
+/* One item from outside. Items dropped to make room are in ch, also when it fails. Items dropped by a new floor are not reported in ch, the floor's key is. ERR_NOMEM, ERR_LIMIT (map full),
  * ERR_MALFORMED (key or value breaks the map's form); on error nothing changed. */
 enum err crdt_map_merge(
 	struct crdt_map *m, const struct crdt_item *it, enum crdt_merge *what, struct crdt_changes *ch) MUST_CHECK;

@@ -1,7 +1,7 @@
 /* The ordered store: a treap. Nodes are in key order from left to right and in heap order by a random priority, which keeps the depth
- * at O(log n) whatever keys a stranger chooses, as long as he cannot guess the priorities. Every node carries three facts of its
- * subtree: how many items there are, the sum of their hashes modulo 2^128, and the lowest stamp. The first two answer "what is the
- * fingerprint of this range" and "which is the k-th item", the third finds what a floor drops without looking at what it keeps. */
+ * at O(log n) whatever keys a stranger chooses, as long as he cannot guess the priorities. Every node carries four facts of its
+ * subtree: how many items there are, what they weigh, the sum of their hashes modulo 2^128, and the lowest stamp. Count and sum answer "what is the
+ * fingerprint of this range" and "which is the k-th item", the lowest stamp finds what a floor drops without looking at what it keeps. */
 #include <assert.h>
 #include <string.h>
 
@@ -58,17 +58,30 @@ static void node_hash(struct crdt_node *n)
 	item_hash(&it, &n->hash_a, &n->hash_b);
 }
 
+uint32_t crdt_item_weight(const struct crdt_item *it)
+{
+	return 1 + (uint32_t)(it->key.n + it->value.n) / CRDT_WEIGHT_BYTES;
+}
+
+static uint32_t own_weight(const struct crdt_node *n)
+{
+	struct crdt_item it = crdt_node_item(n);
+	return crdt_item_weight(&it);
+}
+
 /* Recomputes what n says of its subtree from its children. */
 static void node_sum(struct crdt_node *n)
 {
 	n->sum = (struct fingerprint){ n->hash_a, n->hash_b, 1 };
 	n->min = n->stamp;
+	n->weight = own_weight(n);
 	struct crdt_node *child[2] = { n->left, n->right };
 	for (int i = 0; i < 2; i++) {
 		if (child[i] == NULL)
 			continue;
 		add128(&n->sum.a, &n->sum.b, child[i]->sum.a, child[i]->sum.b);
 		n->sum.count += child[i]->sum.count;
+		n->weight += child[i]->weight;
 		if (stamp_cmp(child[i]->min, n->min) < 0)
 			n->min = child[i]->min;
 	}
@@ -188,6 +201,51 @@ struct fingerprint crdt_tree_below(const struct crdt_node *root, struct slice ke
 	return f;
 }
 
+uint64_t crdt_tree_weight_below(const struct crdt_node *root, struct slice key)
+{
+	uint64_t w = 0;
+	if (key.n == 0)
+		return root == NULL ? 0 : root->weight;
+	while (root != NULL) {
+		if (slice_cmp(crdt_node_key(root), key) >= 0) {
+			root = root->left;
+			continue;
+		}
+		w += root->weight - (root->right == NULL ? 0 : root->right->weight);
+		root = root->right;
+	}
+	return w;
+}
+
+/* Makes *min the lowest stamp with after < key < end. inside_*: the whole subtree is on this side of that bound. */
+static void lowest(
+	const struct crdt_node *t, struct slice after, struct slice end, bool inside_after, bool inside_end, struct stamp *min)
+{
+	while (t != NULL) {
+		if (inside_after && inside_end) {
+			*min = stamp_cmp(t->min, *min) < 0 ? t->min : *min;
+			return;
+		}
+		if (!inside_after && slice_cmp(crdt_node_key(t), after) <= 0) {
+			t = t->right;
+		} else if (!inside_end && slice_cmp(crdt_node_key(t), end) >= 0) {
+			t = t->left;
+		} else {
+			*min = stamp_cmp(t->stamp, *min) < 0 ? t->stamp : *min;
+			lowest(t->left, after, end, inside_after, true, min);
+			inside_after = true;
+			t = t->right;
+		}
+	}
+}
+
+struct crdt_node *crdt_tree_oldest(struct crdt_node *root, struct slice after, struct slice end)
+{
+	struct stamp min = { UINT64_MAX, UINT64_MAX };
+	lowest(root, after, end, false, end.n == 0, &min);
+	return crdt_tree_first_old(root, after, end, min);
+}
+
 struct crdt_node *crdt_tree_first_old(struct crdt_node *root, struct slice after, struct slice end, struct stamp s)
 {
 	if (root == NULL || stamp_cmp(root->min, s) > 0)
@@ -244,6 +302,7 @@ void crdt_tree_insert(struct crdt_node **root, struct crdt_node *n)
 		struct crdt_node *t = *root;
 		add128(&t->sum.a, &t->sum.b, n->hash_a, n->hash_b);
 		t->sum.count++;
+		t->weight += own_weight(n);
 		if (stamp_cmp(n->stamp, t->min) < 0)
 			t->min = n->stamp;
 		root = slice_cmp(crdt_node_key(n), crdt_node_key(t)) < 0 ? &t->left : &t->right;
@@ -343,5 +402,5 @@ void crdt_tree_check(const struct crdt_node *n)
 	assert(a == n->hash_a && b == n->hash_b);
 	struct crdt_node copy = *n;
 	node_sum(&copy);
-	assert(fingerprint_eq(copy.sum, n->sum) && stamp_cmp(copy.min, n->min) == 0);
+	assert(fingerprint_eq(copy.sum, n->sum) && stamp_cmp(copy.min, n->min) == 0 && copy.weight == n->weight);
 }

@@ -269,6 +269,8 @@ enum gossip_refused {
 	REFUSED_FLOOR,     /* held back: it would forget a peer that can be reached */
 	REFUSED_FROM,
 	REFUSED_REPLAY,
+	REFUSED_QUOTA, /* its owner has published more than a host may */
+	REFUSED_NAMES, /* a new name: too many are heard of already */
 	GOSSIP_REFUSED
 };
 const char *gossip_refused_name(enum gossip_refused why); /* as a label of a metric */

@@ -70,6 +70,7 @@
 #define PEERS_PAUSE_MIN       32
 #define PEERS_PAUSE_MAX_MS    500
 #define PEERS_MAX             16384
+#define PEERS_HEARD_MAX       8192 /* others than these are known only when they are linked with us: names can be made up */
 #define CONTEST_HOLD_MS       60000
 #define CONTEST_SEEN          16 /* floods remembered */
 #define CONTEST_SEEN_MS       5000
@@ -263,6 +264,7 @@ struct channel {
 	char name[32];
 	struct gossip *gossip;
 	uint8_t id;
+	uint64_t over; /* crdt_map_over, when it was last looked at */
 };
 
 struct flood_seen {

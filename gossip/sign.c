@@ -173,6 +173,12 @@ static enum crdt_verdict judge_info(const struct channel *c, const struct crdt_i
 	bool is_known = gossip_sign_key_of(g, owner, known);
 	if (peer_info_decode(it->value, &info) != ERR_OK)
 		return bad(g, REFUSED_PROOF);
+	if (!is_known && !gossip_peer_find(g, owner) && g->n_peers >= PEERS_HEARD_MAX) {
+		gossip_act_note_about(g, PEER_NONE, NOTE_WARNING, false,
+			"%d names of hosts are heard of: no more are taken from others; forget those that are gone (weft rmpeer)",
+			PEERS_HEARD_MAX);
+		return bad(g, REFUSED_NAMES);
+	}
 	if (!signed_by(c, it, owner, info.sign_key))
 		return bad(g, REFUSED_SIGNATURE);
 	if (!is_known || memcmp(known, info.sign_key, sizeof known) == 0 || !gossip_reachable(g, owner))
@@ -434,6 +440,8 @@ const char *gossip_refused_name(enum gossip_refused why)
 	case REFUSED_FLOOR: return "floor-of-reachable";
 	case REFUSED_FROM: return "sender";
 	case REFUSED_REPLAY: return "replay";
+	case REFUSED_QUOTA: return "quota";
+	case REFUSED_NAMES: return "names";
 	case GOSSIP_REFUSED: break;
 	}
 	return "unknown";

@@ -345,6 +345,19 @@ static struct crdt_map *channel_of(struct gossip *g, const struct message_state 
 	return map;
 }
 
+/* Who has published more than a host may is named. */
+static void look_at_quota(struct gossip *g, struct channel *c)
+{
+	uint64_t owner, over = crdt_map_over(c->map, &owner);
+	char name[PEER_TEXT];
+	if (over == c->over)
+		return;
+	g->counters.refused[REFUSED_QUOTA] += over - c->over;
+	c->over = over;
+	gossip_act_note_about(g, owner, NOTE_WARNING, false, "%s has published more %s than a host may: the oldest are not kept",
+		peer_format(owner, name), c->name);
+}
+
 void gossip_spread_took(struct gossip *g, struct link *l, uint8_t channel, const struct crdt_changes *ch)
 {
 	if (ch->n > 0) {
@@ -354,6 +367,7 @@ void gossip_spread_took(struct gossip *g, struct link *l, uint8_t channel, const
 		a->u.news.changes = *ch;
 		gossip_spread_news(g, channel, ch, l);
 	}
+	look_at_quota(g, &g->channels[channel]);
 	if (crdt_map_trusted(g->channels[channel].map) > 0)
 		gossip_sign_trusted(g);
 	if (channel != CHANNEL_PEERS)

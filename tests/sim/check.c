@@ -159,7 +159,7 @@ static bool digests_compare(const struct world *w, uint8_t *channel, size_t *nod
 		struct fingerprint first = { 0 };
 		bool any = false;
 		for (*node = 0; *node < w->cfg.nodes; ++*node) {
-			if (w->nodes[*node].core == NULL)
+			if (w->nodes[*node].core == NULL || (*channel == CHANNEL_NAMES && hostile_floods(&w->nodes[*node])))
 				continue;
 			struct fingerprint f = crdt_map_fingerprint(core_channel(w->nodes[*node].core, *channel), all, all);
 			if (!any)

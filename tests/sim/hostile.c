@@ -4,9 +4,11 @@
  * Any member's operator may take over the space of a host that cannot be reached (`rmpeer`), and a newcomer believes what it hears first. So
  * it lies about tokens only while all hosts see each other and have known the whole ring for a while; hosts crash and stall all the time, but the
  * network is not cut and nobody goes for ever. */
+#include <inttypes.h>
 #include <string.h>
 
 #include "base/mem.h"
+#include "crdt/internal.h"
 #include "tests/sim/liar.h"
 #include "tests/sim/sim.h"
 
@@ -36,6 +38,11 @@ void hostile_free(struct world *w)
 bool hostile_is(const struct node *n)
 {
 	return n->w->hostile != NULL && n->index + 1 == n->w->cfg.nodes;
+}
+
+bool hostile_floods(const struct node *n)
+{
+	return hostile_is(n) && n->w->hostile->liar.floods;
 }
 
 static const struct node *named(const struct world *w, uint64_t name)
@@ -120,6 +127,18 @@ static void check_lies(struct world *w)
 	}
 }
 
+/* Nobody keeps more of it than anybody may have. */
+static void check_quota(struct world *w, const struct node *liar)
+{
+	for (size_t i = 0; i < w->cfg.nodes; i++)
+		for (uint8_t id = CHANNEL_PEERS; id <= CHANNEL_NETWORKS && w->nodes[i].core != NULL; id++) {
+			const struct crdt_map *m = core_channel(w->nodes[i].core, id);
+			if (&w->nodes[i] != liar && crdt_map_owned(m) && crdt_weight_of(m, liar->name) > CRDT_OWNER_WEIGHT_MAX)
+				sim_fail(w, "invariant 12: node %zu keeps %" PRIu64 " of what node %zu has published", i,
+					crdt_weight_of(m, liar->name), liar->index);
+		}
+}
+
 bool hostile_acts(struct node *n)
 {
 	struct world *w = n->w;
@@ -132,6 +151,7 @@ bool hostile_acts(struct node *n)
 	else if (h->settled_us == 0)
 		h->settled_us = w->now_us;
 	check_lies(w);
+	check_quota(w, n);
 	note_seen(w);
 	if (!w->busy || n->core == NULL)
 		return true;

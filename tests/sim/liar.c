@@ -9,12 +9,13 @@
 #include "ipam/message.h"
 #include "router/core/internal.h"
 
-enum { PAYLOAD_BYTES = 4096 };
+enum { PAYLOAD_BYTES = 4096, FLOOD_ITEMS = 32, FLOOD_VALUE = 8000 };
 
 void liar_init(struct liar *l, uint64_t seed)
 {
 	memset(l, 0, sizeof(*l));
 	rng_seed(&l->rng, seed);
+	l->floods = seed % 4 == 0;
 }
 
 /* --- links ------------------------------------------------------------------------------------------------------------------------------- */
@@ -293,6 +294,34 @@ static bool say_own(struct liar *l, struct core *c)
 	return v.failed || k.failed || say_delta(l, c, channel, &it, 1);
 }
 
+/* More names than all hosts together have, each as long as can be; or floors under names that nobody has heard of. */
+static bool say_flood(struct liar *l, struct core *c)
+{
+	static const uint8_t value[FLOOD_VALUE] = { 1, 1, 1 };
+	struct {
+		uint8_t key[16], proof[CRDT_PROOF_MAX];
+	} mem[FLOOD_ITEMS];
+	struct crdt_item v[FLOOD_ITEMS];
+	bool floors = rng_chance(&l->rng, 300000);
+	struct wbuf k;
+
+	for (size_t i = 0; i < FLOOD_ITEMS; i++) {
+		wbuf_fixed(&k, mem[i].key, sizeof(mem[i].key));
+		wbuf_u48(&k, floors ? rng_between(&l->rng, 1, PEER_MAX) : c->gossip->self);
+		if (!floors)
+			wbuf_u32(&k, l->published++);
+		v[i] = (struct crdt_item){ .key = wbuf_slice(&k),
+			.stamp = { floors ? 1 : UINT64_MAX,
+				UINT64_MAX }, /* our own core, which knows nothing of it, can write nothing above that */
+			.live = !floors,
+			.value = slice_of(value, floors ? 0 : sizeof(value)) };
+		v[i].proof = slice_of(mem[i].proof,
+			gossip_sign_proof(
+				c->gossip->prover, c->gossip->sign_secret, c->gossip->self, true, CHANNEL_NAMES, &v[i], mem[i].proof));
+	}
+	return say_delta(l, c, CHANNEL_NAMES, v, FLOOD_ITEMS);
+}
+
 /* Grants that nobody asked for, handovers of what is others', answers to no question; from us, or from somebody else. */
 static bool say_unicast(struct liar *l, struct core *c)
 {
@@ -363,6 +392,8 @@ bool liar_say(struct liar *l, struct core *c)
 		return false;
 	if (rng_chance(&l->rng, 50000)) /* most of it ends the link, and little else comes through where it is said often */
 		return say_noise(l, c);
+	if (l->floods && rng_chance(&l->rng, 60000))
+		return say_flood(l, c);
 	switch (rng_below(&l->rng, 20)) {
 	case 0:
 	case 1:

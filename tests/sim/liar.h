@@ -23,6 +23,8 @@ struct liar {
 	bool
 		tokens; /* also tokens over others' addresses, and floors of others: not while some of those cannot be reached, for then any member may */
 	size_t said;
+	bool floods;        /* publishes far more than a host may, and forgets hosts that never were */
+	uint32_t published; /* items of that */
 };
 void liar_init(struct liar *l, uint64_t seed);
 /* Puts one message on a link of c's; the next core_step sends it. false: there is no link. */

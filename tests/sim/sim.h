@@ -230,7 +230,8 @@ void fault_drift(struct world *w, struct node *n, int32_t ppm);
 void hostile_make(struct world *w);
 void hostile_free(struct world *w);
 bool hostile_is(const struct node *n);
-bool hostile_acts(struct node *n); /* instead of its users; false: it is an honest host */
+bool hostile_floods(const struct node *n); /* it keeps itself what nobody else keeps of it */
+bool hostile_acts(struct node *n);         /* instead of its users; false: it is an honest host */
 
 /* data.c */
 void data_make(struct world *w);

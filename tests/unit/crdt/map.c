@@ -470,27 +470,33 @@ static void ranges_are_what_their_items_are(void **state)
 
 static void a_hundred_thousand_items(void **state)
 {
+	enum { OWNERS = 4, EACH = 25000 };
 	(void)state;
 	struct crdt_map *m = util_map(true);
-	crdt_map_set_writer(m, 5, 1);
 	uint8_t key[8];
-	for (uint32_t i = 0; i < 100000; i++) {
-		struct wbuf w;
-		wbuf_fixed(&w, key, sizeof key);
-		wbuf_u32(&w, i * 2654435761u);
-		assert_int_equal(crdt_map_put(m, wbuf_slice(&w), slice_str("value"), NULL), ERR_OK);
+	for (uint64_t owner = 1; owner <= OWNERS; owner++) {
+		crdt_map_set_writer(m, owner, 1);
+		for (uint32_t i = 0; i < EACH; i++) {
+			struct wbuf w;
+			wbuf_fixed(&w, key, sizeof key);
+			wbuf_u32(&w, i * 2654435761u);
+			assert_int_equal(crdt_map_put(m, wbuf_slice(&w), slice_str("value"), NULL), ERR_OK);
+		}
 	}
 	crdt_map_check(m);
-	assert_int_equal(crdt_map_count(m), 100000);
-	for (uint32_t i = 0; i < 100000; i += 2) {
-		struct wbuf w;
-		wbuf_fixed(&w, key, sizeof key);
-		wbuf_u32(&w, i * 2654435761u);
-		assert_int_equal(crdt_map_delete(m, wbuf_slice(&w), NULL), ERR_OK);
+	assert_int_equal(crdt_map_count(m), OWNERS * EACH);
+	for (uint64_t owner = 1; owner <= OWNERS; owner++) {
+		crdt_map_set_writer(m, owner, 1);
+		for (uint32_t i = 0; i < EACH; i += 2) {
+			struct wbuf w;
+			wbuf_fixed(&w, key, sizeof key);
+			wbuf_u32(&w, i * 2654435761u);
+			assert_int_equal(crdt_map_delete(m, wbuf_slice(&w), NULL), ERR_OK);
+		}
+		assert_int_equal(crdt_map_compact(m, 0, NULL), ERR_OK);
 	}
-	assert_int_equal(crdt_map_compact(m, 0, NULL), ERR_OK);
-	assert_int_equal(crdt_map_count(m), 50001);
-	assert_int_equal(crdt_map_live(m), 50000);
+	assert_int_equal(crdt_map_count(m), OWNERS * (EACH / 2 + 1));
+	assert_int_equal(crdt_map_live(m), OWNERS * EACH / 2);
 	crdt_map_check(m);
 	crdt_map_free(m);
 }

@@ -448,6 +448,37 @@ static void golden(void **state)
 		"ec544638e3d1db21d52ee93b4c72185bde8bd93b8b661083337175c03496f35ee92456f17bb65e15f6fb9765a7b02fe2fcb77b86cdf4ae03827642efc687c40b");
 }
 
+/* Names can be made up, each with a key: of those that are only heard of there are so many, and no more. */
+static void made_up_names(void **state)
+{
+	struct net t;
+	struct rogue r;
+	struct made m;
+	uint8_t mem[512], public_key[32], secret_key[64];
+	struct peer_info info;
+
+	(void)state;
+	begin(&t, &r, 2, 7);
+	struct gossip *g = t.n[0].g;
+	for (uint64_t name = 0x10000; g->n_peers < PEERS_HEARD_MAX - 2; name++)
+		assert_non_null(gossip_peer_get(g, name));
+	for (uint64_t name = 0x77; name < 0x7c; name++) {
+		struct wbuf w;
+		net_pair(&t, name, public_key, secret_key);
+		info = (struct peer_info){ .name = name, .nickname = "ghost", .uid = name };
+		memcpy(info.sign_key, public_key, sizeof info.sign_key);
+		wbuf_fixed(&w, mem, sizeof mem);
+		gossip_peer_info_encode(&w, &info);
+		struct slice value = wbuf_slice(&w);
+		rogue_item(
+			&t, &r, CHANNEL_PEERS, rogue_make(&m, CHANNEL_PEERS, name, "i", (struct stamp){ 1, 1 }, &value, name, secret_key));
+		assert_true(gossip_peer(g, name, &info) == (name < 0x79));
+	}
+	assert_int_equal(refused(&t, 0, REFUSED_NAMES), 3);
+	assert_int_equal(g->n_peers, PEERS_HEARD_MAX);
+	end(&t, &r);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -461,6 +492,7 @@ int main(void)
 		cmocka_unit_test(relayed_unicasts),
 		cmocka_unit_test(honest_relay),
 		cmocka_unit_test(golden),
+		cmocka_unit_test(made_up_names),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
