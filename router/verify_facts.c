@@ -9,6 +9,7 @@
 #include "router/core/announce.h"
 #include "router/dataplane/netlink.h"
 #include "router/dataplane/nft.h"
+#include "router/docker/plugin.h"
 #include "router/internal.h"
 
 enum { LIST_MAX = 1 << 20 };
@@ -24,7 +25,8 @@ struct gather {
 	struct arena *arena;
 	struct verify_facts *out;
 	bool nomem;
-	struct list leases, claims, containers, interfaces, names, devices, forwards, neighs, probes, ports, digests, bridges;
+	struct list leases, claims, containers, interfaces, names, devices, forwards, neighs, probes, ports, digests, bridges,
+		reserved;
 	const char *network; /* the one whose tables are being read */
 };
 
@@ -338,6 +340,15 @@ static void take_filter(struct gather *g)
 
 /* --- all ----------------------------------------------------------------------------------------------------------------------------------- */
 
+static void take_reserved(struct gather *g)
+{
+	struct ip a, *v;
+
+	for (size_t it = 0; plugin_next_reserved(router_plugin(g->r), &it, &a);)
+		if ((v = MORE(g, &g->reserved, struct ip)) != NULL)
+			*v = a;
+}
+
 static void give(struct gather *g)
 {
 	struct verify_facts *f = g->out;
@@ -354,6 +365,7 @@ static void give(struct gather *g)
 	GIVE(probes, n_probes, probes);
 	GIVE(ports, n_ports, ports);
 	GIVE(digests, n_digests, digests);
+	GIVE(reserved, n_reserved, reserved);
 #undef GIVE
 }
 
@@ -366,6 +378,7 @@ enum err verify_facts(struct router *r, const struct docker_listed *docker, size
 		.names = core_names(r->core) != NULL, .docker = docker_known, .docker_v = docker, .n_docker = n_docker
 	};
 	take_core(&g);
+	take_reserved(&g);
 	enum err err = take_links(&g, note);
 	if (err == ERR_OK)
 		err = take_tables(&g, note);

@@ -315,6 +315,7 @@ static void on_tick(uv_timer_t *timer)
 		break; /* others may have ended with it: they are looked at next time */
 	}
 	plugin_nets_tick(p);
+	plugin_reconcile(p);
 }
 
 /* --- start and end -------------------------------------------------------------------------------------------------------------------------- */
@@ -328,6 +329,16 @@ static const char *socket_path(const struct options *o)
 	return strcmp(o->socket, OPTIONS_SOCKET) == 0 ? OPTIONS_PLUGIN_SOCKET : NULL;
 }
 
+/* For tests, which cannot wait for it: WEFT_UNUSED_MS. */
+static uint64_t unused_ms(void)
+{
+	const char *text = getenv("WEFT_UNUSED_MS");
+	char *end = NULL;
+	unsigned long long ms = text != NULL ? strtoull(text, &end, 10) : 0;
+
+	return text != NULL && end != text && *end == '\0' ? ms : PLUGIN_UNUSED_MS;
+}
+
 static enum err make(struct plugin *p, struct err_note *note)
 {
 	uint64_t seed = plugin_random();
@@ -335,9 +346,15 @@ static enum err make(struct plugin *p, struct err_note *note)
 	p->pools = map_new(seed);
 	p->nets = map_new(seed);
 	p->endpoints = map_new(seed);
-	if (p->pools == NULL || p->nets == NULL || p->endpoints == NULL || server_new(&p->server, p->r, p) != ERR_OK)
+	p->unused = map_new(seed);
+	p->unused_ms = unused_ms();
+	if (p->pools == NULL || p->unused == NULL || p->nets == NULL || p->endpoints == NULL ||
+		server_new(&p->server, p->r, p) != ERR_OK)
 		return err_note(note, ERR_NOMEM, "out of memory");
-	return plugin_load(p, note);
+	enum err err = plugin_load(p, note);
+	if (err == ERR_OK)
+		plugin_reserve_all(p);
+	return err;
 }
 
 enum err plugin_start(struct plugin **out, struct router *r, struct err_note *note)
@@ -397,6 +414,7 @@ void plugin_stop(struct plugin *p, void (*done)(void *ctx), void *ctx)
 	p->done = done;
 	p->ctx = ctx;
 	p->closing = 2;
+	plugin_reconcile_end(p);
 	plugin_nets_end(p);
 	while (p->calls != NULL) /* whatever they waited for has been answered by now */
 		plugin_fail(p->calls, ERR_CLOSED, "the daemon is stopping");

@@ -21,6 +21,8 @@ struct plugin_view {
 void plugin_view(const struct plugin *p, struct plugin_view *out);
 /* Endpoints that dockerd made and did not delete: their idents (core_local) in no order; *it starts at 0. */
 bool plugin_next_endpoint(const struct plugin *p, size_t *it, char ident[CORE_IDENT_MAX + 1]);
+/* Leases that stand for something else than the IPv4 address of an endpoint: gateways, --aux-address, IPv6 addresses; *it starts at 0. */
+bool plugin_next_reserved(const struct plugin *p, size_t *it, struct ip *v4);
 /* Is a lease of this ident one that dockerd may still release: its pool is known, or an endpoint is? For who looks for leaked ones. */
 bool plugin_knows_lease(const struct plugin *p, const char *ident);
 const struct plugin *router_plugin(const struct router *r); /* NULL: off */

@@ -3,6 +3,7 @@
  * CreateEndpoint makes the veth pair; dockerd takes the inner end into the container after Join, and puts it back after Leave. What is made, in this
  * order, each undone when a later one fails: claims of addresses that another IPAM driver gave, the record on disk, the pair and what the mesh is
  * told (router_endpoint_add). Addresses of our own pools are leased already. */
+#include <sodium.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -474,32 +475,108 @@ void plugin_endpoint_info(struct plugin_call *c, const json_t *body)
 		plugin_ok(c, json_pack("{s:{s:s, s:s}}", "Value", "weft.network", n != NULL ? n->name : "", "weft.interface", e->ifname));
 }
 
-static void add_route(json_t *routes, const char *destination)
+/* Of containers on several networks each interface gets routes to the same places, and the kernel takes no two alike: the first is exact, those that
+ * follow are wider each, and take over when the ones before them go. The length to use; 0: none is left. */
+static uint8_t free_len(const struct plugin *p, const struct plugin_endpoint *e, bool dns, uint8_t from, uint8_t to)
 {
-	(void)json_array_append_new(
-		routes, json_pack("{s:s, s:i}", "Destination", destination, "RouteType", 1)); /* by the interface */
+	struct slice key;
+	void *value;
+	bool taken = true;
+	uint8_t len = from;
+
+	for (; taken && len >= to; len--) {
+		taken = false;
+		for (size_t at = 0; map_next(p->endpoints, &at, &key, &value);) {
+			const struct plugin_endpoint *o = value;
+			taken = taken || (o != e && strcmp(o->sandbox, e->sandbox) == 0 && (dns ? o->dns_len : o->multicast_len) == len);
+		}
+		if (!taken)
+			return len;
+	}
+	return 0;
+}
+
+static void add_route(json_t *routes, uint32_t to, uint8_t len)
+{
+	char text[PREFIX_TEXT];
+	struct prefix p = prefix_network((struct prefix){ ip_v4(to), len });
+
+	if (len > 0)
+		(void)json_array_append_new(routes, json_pack("{s:s, s:i}", "Destination", prefix_format(p, text), "RouteType", 1));
+}
+
+struct join {
+	struct plugin_call *c;
+	json_t *answer;
+};
+
+static void on_joined(void *ctx, const struct router_result *res)
+{
+	struct join *j = ctx;
+
+	if (res->err != ERR_OK) {
+		json_decref(j->answer);
+		plugin_fail(j->c, res->err, res->text);
+	} else {
+		plugin_ok(j->c, j->answer);
+	}
+	mem_free(j);
+}
+
+static void hash_sandbox(const char *key, char out[2 * PLUGIN_SANDBOX_N + 1])
+{
+	uint8_t h[crypto_generichash_BYTES_MIN];
+
+	(void)crypto_generichash(h, sizeof(h), (const uint8_t *)key, strlen(key), NULL, 0);
+	(void)sodium_bin2hex(out, 2 * PLUGIN_SANDBOX_N + 1, h, PLUGIN_SANDBOX_N);
 }
 
 /* No gateway: the way out of the overlay, and published ports, are docker_gwbridge's. */
 void plugin_join(struct plugin_call *c, const json_t *body)
 {
-	const struct options *o = router_options(c->p->r);
+	struct plugin *p = c->p;
+	const struct options *o = router_options(p->r);
 	struct plugin_endpoint *e = find(c, body);
-	json_t *routes;
+	const char *sandbox = json_string_value(json_object_get(body, "SandboxKey"));
 	struct hostport dns;
 
 	if (e == NULL)
 		return;
-	const struct plugin_net *n = map_get(c->p->nets, slice_str(e->net));
-	routes = json_array();
+	if (sandbox == NULL || sandbox[0] == '\0') {
+		plugin_fail(c, ERR_USAGE, "SandboxKey is missing or no text");
+		return;
+	}
+	const struct plugin_net *n = map_get(p->nets, slice_str(e->net));
+	struct join *j = mem_zalloc(1, sizeof(*j));
+	json_t *routes = json_array();
+	bool with_dns = router_dns_address(p->r, &dns) && dns.ip.family == 4 && ip_to_v4(dns.ip) == WEFT_DNS_V4;
+	if (j == NULL) {
+		json_decref(routes);
+		plugin_fail(c, ERR_NOMEM, "out of memory");
+		return;
+	}
+	e->dns_len = e->multicast_len = 0;
+	hash_sandbox(sandbox, e->sandbox);
 	if (!o->no_multicast_route && (n == NULL || !n->options.no_multicast))
-		add_route(routes, "224.0.0.0/4");
-	if (router_dns_address(c->p->r, &dns) && dns.ip.family == 4 && ip_to_v4(dns.ip) == WEFT_DNS_V4)
-		add_route(routes, "169.254.67.83/32");
-	e->joined = true;
-	plugin_ok(c,
-		json_pack(
-			"{s:{s:s, s:s}, s:o}", "InterfaceName", "SrcName", e->ifname, "DstPrefix", CONTAINER_IFNAME, "StaticRoutes", routes));
+		e->multicast_len = free_len(p, e, false, 4, 3);
+	if (with_dns)
+		e->dns_len = free_len(p, e, true, 32, 17);
+	add_route(routes, UINT32_C(0xe0000000), e->multicast_len);
+	add_route(routes, WEFT_DNS_V4, e->dns_len);
+	*j = (struct join){ c,
+		json_pack("{s:{s:s, s:s}, s:o}", "InterfaceName", "SrcName", e->ifname, "DstPrefix", CONTAINER_IFNAME, "StaticRoutes",
+			routes) };
+	plugin_keep_endpoint(p, e, on_joined, j);
+}
+
+static void on_left(void *ctx, const struct router_result *res)
+{
+	struct plugin_call *c = ctx;
+
+	if (res->err != ERR_OK)
+		plugin_fail(c, res->err, res->text);
+	else
+		plugin_ok(c, json_object());
 }
 
 void plugin_leave(struct plugin_call *c, const json_t *body)
@@ -511,11 +588,13 @@ void plugin_leave(struct plugin_call *c, const json_t *body)
 
 	if (err != ERR_OK) {
 		plugin_fail(c, err, note.text);
-		return;
+	} else if (e == NULL || e->sandbox[0] == '\0') {
+		plugin_ok(c, json_object());
+	} else { /* dockerd is about to put the interface back; DeleteEndpoint removes it */
+		e->sandbox[0] = '\0';
+		e->dns_len = e->multicast_len = 0;
+		plugin_keep_endpoint(c->p, e, on_left, c);
 	}
-	if (e != NULL)
-		e->joined = false; /* dockerd is about to put the interface back; DeleteEndpoint removes it */
-	plugin_ok(c, json_object());
 }
 
 /* Program- and RevokeExternalConnectivity: ports are published by docker_gwbridge, since Join gives no gateway. */

@@ -25,20 +25,26 @@
 #define PLUGIN_SPACE_GLOBAL "weftglobal"
 #define PLUGIN_IFNAME_N     15
 #define PLUGIN_ADDR_MAX     2
+#define PLUGIN_SANDBOX_N    8
 
 enum {
 	PLUGIN_RECORDS_MAX = 65536, /* pools, networks, endpoints: of each */
 	PLUGIN_WAIT_MS = 45000,     /* for an address; dockerd itself would wait for ever */
 	PLUGIN_NAME_TRIES = 5,      /* questions for a network's name after it was made */
 	PLUGIN_TICK_MS = 500,
+	PLUGIN_UNUSED_MS = 60000, /* an address that no endpoint came for: longer than one waits for the next one */
 };
 
 struct plugin_pool {
 	char id[PLUGIN_POOL_ID_MAX + 1];
 	struct plugin_pool_id spec;
 	struct ip gateway; /* as dockerd knows it: the tag, or what --gateway said */
-	struct ip reserved[PLUGIN_AUX_MAX];
+	struct plugin_reserved {
+		struct ip addr;
+		uint64_t claim; /* the router's request, while another host has not said yet that it may be ours */
+	} reserved[PLUGIN_AUX_MAX];
 	size_t n_reserved;
+	uint64_t since_ms; /* when it was seen to be of a network last */
 };
 
 /* err, and why. */
@@ -63,6 +69,8 @@ struct plugin_net {
 	/* making sure of it: plugin_net_use */
 	struct plugin_waiter *waiters;
 	bool busy;         /* naming or creating goes on */
+	bool suspect;      /* Docker did not know of it at the last look */
+	bool fresh;        /* its CreateNetwork is not answered yet: Docker cannot know of it */
 	uint64_t question; /* docker.h */
 	uint64_t creating; /* router.h */
 	unsigned tries;    /* of asking by ourselves */
@@ -75,7 +83,9 @@ struct plugin_endpoint {
 	struct prefix addrs[PLUGIN_ADDR_MAX];
 	size_t n_addrs;
 	struct mac mac;
-	bool making, removing, joined;
+	char sandbox[2 * PLUGIN_SANDBOX_N + 1]; /* which container it was joined to: a hash; "": none */
+	uint8_t dns_len, multicast_len;         /* routes given by Join: of which length; 0: none */
+	bool making, removing;
 	bool suspect; /* Docker did not know of it at the last look */
 	uint64_t since_ms;
 };
@@ -88,6 +98,13 @@ struct plugin {
 	struct map *pools, *nets, *endpoints; /* by id */
 	struct plugin_call *calls;            /* that wait */
 	uv_timer_t tick;
+	struct map *unused; /* leases without an endpoint: ident -> struct unused (plugin_reconcile.c) */
+	uint64_t unused_ms; /* for how long one may be that */
+	uint64_t look_ms;   /* when for leases, and when at Docker, next */
+	uint64_t ask_ms;
+	uint64_t question; /* of docker.h */
+	char asked[DOCKER_ID_MAX + 1];
+	bool was_connected;
 	bool stopping, tick_open;
 	uint64_t n_calls, n_failed;
 	int closing;
@@ -127,6 +144,15 @@ void plugin_release_address(struct plugin_call *c, const json_t *body);
 /* The pool that dockerd speaks of in CreateNetwork. NULL: none. */
 struct plugin_pool *plugin_pool_of(const struct plugin *p, const struct plugin_subnet *s);
 struct plugin_net *plugin_net_of_pool(const struct plugin *p, const char *pool_id);
+bool plugin_is_lease(const char *ident); /* one of a pool's */
+/* After the start: what is reserved and not held is claimed. */
+void plugin_reserve_all(struct plugin *p);
+bool plugin_lease_unused(const struct plugin *p, const char *ident, struct ip v4);
+void plugin_drop_unlinked(struct plugin *p); /* pools that no network was made of */
+
+/* plugin_reconcile.c */
+void plugin_reconcile(struct plugin *p); /* called every PLUGIN_TICK_MS */
+void plugin_reconcile_end(struct plugin *p);
 
 /* plugin_network.c */
 void plugin_create_network(struct plugin_call *c, const json_t *body);
@@ -137,6 +163,7 @@ void plugin_free_network(struct plugin_call *c, const json_t *body);
 void plugin_net_use(struct plugin_net *n, plugin_done done, void *ctx);
 /* Whether what it was told of the network still fits what there is. */
 struct prefix plugin_net_subnet(const struct plugin_net *n); /* where its addresses come from */
+void plugin_net_forget(struct plugin_net *n);                /* Docker has none any more: it goes, and what is left of it */
 void plugin_net_drop(struct plugin_net *n);                  /* out of the map; waiters are told */
 void plugin_nets_tick(struct plugin *p);
 void plugin_nets_end(struct plugin *p); /* the daemon stops: who waits is told */

@@ -109,6 +109,7 @@ static struct plugin_pool *pool_new(struct plugin *p, const struct plugin_pool_i
 		return NULL;
 	pool->spec = *spec;
 	pool->gateway = spec->tag;
+	pool->since_ms = router_now_ms(p->r);
 	plugin_pool_id_format(spec, pool->id);
 	if (map_put(p->pools, slice_str(pool->id), pool, NULL) != ERR_OK) {
 		mem_free(pool);
@@ -119,6 +120,8 @@ static struct plugin_pool *pool_new(struct plugin *p, const struct plugin_pool_i
 
 static void pool_drop(struct plugin *p, struct plugin_pool *pool)
 {
+	for (size_t i = 0; i < pool->n_reserved; i++)
+		router_cancel(p->r, pool->reserved[i].claim);
 	(void)map_del(p->pools, slice_str(pool->id));
 	mem_free(pool);
 }
@@ -190,7 +193,7 @@ void plugin_request_pool(struct plugin_call *c, const json_t *body)
 
 /* --- leases -------------------------------------------------------------------------------------------------------------------------------- */
 
-static bool is_ours(const char *ident)
+bool plugin_is_lease(const char *ident)
 {
 	return ident != NULL && strncmp(ident, PLUGIN_LEASE, strlen(PLUGIN_LEASE)) == 0;
 }
@@ -225,9 +228,14 @@ static size_t reserved_at(const struct plugin_pool *pool, struct ip a)
 {
 	size_t i = 0;
 
-	while (i < pool->n_reserved && !ip_eq(pool->reserved[i], a))
+	while (i < pool->n_reserved && !ip_eq(pool->reserved[i].addr, a))
 		i++;
 	return i;
+}
+
+static bool is_reserved(const struct plugin_pool *pool, struct ip a)
+{
+	return ip_eq(pool->gateway, a) || reserved_at(pool, a) < pool->n_reserved;
 }
 
 /* Those of a pool that no container uses. */
@@ -307,11 +315,12 @@ void plugin_release_address(struct plugin_call *c, const json_t *body)
 	if (pool != NULL && pool != &lost) {
 		size_t i = reserved_at(pool, req.addr);
 		if (i < pool->n_reserved) {
+			router_cancel(p->r, pool->reserved[i].claim);
 			pool->reserved[i] = pool->reserved[--pool->n_reserved];
 			plugin_keep_pool(p, pool, NULL, NULL);
 		}
 	}
-	if (used || !is_ours(holder)) {
+	if (used || !plugin_is_lease(holder)) {
 		plugin_ok(c, json_object());
 		return;
 	}
@@ -329,7 +338,6 @@ struct address_work {
 	char pool[PLUGIN_POOL_ID_MAX + 1];
 	char ident[IPAM_IDENT_MAX + 1]; /* "": nothing was asked of IPAM */
 	bool naming;                    /* the network is being made sure of */
-	bool reserve;                   /* for --gateway or --aux-address: never refused */
 	struct prefix found;            /* the answer, once the pool's record is on disk */
 };
 
@@ -383,15 +391,56 @@ static void address_answer_kept(struct address_work *w, const struct plugin_pool
 	plugin_keep_pool(w->c->p, pool, on_pool_kept, w);
 }
 
-/* A reservation is remembered with the pool; another host may hold the lease of it. */
+static void ignore(void *ctx, const struct router_result *res)
+{
+	(void)ctx;
+	(void)res;
+}
+
+/* The lease of what is reserved: it comes when it comes, and may be another host's, of which the same was asked. */
+static void claim_reserved(struct plugin *p, struct plugin_pool *pool, struct plugin_reserved *r)
+{
+	struct ip v4;
+	char ident[IPAM_IDENT_MAX + 1];
+
+	if (core_ipam(router_core(p->r)) == NULL || !lease_address(p, pool, r->addr, &v4) || plugin_holder(p, v4) != NULL)
+		return;
+	lease_ident(pool, ident);
+	struct ipam_event want = { .kind = IPAM_CLAIM, .ident = ident, .subnet = { v4, plugin_range(p).len }, .wait = true };
+	struct core_event ev = { .kind = CORE_IPAM, .ipam = &want };
+	if (pool->spec.pool.addr.family == 4)
+		want.subnet.len = pool->spec.pool.len;
+	r->claim = router_submit(p->r, &ev, ignore, NULL);
+}
+
+void plugin_reserve_all(struct plugin *p)
+{
+	struct slice key;
+	void *value;
+
+	for (size_t at = 0; map_next(p->pools, &at, &key, &value);) {
+		struct plugin_pool *pool = value;
+		for (size_t i = 0; i < pool->n_reserved; i++)
+			claim_reserved(p, pool, &pool->reserved[i]);
+	}
+}
+
+/* Remembered with the pool: none of its containers gets it. */
 static void address_reserved(struct address_work *w, struct plugin_pool *pool)
 {
 	struct ip a = w->req.addr;
 
+	if (reserved_at(pool, a) == pool->n_reserved) {
+		if (pool->n_reserved == PLUGIN_AUX_MAX) {
+			address_fail(w, ERR_LIMIT, "too many addresses are set aside by --aux-address");
+			return;
+		}
+		struct plugin_reserved *r = &pool->reserved[pool->n_reserved++];
+		*r = (struct plugin_reserved){ .addr = a };
+		claim_reserved(w->c->p, pool, r);
+	}
 	if (w->req.gateway)
 		pool->gateway = a;
-	if (reserved_at(pool, a) == pool->n_reserved && pool->n_reserved < PLUGIN_AUX_MAX)
-		pool->reserved[pool->n_reserved++] = a;
 	address_answer_kept(w, pool, a, pool->spec.pool.len);
 }
 
@@ -404,6 +453,8 @@ static bool held_for_us(const struct plugin *p, const struct plugin_pool *pool, 
 		(n == NULL || core_address_holder(router_core(p->r), a, n->name) == NULL);
 }
 
+static void ask_ipam(struct address_work *w, const struct plugin_pool *pool, struct prefix what, bool claim);
+
 static void on_address(void *ctx, const struct router_result *res)
 {
 	struct address_work *w = ctx;
@@ -413,10 +464,6 @@ static void on_address(void *ctx, const struct router_result *res)
 
 	c->pending = 0;
 	c->stop = NULL;
-	if (pool != NULL && w->reserve && res->err != ERR_CLOSED && c->q != NULL) {
-		address_reserved(w, pool);
-		return;
-	}
 	if (pool != NULL && res->err != ERR_OK && w->req.addr.family != 0 && held_for_us(p, pool, w->req.addr, res->err)) {
 		address_answer(w, w->req.addr, pool->spec.pool.len);
 		return;
@@ -435,6 +482,10 @@ static void on_address(void *ctx, const struct router_result *res)
 	if (pool->spec.pool.addr.family == 6) {
 		a = plugin_addr6(plugin_range(p), pool->spec.pool, a);
 		len = pool->spec.pool.len;
+	}
+	if (is_reserved(pool, a)) { /* this lease is now what reserves it; another for who asked */
+		ask_ipam(w, pool, prefix_network(res->addr), false);
+		return;
 	}
 	address_answer(w, a, len);
 }
@@ -477,20 +528,19 @@ static void ask_for_this(struct address_work *w, struct plugin_pool *pool, const
 		address_fail(w, ERR_RANGE, text);
 		return;
 	}
-	w->reserve = w->req.gateway || n == NULL;
-	bool reserved = ip_eq(w->req.addr, pool->gateway) || reserved_at(pool, w->req.addr) < pool->n_reserved;
-	if (reserved && !w->reserve) {
+	if (w->req.gateway || n == NULL) { /* --gateway or --aux-address */
+		address_reserved(w, pool);
+		return;
+	}
+	if (is_reserved(pool, w->req.addr)) {
 		(void)snprintf(text, sizeof(text), "the address %s is set aside by --gateway or --aux-address of the network",
 			ip_format(w->req.addr, a));
 		address_fail(w, ERR_BUSY, text);
 		return;
 	}
-	if (is_ours(plugin_holder(
+	if (plugin_is_lease(plugin_holder(
 			p, v4))) { /* given before: nobody else has it. Whether a container has is seen when an endpoint is made */
-		if (w->reserve)
-			address_reserved(w, pool);
-		else
-			address_answer(w, w->req.addr, at.len);
+		address_answer(w, w->req.addr, at.len);
 		return;
 	}
 	ask_ipam(w, pool, (struct prefix){ v4, at.addr.family == 4 ? at.len : range.len }, true);
@@ -656,8 +706,70 @@ bool plugin_knows_lease(const struct plugin *p, const char *ident)
 		return false;
 	if (strncmp(ident, PLUGIN_IDENT, strlen(PLUGIN_IDENT)) == 0)
 		return map_get(p->endpoints, slice_str(ident + strlen(PLUGIN_IDENT))) != NULL;
-	for (size_t at = 0; is_ours(ident) && map_next(p->pools, &at, &key, &value);)
+	for (size_t at = 0; plugin_is_lease(ident) && map_next(p->pools, &at, &key, &value);)
 		if (lease_of(value, ident))
 			return true;
+	return false;
+}
+
+/* Does the pool, or an endpoint's IPv6 address, need this lease? */
+static bool needed(const struct plugin *p, const struct plugin_pool *pool, struct ip v4)
+{
+	struct prefix range = plugin_range(p);
+	struct ip a = pool->spec.pool.addr.family == 6 ? plugin_addr6(range, pool->spec.pool, v4) : v4;
+
+	return is_reserved(pool, a) || (a.family == 6 && plugin_endpoint_with(p, a, NULL) != NULL);
+}
+
+bool plugin_lease_unused(const struct plugin *p, const char *ident, struct ip v4)
+{
+	struct slice key;
+	void *value;
+
+	if (!plugin_is_lease(ident) || plugin_endpoint_with(p, v4, NULL) != NULL)
+		return false;
+	for (size_t at = 0; map_next(p->pools, &at, &key, &value);) {
+		const struct plugin_pool *pool = value;
+		if (lease_of(pool, ident))
+			return !pool->spec.global && !needed(p, pool, v4); /* a swarm's manager holds those of other hosts' containers */
+	}
+	return true;
+}
+
+void plugin_drop_unlinked(struct plugin *p)
+{
+	uint64_t now = router_now_ms(p->r);
+	struct slice key;
+	void *value;
+
+	for (size_t at = 0; map_next(p->pools, &at, &key, &value);) {
+		struct plugin_pool *pool = value;
+		if (pool->spec.global || plugin_net_of_pool(p, pool->id) != NULL) {
+			pool->since_ms = now;
+			continue;
+		}
+		if (now - pool->since_ms < 2 * p->unused_ms)
+			continue;
+		log_write(router_log(p->r), LOG_LEVEL_INFO, "docker: no network was made of the pool %s: it goes", pool->id);
+		free_leases(p, pool);
+		plugin_forget(p, "pool", pool->id, NULL, NULL);
+		pool_drop(p, pool);
+	}
+}
+
+bool plugin_next_reserved(const struct plugin *p, size_t *it, struct ip *v4)
+{
+	const struct ipam *ipam = p != NULL ? core_ipam(router_core(p->r)) : NULL;
+	const char *ident;
+	struct prefix addr;
+	struct slice key;
+	void *value;
+
+	while (ipam != NULL && ipam_next_lease(ipam, it, &ident, &addr)) {
+		*v4 = addr.addr;
+		for (size_t at = 0; plugin_is_lease(ident) && map_next(p->pools, &at, &key, &value);)
+			if (lease_of(value, ident) && needed(p, value, addr.addr))
+				return true;
+	}
 	return false;
 }

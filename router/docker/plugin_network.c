@@ -309,6 +309,7 @@ static void on_net_kept(void *ctx, const struct router_result *res)
 		network_fail(w, res->err != ERR_OK ? res->err : ERR_CANCELLED, res->text);
 		return;
 	}
+	n->fresh = false;
 	if (n->name[0] == '\0')
 		n->ask_ms = router_now_ms(c->p->r) + NAME_FIRST_MS;
 	if (w->allocate) {
@@ -417,7 +418,7 @@ static enum err prepare(
 		n = net_new(p, req->id);
 		if (n == NULL)
 			return err_note(note, ERR_NOMEM, "out of memory");
-		w->made = true;
+		w->made = n->fresh = true;
 		n->options = req->options;
 	}
 	*out = n;
@@ -553,6 +554,18 @@ static void remove_next(void *ctx, enum err err, const char *text)
 		plugin_net_drop(n);
 		plugin_forget(p, "net", x->id, on_net_forgotten, x);
 	}
+}
+
+/* Endpoints have been removed already, or are in the list of what is removed next. */
+void plugin_net_forget(struct plugin_net *n)
+{
+	struct plugin *p = n->p;
+	char name[CORE_NETWORK_MAX + 1];
+
+	(void)snprintf(name, sizeof(name), "%s", n->name);
+	plugin_forget(p, "net", n->id, NULL, NULL);
+	plugin_net_drop(n);
+	remove_from_core(p, name);
 }
 
 static void remove_network(struct plugin_call *c, const json_t *body, bool allocated)

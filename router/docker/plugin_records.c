@@ -38,13 +38,13 @@ static void keep(struct plugin *p, const char *kind, const char *id, json_t *doc
 	free(text); /* jansson's */
 }
 
-static json_t *list_of(const struct ip *v, size_t n)
+static json_t *list_of(const struct plugin_reserved *v, size_t n)
 {
 	json_t *list = json_array();
 	char text[IP_TEXT];
 
 	for (size_t i = 0; list != NULL && i < n; i++)
-		(void)json_array_append_new(list, json_string(ip_format(v[i], text)));
+		(void)json_array_append_new(list, json_string(ip_format(v[i].addr, text)));
 	return list;
 }
 
@@ -79,7 +79,8 @@ void plugin_keep_endpoint(struct plugin *p, const struct plugin_endpoint *e, rou
 	for (size_t i = 0; addrs != NULL && i < e->n_addrs; i++)
 		(void)json_array_append_new(addrs, json_string(prefix_format(e->addrs[i], text)));
 	keep(p, "ep", e->id,
-		json_pack("{s:s, s:s, s:s, s:o}", "net", e->net, "ifname", e->ifname, "mac", mac_format(e->mac, mac), "addrs", addrs),
+		json_pack("{s:s, s:s, s:s, s:s, s:i, s:i, s:o}", "net", e->net, "ifname", e->ifname, "mac", mac_format(e->mac, mac),
+			"sandbox", e->sandbox, "dns", e->dns_len, "multicast", e->multicast_len, "addrs", addrs),
 		done, ctx);
 }
 
@@ -119,7 +120,7 @@ static bool load_pool(struct plugin *p, const char *id, const json_t *doc, enum 
 		return false;
 	for (size_t i = 0; i < json_array_size(list); i++) {
 		const char *text = json_string_value(json_array_get(list, i));
-		if (text == NULL || ip_parse(text, &pool.reserved[pool.n_reserved++]) != ERR_OK)
+		if (text == NULL || ip_parse(text, &pool.reserved[pool.n_reserved++].addr) != ERR_OK)
 			return false;
 	}
 	pool.spec.any = json_is_true(json_object_get(doc, "any")); /* may have been learnt later than the id was made */
@@ -164,9 +165,10 @@ static bool load_net(struct plugin *p, const char *id, const json_t *doc, enum e
 static bool load_endpoint(struct plugin *p, const char *id, const json_t *doc, enum err *err)
 {
 	const json_t *list = json_object_get(doc, "addrs");
-	struct plugin_endpoint e = { .joined = true };
+	struct plugin_endpoint e = { .n_addrs = 0 };
 
 	if (!copy(e.id, sizeof(e.id), id) || !docker_id_ok(id) || !copy(e.net, sizeof(e.net), text_of(doc, "net")) ||
+		!copy(e.sandbox, sizeof(e.sandbox), text_of(doc, "sandbox")) ||
 		!copy(e.ifname, sizeof(e.ifname), text_of(doc, "ifname")) || mac_parse(text_of(doc, "mac"), &e.mac) != ERR_OK ||
 		json_array_size(list) > PLUGIN_ADDR_MAX)
 		return false;
@@ -175,6 +177,8 @@ static bool load_endpoint(struct plugin *p, const char *id, const json_t *doc, e
 		if (text == NULL || prefix_parse(text, &e.addrs[e.n_addrs++]) != ERR_OK)
 			return false;
 	}
+	e.dns_len = (uint8_t)json_integer_value(json_object_get(doc, "dns"));
+	e.multicast_len = (uint8_t)json_integer_value(json_object_get(doc, "multicast"));
 	struct plugin_endpoint *made = mem_dup(&e, sizeof(e));
 	*err = made == NULL ? ERR_NOMEM : map_put(p->endpoints, slice_str(made->id), made, NULL);
 	if (*err != ERR_OK)
@@ -226,4 +230,5 @@ void plugin_unload(struct plugin *p)
 	empty(p->pools);
 	empty(p->nets);
 	empty(p->endpoints);
+	empty(p->unused);
 }

@@ -1,15 +1,196 @@
-"""Docker's network and IPAM plugin with real dockerds."""
+"""Docker's network and IPAM plugin with real dockerds: docker-hosts.sh."""
+
+import ipaddress
+import json
+import socket
 
 from lib import topology, wait_until
 
+NETWORK = ("network", "create", "-d", "weft", "--ipam-driver", "weft")
+
+
+# --- what tests share
+
+
+def start(*hosts):
+    hosts[0].start_daemon()
+    for h in hosts[1:]:
+        h.start_daemon(peers=[hosts[0]])
+
+
+def create(hosts, *args):
+    for h in hosts:
+        h.docker(*NETWORK, *args)
+
+
+def refused(host, *args, timeout=60):
+    """What docker says of a command that it refuses."""
+    p = host.docker(*args, check=False, timeout=timeout)
+    assert p.returncode != 0, f"docker {' '.join(args)} was not refused: {p.stdout}"
+    return p.stderr.strip()
+
+
+def interface(container, name):
+    """What `ip` says of one of its interfaces."""
+    return json.loads(container.exec("ip", "-j", "addr", "show", "dev", name).stdout)[0]
+
+
+def prefixes(container, name, family="inet"):
+    return [f"{a['local']}/{a['prefixlen']}" for a in interface(container, name)["addr_info"] if a["family"] == family and a["scope"] == "global"]
+
+
+def leases(host):
+    """Idents of leases, and what they hold."""
+    return {x["containerid"]: x["addrs"] for x in json.loads(host.api("GET", "/ip").body)["owned"]}
+
+
+def wait_clean(host, seconds=5):
+    """No endpoint, lease, name, device or record of a container is left, and weft finds nothing wrong."""
+    wait_until(lambda: not host.weft_ok("ps").strip(), seconds, f"no container is attached to {host.name}")
+    wait_until(lambda: not [i for i in leases(host) if i.startswith("docker")], seconds, f"no lease is left on {host.name}")
+    links = [x["ifname"] for x in json.loads(host.exec("ip", "-j", "link").stdout)]
+    assert not [x for x in links if x.startswith(("wd", "vethwe"))], links
+    verify(host)
+
+
+def verify(*hosts):
+    for h in hosts:
+        v = h.weft("verify", "--wait", "5")
+        assert v.returncode == 0, f"{h.name}: {v.stdout}{v.stderr}"
+
+
+def call(host, method, body=None, raw=None):
+    """One request of a plugin's client: (status, JSON)."""
+    data = raw if raw is not None else b"" if body is None else json.dumps(body).encode() + b"\n"
+    with socket.socket(socket.AF_UNIX) as s:
+        s.settimeout(20)
+        s.connect(f"{host.run_dir}/docker/plugins/weft.sock")
+        s.sendall(f"POST /{method} HTTP/1.1\r\nHost: \r\nUser-Agent: Go-http-client/1.1\r\nContent-Length: {len(data)}\r\n"
+                  "Accept: application/vnd.docker.plugins.v1.2+json\r\nConnection: close\r\n\r\n".encode() + data)
+        answer = b""
+        while part := s.recv(65536):
+            answer += part
+    head, _, rest = answer.partition(b"\r\n\r\n")
+    return int(head.split()[1]), json.loads(rest)
+
+
+# --- C2: what a Docker user does
+
 
 @topology(timeout=180)
-def test_C2_containers_on_two_hosts_talk_by_address(dock, d1, d2):
-    d1.start_daemon()
-    d2.start_daemon(peers=[d1])
+def test_C2_containers_talk_by_address_and_by_name(dock, d1, d2):
+    start(d1, d2)
+    create((d1, d2), "app")
+    db = d1.run("db", "--net", "app", "--network-alias", "store")
+    web = d2.run("web", "--net", "app", "--hostname", "front.weft.local")
+    wait_until(lambda: web.reaches(db.ip("app")), 5, "web reaches db by address")
+    print(web.resolve("db"), web.sh("cat /etc/resolv.conf"), web.exec("dig","@169.254.67.83","db.weft.local").stdout)
+    wait_until(lambda: web.resolve("db") == [db.ip("app")], 5, "web knows db by name")
+    assert web.reaches("db") and db.reaches("web")
+    wait_until(lambda: web.resolve("store.weft.local") == [db.ip("app")], 5, "web knows db by its alias")
+    wait_until(lambda: db.resolve("front.weft.local") == [web.ip("app")], 5, "db knows web by its host name")
+    # one network on both hosts: one slice of the range, the same length
+    a, b = (ipaddress.ip_interface(prefixes(c, "ethwe0")[0]) for c in (db, web))
+    assert a.network == b.network and a.network.prefixlen == 20 and a.network.subnet_of(ipaddress.ip_network("10.32.0.0/12"))
+    # a stopped container has no address and no name; a restarted one is reached again
+    db.sh("true")
+    d1.docker("restart", "-t", "1", "db")
+    wait_until(lambda: web.resolve("db") == [db.ip("app")] and web.reaches("db"), 5, "web reaches db after its restart")
+    verify(d1, d2)
+    for c in (db, web):
+        c.rm()
     for d in (d1, d2):
-        d.docker("network", "create", "-d", "weft", "--ipam-driver", "weft", "app")
-    a = d1.run("c1", "--net", "app")
-    b = d2.run("c2", "--net", "app")
-    print(a.ip("app"), b.ip("app"))
-    wait_until(lambda: a.reaches(b.ip("app")), 5, "a reaches b")
+        wait_clean(d)
+    assert "app" in d1.weft_ok("network", "ls")
+    for d in (d1, d2):
+        d.docker("network", "rm", "app")
+    for d in (d1, d2):  # the last one took it along
+        wait_until(lambda: "app" not in d.weft_ok("network", "ls"), 5, "the network is gone")
+
+
+@topology(timeout=180)
+def test_C2_addresses_that_are_named(dock, d1, d2):
+    start(d1, d2)
+    create((d1, d2), "--subnet", "10.40.0.0/16", "--ip-range", "10.40.1.0/24", "--gateway", "10.40.0.254",
+           "--aux-address", "r=10.40.1.1", "app")
+    c1 = d1.run("c1", "--net", "app")
+    c2 = d2.run("c2", "--net", "app", "--ip", "10.40.7.7", "--mac-address", "02:42:0a:28:07:07")
+    assert c1.ip("app").startswith("10.40.1.") and c1.ip("app") != "10.40.1.1" and prefixes(c1, "ethwe0")[0].endswith("/16")
+    assert c2.ip("app") == "10.40.7.7" and interface(c2, "ethwe0")["address"] == "02:42:0a:28:07:07"
+    wait_until(lambda: c1.reaches("10.40.7.7"), 5, "c1 reaches c2")
+    # an address that is in use: the refusal says where
+    for host, where in ((d2, "on this host"), (d1, "h2")):
+        why = refused(host, "run", "-d", "--name", "c3", "--net", "app", "--ip", "10.40.7.7", "busybox:local", "sleep", "1")
+        assert "10.40.7.7" in why and where in why, why
+        host.docker("rm", "-f", "c3")
+    assert c1.reaches("10.40.7.7")  # the one who has it keeps it
+    for addr, word in (("10.40.0.254", "set aside"), ("10.40.1.1", "set aside"), ("10.40.255.255", "first or last")):
+        why = refused(d1, "run", "-d", "--name", "c3", "--net", "app", "--ip", addr, "busybox:local", "sleep", "1")
+        assert word in why, why
+        d1.docker("rm", "-f", "c3")
+    # subnets that cannot be
+    for args, word in ((("--subnet", "192.168.77.0/24"), "10.32.0.0/12"), (("--subnet", "10.40.0.0/31"), "/30"),
+                       (("--subnet", "10.41.0.0/16", "--ip-range", "10.42.0.0/24"), "10.42.0.0/24")):
+        why = refused(d1, *NETWORK, *args, "bad")
+        assert word in why, why
+    # one name, two subnets: the second host's containers are refused, both named
+    d1.docker(*NETWORK, "--subnet", "10.44.0.0/16", "two")
+    d1.run("t1", "--net", "two")
+    d2.docker(*NETWORK, "--subnet", "10.45.0.0/16", "two")
+    why = refused(d2, "run", "-d", "--name", "t2", "--net", "two", "busybox:local", "sleep", "1")
+    assert "10.44.0.0/16" in why and "10.45.0.0/16" in why, why
+    why = refused(d2, *NETWORK, "--subnet", "10.46.0.0/16", "-o", "weft.network=two", "twice")
+    assert "10.44.0.0/16" in why and "10.46.0.0/16" in why, why
+    for d, names in ((d1, ("c1", "t1")), (d2, ("c2", "t2"))):
+        d.docker("rm", "-f", *names)
+        d.docker("network", "rm", "app", "two")
+        wait_clean(d)
+        assert not leases(d), leases(d)
+
+
+@topology(timeout=180)
+def test_C2_several_networks_on_one_container(dock, d1, d2):
+    start(d1, d2)
+    create((d1, d2), "red")
+    create((d1, d2), "blue")
+    one = d1.run("one", "--net", "red")
+    r = d2.run("rr", "--net", "red")
+    b = d2.run("bb", "--net", "blue")
+    wait_until(lambda: one.reaches(r.ip("red")), 5, "the same network is reached")
+    assert not one.reaches(b.ip("blue")), "another network is reached"
+    d1.docker("network", "connect", "blue", "one")
+    wait_until(lambda: one.reaches(b.ip("blue")), 5, "a network connected while running is reached")
+    assert one.reaches(r.ip("red"))
+    nets = [ipaddress.ip_interface(prefixes(one, name)[0]).network for name in ("ethwe0", "ethwe1")]
+    assert not nets[0].overlaps(nets[1]), nets
+    d1.docker("network", "disconnect", "red", "one")
+    assert not one.reaches(r.ip("red")) and one.reaches(b.ip("blue"))
+    verify(d1, d2)
+    d1.docker("rm", "-f", "one")
+    d2.docker("rm", "-f", "rr", "bb")
+    for d in (d1, d2):
+        wait_clean(d)
+
+
+@topology(timeout=180)
+def test_C2_dual_stack(dock, d1, d2):
+    start(d1, d2)
+    create((d1, d2), "--ipv6", "--subnet", "10.40.0.0/16", "--subnet", "fd00:40::/64", "app")
+    c1 = d1.run("c1", "--net", "app")
+    c2 = d2.run("c2", "--net", "app", "--ip6", "fd00:40::9:77")
+    six = c1.endpoint("app")["GlobalIPv6Address"]
+    assert six and six in prefixes(c1, "ethwe0", "inet6")[0] and prefixes(c1, "ethwe0", "inet6")[0].endswith("/64")
+    assert c2.endpoint("app")["GlobalIPv6Address"] == "fd00:40::9:77"
+    wait_until(lambda: c1.reaches("fd00:40::9:77"), 10, "c1 reaches c2 by IPv6")
+    wait_until(lambda: c2.reaches(six) and c2.reaches(c1.ip("app")), 5, "c2 reaches c1 by both")
+    why = refused(d1, "run", "-d", "--name", "c3", "--net", "app", "--ip6", "fd00:40::9:77", "busybox:local", "sleep", "1")
+    assert "h2" in why, why
+    why = refused(d1, "run", "-d", "--name", "c4", "--net", "app", "--ip6", "fd00:40::ffff:ffff:1", "busybox:local", "sleep", "1")
+    assert "fd00:40::ffff:ffff:1" in why, why
+    why = refused(d1, *NETWORK, "--ipv6", "--subnet", "fd00:41::/120", "small")
+    assert "/108" in why, why
+    verify(d1, d2)
+    d1.docker("rm", "-f", "c1", "c3", "c4")
+    d2.docker("rm", "-f", "c2")
+    for d in (d1, d2):
+        wait_clean(d)
