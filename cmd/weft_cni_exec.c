@@ -14,7 +14,6 @@
 #include "weft_cni.h"
 
 enum { ANSWER_MAX = 1 << 20 };
-extern char **environ;
 
 static bool find(const struct cni_conf *c, char *out, size_t size)
 {

@@ -1,5 +1,6 @@
 /* weft setup-cni: puts the plugin where container runtimes look for it, and a configuration that names it where they read it. The program comes first,
  * since they take a configuration up as soon as it is there. Both are written beside their place and then moved. */
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -135,7 +136,7 @@ static int find_plugin(struct bytes *out)
 static int install_plugin(const struct setup *s)
 {
 	char *path = format("%s/" PLUGIN, s->bin_dir);
-	struct bytes ours, there;
+	struct bytes ours = { 0 }, there;
 	int code = find_plugin(&ours), e;
 
 	if (code != DONE) {
@@ -143,6 +144,7 @@ static int install_plugin(const struct setup *s)
 		return code;
 	}
 	e = read_file(path, &there);
+	assert(ours.p != NULL);
 	bool same = e == 0 && there.n == ours.n && memcmp(there.p, ours.p, ours.n) == 0,
 		 weft = e == 0 && memmem(there.p, there.n, MARK, sizeof(MARK) - 1) != NULL;
 	if (!same && !weft && e != ENOENT && !s->force)

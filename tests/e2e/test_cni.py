@@ -11,7 +11,7 @@ import stat
 import threading
 import time
 
-from lib import DNS, bare, command, in_netns, skip, topology, wait_linked, wait_until
+from lib import DNS, bare, command, in_netns, topology, wait_linked, wait_until
 from lib import document
 from lib.cni import Cni, Runtime, leftovers, plugins, podman
 from lib.proc import build_dir
@@ -55,6 +55,7 @@ def test_C4_each_version_has_its_result(h1, c1):
         assert r.doc["dns"] == {"nameservers": [DNS], "domain": "weft.local", "search": ["weft.local"]}
         assert c1.dig("web.weft.local", server=DNS).data == [bare(r.addresses[0])]
         assert c1.ping(ip["gateway"]), "the container reaches the host"
+        assert h1.exec("cat", "/proc/sys/net/ipv4/ip_forward").stdout == "1\n"
         again = cni.call("ADD", c1)
         assert again.code == 4 and "eth0" in again.msg, again
         assert cni.check(c1, r).code == (1 if version == "0.3.1" else 0)
@@ -137,6 +138,26 @@ def test_C4_capabilities_and_options(h1, c1):
     assert [c["network"] for c in h1.weft_json("ps")["containers"] if c["id"].startswith("cni:")] == ["blue"]
     cni.delete(c1)
     assert leftovers(h1) == []
+
+
+@topology(timeout=60)
+def test_C4_containers_have_ipv6_as_well(h1, c1):
+    h1.start_daemon("--ipalloc-range6", "fd00:5::/64")
+    cni = Cni(h1)
+    r = cni.add(c1)
+    four, six = r.doc["ips"]
+    assert six["address"] in c1.addresses("eth0", 6) and six["address"].startswith("fd00:5::"), r
+    assert [x["dst"] for x in r.doc["routes"]] == ["0.0.0.0/0", "::/0"] and c1.ping(six["gateway"]) and c1.ping(four["gateway"]), r
+    assert cni.check(c1, r).code == 0
+    cni.delete(c1)
+    # One that is asked for is the one that belongs to the IPv4 address, or is not to be had.
+    both = [bare(i["address"]) for i in (four, six)]
+    assert [bare(a) for a in cni.add(c1, args="IP=" + ",".join(both)).addresses] == both
+    cni.delete(c1)
+    for ips in (["fd00:5::77"], [both[0], "fd00:5::77"]):
+        r = cni.call("ADD", c1, runtimeConfig={"ips": ips})
+        assert r.code == 2 and "fd00:5::77" in r.msg, r
+        assert c1.addresses("eth0") == [] and leftovers(h1) == []
 
 
 @topology(timeout=60)
