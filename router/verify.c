@@ -17,14 +17,16 @@ struct comparing {
 	const struct verify_facts *f;
 	verify_say say;
 	void *ctx;
-	struct map *leases;  /* address -> struct verify_lease */
-	struct map *here;    /* ident -> struct verify_container of this host */
-	struct map *by_addr; /* address ‖ network -> struct verify_container: the first one in reach that has it */
-	struct map *by_mac;  /* MAC ‖ network -> the same */
-	struct map *users;   /* address -> struct verify_container of this host */
-	struct map *names;   /* interface's name -> struct verify_interface */
-	struct map *ports;   /* ident -> struct verify_interface */
-	struct map *docker;  /* EndpointID, and container's id -> struct docker_listed */
+	struct map *leases;   /* address -> struct verify_lease */
+	struct map *here;     /* ident -> struct verify_container of this host */
+	struct map *by_addr;  /* address ‖ network -> struct verify_container: the first one in reach that has it */
+	struct map *by_mac;   /* MAC ‖ network -> the same */
+	struct map *users;    /* address -> struct verify_container of this host */
+	struct map *names;    /* interface's name -> struct verify_interface */
+	struct map *reserved; /* address -> itself */
+	struct map *known;    /* ident -> itself */
+	struct map *ports;    /* ident -> struct verify_interface */
+	struct map *docker;   /* EndpointID, and container's id -> struct docker_listed */
 };
 
 static void PRINTF_LIKE(5, 6)
@@ -134,12 +136,12 @@ static enum err index_containers(struct comparing *c)
 	return err;
 }
 
-enum { INDICES = 8 };
+enum { INDICES = 10 };
 
 static struct map **index_at(struct comparing *c, size_t i)
 {
 	struct map **const all[INDICES] = { &c->leases, &c->here, &c->by_addr, &c->by_mac, &c->users, &c->names, &c->ports,
-		&c->docker };
+		&c->docker, &c->reserved, &c->known };
 
 	return all[i];
 }
@@ -155,6 +157,10 @@ static enum err make_indices(struct comparing *c)
 	enum err err = index_containers(c);
 	for (size_t i = 0; err == ERR_OK && i < f->n_leases; i++)
 		err = keep_first(c->leases, ip_key(f->leases[i].addr.addr, "", key), &f->leases[i]);
+	for (size_t i = 0; err == ERR_OK && i < f->n_reserved; i++)
+		err = keep_first(c->reserved, ip_key(f->reserved[i], "", key), &f->reserved[i]);
+	for (size_t i = 0; err == ERR_OK && i < f->n_known; i++)
+		err = keep_first(c->known, slice_str(f->known[i]), f->known[i]);
 	for (size_t i = 0; err == ERR_OK && i < f->n_interfaces; i++) {
 		err = keep_first(c->names, slice_str(f->interfaces[i].name), &f->interfaces[i]);
 		if (err == ERR_OK && f->interfaces[i].readable)
@@ -171,14 +177,6 @@ static enum err make_indices(struct comparing *c)
 
 /* --- addresses ------------------------------------------------------------------------------------------------------------------------------ */
 
-static bool reserved(const struct comparing *c, struct ip ip)
-{
-	for (size_t i = 0; i < c->f->n_reserved; i++)
-		if (ip_eq(c->f->reserved[i], ip))
-			return true;
-	return false;
-}
-
 static void look_at_lease(const struct comparing *c, const struct verify_lease *l)
 {
 	uint8_t key[KEY_MAX];
@@ -191,7 +189,7 @@ static void look_at_lease(const struct comparing *c, const struct verify_lease *
 	const struct verify_container *user = map_get(c->users, ip_key(l->addr.addr, "", key));
 	if (user != NULL && serves(l->ident, user->e->ident))
 		return;
-	if (begins(l->ident, "dockerip:") && reserved(c, l->addr.addr))
+	if (map_get(c->reserved, ip_key(l->addr.addr, "", key)) != NULL)
 		return;
 	if (user != NULL) /* told as the container's */
 		return;
@@ -284,6 +282,22 @@ static void look_at_docker(const struct comparing *c, const struct verify_contai
 			"%s is attached, and no running container of Docker has this endpoint", shown(v->e->ident, a));
 	else
 		FOUND(c, "docker", "weft detach it", "%s is attached, and Docker runs no such container", shown(v->e->ident, a));
+}
+
+/* What dockerd made and the rest of weft has, both ways. */
+static void look_at_plugin(const struct comparing *c)
+{
+	char a[CORE_IDENT_MAX + 1];
+
+	for (size_t i = 0; c->f->plugin && i < c->f->n_known; i++)
+		if (map_get(c->here, slice_str(c->f->known[i])) == NULL)
+			FOUND(c, "docker", "docker rm -f the container, and start it anew", "dockerd was given %s, and it is not attached",
+				shown(c->f->known[i], a));
+	for (size_t i = 0; c->f->plugin && i < c->f->n_containers; i++) {
+		const struct verify_container *v = &c->f->containers[i];
+		if (v->owner == VERIFY_PEER_HERE && begins(v->e->ident, "docker:") && map_get(c->known, slice_str(v->e->ident)) == NULL)
+			FOUND(c, "docker", "weft detach it", "%s is attached, and the plugin knows nothing of it", shown(v->e->ident, a));
+	}
 }
 
 static void look_at_container(const struct comparing *c, const struct verify_container *v)
@@ -474,6 +488,7 @@ enum err verify_compare(const struct verify_facts *f, verify_say say, void *ctx)
 			look_at_lease(&c, &f->leases[i]);
 		for (size_t i = 0; i < f->n_containers; i++)
 			look_at_container(&c, &f->containers[i]);
+		look_at_plugin(&c);
 		for (size_t i = 0; i < f->n_names; i++)
 			look_at_name(&c, &f->names_v[i]);
 		look_at_kernel(&c);

@@ -78,8 +78,12 @@ struct verify_facts {
 	size_t n_leases;
 	const struct verify_lease *claims; /* that wait */
 	size_t n_claims;
-	const struct ip *reserved; /* by the Docker plugin, for no container: gateways and the like */
+	const struct ip
+		*reserved; /* leased to the Docker plugin and used: gateways, IPv6 addresses, and those of endpoints as well */
 	size_t n_reserved;
+	bool plugin; /* it is there: then these are all the endpoints that dockerd made, by ident */
+	const char *const *known;
+	size_t n_known;
 	const struct verify_container *containers; /* of all hosts */
 	size_t n_containers;
 	const struct verify_interface *interfaces;

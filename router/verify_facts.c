@@ -25,8 +25,8 @@ struct gather {
 	struct arena *arena;
 	struct verify_facts *out;
 	bool nomem;
-	struct list leases, claims, containers, interfaces, names, devices, forwards, neighs, probes, ports, digests, bridges,
-		reserved;
+	struct list leases, claims, reserved, known, containers, interfaces, names, devices, forwards, neighs, probes, ports, digests,
+		bridges;
 	const char *network; /* the one whose tables are being read */
 };
 
@@ -129,6 +129,19 @@ static void take_container(struct gather *g, const struct core_endpoint *e)
 	v->absent = v->owner == VERIFY_PEER_HERE && map_get(g->r->gone, slice_str(e->ident)) != NULL;
 }
 
+/* Endpoints that dockerd made. */
+static void take_plugin(struct gather *g)
+{
+	char ident[CORE_IDENT_MAX + 1];
+
+	g->out->plugin = router_plugin(g->r) != NULL;
+	for (size_t it = 0; g->out->plugin && plugin_next_endpoint(router_plugin(g->r), &it, ident);) {
+		const char **v = MORE(g, &g->known, const char *);
+		if (v != NULL)
+			*v = keep_text(g, ident);
+	}
+}
+
 static void take_core(struct gather *g)
 {
 	const struct core_endpoint *e;
@@ -136,6 +149,7 @@ static void take_core(struct gather *g)
 	struct core_name n;
 
 	take_addresses(g);
+	take_plugin(g);
 	for (size_t it = 0; core_next_local(g->core, &it, &e);)
 		take_container(g, e);
 	for (size_t it = 0; core_next_remote(g->core, &it, &e);)
@@ -356,6 +370,8 @@ static void give(struct gather *g)
 #define GIVE(member, count, list) (f->member = g->list.v, f->count = g->list.n)
 	GIVE(leases, n_leases, leases);
 	GIVE(claims, n_claims, claims);
+	GIVE(reserved, n_reserved, reserved);
+	GIVE(known, n_known, known);
 	GIVE(containers, n_containers, containers);
 	GIVE(interfaces, n_interfaces, interfaces);
 	GIVE(names_v, n_names, names);
@@ -365,7 +381,6 @@ static void give(struct gather *g)
 	GIVE(probes, n_probes, probes);
 	GIVE(ports, n_ports, ports);
 	GIVE(digests, n_digests, digests);
-	GIVE(reserved, n_reserved, reserved);
 #undef GIVE
 }
 

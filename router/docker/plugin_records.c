@@ -6,7 +6,8 @@
 #include "router/docker/inspect.h"
 #include "router/docker/plugin_internal.h"
 
-#define ROOT "docker/"
+#define ROOT   "docker/"
+#define OTHERS ROOT "names/" /* names.c */
 
 /* --- writing ------------------------------------------------------------------------------------------------------------------------------- */
 
@@ -198,6 +199,8 @@ static enum err load_one(void *ctx, struct slice key, struct slice value)
 	bool known = false;
 
 	(void)snprintf(text, sizeof(text), "%.*s", (int)key.n, (const char *)key.p);
+	if (strncmp(text, OTHERS, strlen(OTHERS)) == 0)
+		return ERR_OK;
 	json_t *doc = json_loadb((const char *)value.p, value.n, 0, NULL);
 	for (size_t i = 0; doc != NULL && i < sizeof(kinds) / sizeof(kinds[0]); i++)
 		if (strncmp(text, kinds[i].prefix, strlen(kinds[i].prefix)) == 0)

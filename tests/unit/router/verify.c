@@ -28,7 +28,7 @@ struct t {
 	struct verify_neigh neighs[2];
 	struct verify_digest digests[2];
 	struct ip ips[2];
-	const char *ports[2];
+	const char *ports[2], *known[2];
 	struct docker_listed docker[2];
 	/* what was said */
 	size_t findings, notes;
@@ -87,6 +87,7 @@ static void good(struct t *t)
 	snprintf(t->digests[0].host, sizeof(t->digests[0].host), "h2");
 	t->digests[0].answered = true;
 	t->ports[0] = "vethwe1";
+	t->known[0] = "docker:" DOCKER_ID;
 	snprintf(t->docker[0].id, sizeof(t->docker[0].id), "%.64s", "ff" DOCKER_ID);
 	snprintf(t->docker[0].endpoint, sizeof(t->docker[0].endpoint), "%s", DOCKER_ID);
 	t->f = (struct verify_facts){ .ipam = true,
@@ -96,6 +97,9 @@ static void good(struct t *t)
 		.n_leases = 2,
 		.claims = t->claims,
 		.reserved = t->ips,
+		.plugin = true,
+		.known = t->known,
+		.n_known = 1,
 		.containers = t->containers,
 		.n_containers = 3,
 		.interfaces = t->interfaces,
@@ -187,6 +191,7 @@ static void addresses(void **state)
 	t.f.n_reserved = 1;
 	compare(&t);
 	assert_int_equal(t.findings, 0); /* a gateway */
+	t.f.n_reserved = 0;
 	t.leases[2].ident = "someone";
 	expect(&t, true, "address", "someone, which is not attached");
 
@@ -255,6 +260,17 @@ static void docker(void **state)
 	compare(&t);
 	assert_int_equal(t.findings, 0);
 	assert_true(verify_of_docker(&t.f));
+	/* what dockerd made and what is attached */
+	good(&t);
+	t.f.n_known = 0;
+	expect(&t, false, "docker", "the plugin knows nothing of it");
+	t.f.plugin = false; /* it is not served any more */
+	compare(&t);
+	assert_int_equal(t.findings, 0);
+	good(&t);
+	t.known[1] = "docker:gone";
+	t.f.n_known = 2;
+	expect(&t, false, "docker", "dockerd was given docker:gone");
 	/* one that was attached by its id */
 	good(&t);
 	snprintf(t.e[0].ident, sizeof(t.e[0].ident), "%.64s", "ff" DOCKER_ID);
