@@ -7,6 +7,7 @@
 """
 
 import json
+import re
 import socket
 import threading
 
@@ -268,3 +269,112 @@ def test_S7_api_and_control_port_from_containers_of_an_exposed_host(h1, h3, c1):
             s.close()
     assert h3.exec("bash", "-c", f"exec 3<>/dev/tcp/{h1.ip}/8091", check=False).returncode == 0, "others do"
     service.close()
+
+
+# Beside Docker, whose FORWARD policy drops
+
+
+REMEDY = re.compile(r"let them pass: (.*)")
+
+
+def frames_pass(host, *containers):
+    """Each reaches each other one over the bridge."""
+    for a in containers:
+        for b in containers:
+            if a is not b:
+                assert a.ping(bare(b.ips()[0]), timeout=1), f"{a} does not reach {b} on {host.name}"
+
+
+def beside_docker(net, backend):
+    dock = net.docker_hosts()
+    dock.env["DK_IPTABLES"] = backend
+    d1, d2 = dock.up(2)
+    tables = "iptables" if backend == "nft" else "iptables-legacy"
+    d1.exec(tables, "-P", "FORWARD", "DROP")
+    d1.start_daemon()
+    a, b = d1.run("ca"), d1.run("cb")
+    addrs = {c: bare(d1.weft_ok("attach", c).strip()) for c in (a, b)}
+    frames_pass(d1, a, b)
+    # Docker's own isolation is as it was
+    d1.docker("network", "create", "--opt", "com.docker.network.bridge.enable_icc=false", "noicc")
+    x, y = d1.run("nx", "--net", "noicc"), d1.run("ny", "--net", "noicc")
+    assert not x.reaches(y.ip("noicc")), "a network without communication between containers has none"
+    frames_pass(d1, a, b)
+    # routed: what is another's drop is said, and what to do helps
+    p = d1.weft("expose")
+    host = p.stdout.strip()
+    said = REMEDY.findall(p.stderr)
+    assert said and "DOCKER-USER" in said[0], p.stderr
+    assert d1.ping(addrs[a]) and a.ping(host), "the host itself is not forwarded to"
+    d2.exec("ip", "route", "add", "10.32.0.0/12", "via", d1.ip)
+    assert not d2.ping(addrs[a], timeout=0.5), "Docker's policy holds"
+    health = json.loads(d1.weft_ok("-o", "json", "status"))["expose"]
+    assert health["health"] == "blocked" and said[0] in health["warnings"][0], health
+    d1.exec("sh", "-c", said[0])
+    assert d2.ping(addrs[a]), "with what was said to do it is passed on"
+    assert d1.weft("expose").stderr == ""
+    return d1, d2, a, b, addrs
+
+
+@topology(timeout=150)
+def test_C5_beside_docker_with_iptables_nft(net):
+    d1, d2, a, b, addrs = beside_docker(net, "nft")
+    # a firewall that starts anew flushes everything: ours is back, and so is Docker's once it is told
+    d1.exec("nft", "flush", "ruleset")
+    wait_until(lambda: "masquerade" in d1.exec("nft", "list", "table", "inet", "weft", check=False).stdout, 1, "our rules are back")
+    frames_pass(d1, a, b)
+    d1.exec("nft", "-f", "-", stdin="""table inet firewalld {
+        chain filter_FORWARD { type filter hook forward priority 10; policy accept; ct state established,related accept; jump zones; reject with icmpx admin-prohibited; }
+        chain zones { iifname "docker0" accept; }\n}\n""")
+    wait_until(lambda: "firewall-cmd" in d1.weft("expose").stderr, 5, "that one's reject is found, too")
+    d1.exec("nft", "insert", "rule", "inet", "firewalld", "zones", "iifname", "weft", "accept")
+    d1.exec("nft", "insert", "rule", "inet", "firewalld", "zones", "oifname", "weft", "accept")
+    wait_until(lambda: d1.weft("expose").stderr == "", 5, "and that it passes now")
+    assert d2.ping(addrs[a])
+    frames_pass(d1, a, b)
+    # dockerd restarted, swarm: Docker's rules come and go, frames do not
+    d1.dockerd_stop()
+    d1.dockerd_start()
+    d1.docker("swarm", "init", "--advertise-addr", d1.ip)
+    d1.docker("start", "ca", "cb")
+    for c in (a, b):
+        d1.weft_ok("attach", c)
+    frames_pass(d1, a, b)
+    shown = d1.exec("sysctl", "-n", "net.bridge.bridge-nf-call-iptables").stdout.strip()
+    assert shown == "0" and d1.exec("cat", "/sys/class/net/docker0/bridge/nf_call_iptables").stdout.strip() == "1"
+    d1.exec("sysctl", "-qw", "net.bridge.bridge-nf-call-iptables=1")
+    wait_until(lambda: d1.exec("sysctl", "-n", "net.bridge.bridge-nf-call-iptables").stdout.strip() == "0", 2, "somebody put it on; it is off again")
+    d1.weft_ok("reset", "--force")
+    assert d1.exec("sysctl", "-n", "net.bridge.bridge-nf-call-iptables").stdout.strip() == "1", "as it was"
+
+
+@topology(timeout=150)
+def test_C5_beside_docker_with_iptables_legacy(net):
+    beside_docker(net, "legacy")
+
+
+@topology(timeout=150)
+def test_N_dockers_resolver_finds_names_with_nothing_configured(dock, d1, d2):
+    d1.start_daemon()
+    d2.start_daemon(peers=[d1])
+    for d in (d1, d2):
+        d.docker("network", "create", "-d", "weft", "--ipam-driver", "weft", "app")
+    a = d1.run("here", "--net", "app")
+    d2.weft_ok("dns-add", "10.32.9.9", "-h", "svc.weft.local")
+    assert "nameserver 127.0.0.11" in a.sh("cat /etc/resolv.conf")
+    wait_until(lambda: a.resolve("svc.weft.local") == ["10.32.9.9"], 5, "the name is found through 127.0.0.11")
+    assert a.resolve("svc") == ["10.32.9.9"], "unqualified, too"
+    # the host's servers change
+    d1.exec("sh", "-c", "echo nameserver 10.99.0.2 > /etc/resolv.conf")
+    resolvers = lambda: d1.exec("nft", "list", "set", "inet", "weft", "resolvers").stdout
+    wait_until(lambda: "10.99.0.2" in resolvers() and "10.99.0.1" not in resolvers(), 5, "the new server is answered for")
+    b = d1.run("later", "--net", "app")
+    wait_until(lambda: b.resolve("svc.weft.local") == ["10.32.9.9"], 5, "a container with the new server finds the name")
+    # without the daemon they are asked themselves again
+    d1.stop()
+    assert "10.99" not in d1.exec("nft", "list", "set", "inet", "weft", "resolvers").stdout
+    d1.restart()
+    wait_until(lambda: b.resolve("svc.weft.local") == ["10.32.9.9"], 10, "and a new daemon answers")
+    d1.kill()
+    d1.restart()
+    wait_until(lambda: b.resolve("svc.weft.local") == ["10.32.9.9"], 10, "after a kill, too")
