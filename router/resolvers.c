@@ -96,6 +96,17 @@ void resolvers_follow(struct router *r)
 	plane_set_resolvers(r->plane, now, n, at);
 }
 
+size_t router_resolvers(const struct router *r, struct ip out[ROUTER_RESOLVERS_MAX])
+{
+	size_t n = 0;
+
+	while (r->resolvers != NULL && n < r->resolvers->n_told && n < ROUTER_RESOLVERS_MAX) {
+		out[n] = r->resolvers->told[n];
+		n++;
+	}
+	return n;
+}
+
 void resolvers_end(struct router *r)
 {
 	if (r->plane != NULL && r->resolvers != NULL && !r->erased)

@@ -65,7 +65,7 @@ struct attach_host { /* a line of /etc/hosts */
 struct attach_request {
 	/* as the user gave it: a name or id of Docker's, pid:N, netns:PATH, /PATH, a name under /run/netns. Detach: NULL, if id is given */
 	const char *container;
-	const char *id;           /* what it is known by from now on; NULL: by its full id, if Docker knows it, else by what the user gave */
+	const char *id; /* what it is known by from now on; NULL: by its full id, if Docker knows it, else by what the user gave */
 	const char *ifname;       /* inside; NULL: ethwe */
 	const char *const *addrs; /* ADDR forms (INTERFACES section 4); none: net:default */
 	size_t n_addrs;
@@ -88,8 +88,8 @@ uint64_t router_detach(struct router *r, const struct attach_request *req, route
  * filter, what the mesh is told. Addresses are the caller's: it has leased them, or they are of no range of ours. Idempotent for the same arguments. */
 struct endpoint_request {
 	const char *ident, *network; /* NULL network: the default one */
-	const char *ifname; /* of the inner end, which is left in the daemon's namespace, down, with MAC and MTU */
-	struct mac mac;     /* zero: one is made */
+	const char *ifname;          /* of the inner end, which is left in the daemon's namespace, down, with MAC and MTU */
+	struct mac mac;              /* zero: one is made */
 	const struct prefix *addrs;
 	size_t n_addrs;
 	unsigned mtu; /* at most; 0: what paths carry */
@@ -135,6 +135,9 @@ struct userspace;
 const struct userspace *router_userspace(const struct router *r); /* NULL: off */
 /* Is the kernel fast path in place? If not, why (static until the next call). */
 bool router_fast_path(const struct router *r, const char **why);
+/* The name servers in whose place we answer to containers, IPv4; none where the name service is not at 169.254.67.83. */
+#define ROUTER_RESOLVERS_MAX 16
+size_t router_resolvers(const struct router *r, struct ip out[ROUTER_RESOLVERS_MAX]);
 /* Where containers reach DNS: "169.254.67.83" and the port; false: off. */
 bool router_dns_address(const struct router *r, struct hostport *out);
 

@@ -531,6 +531,21 @@ static void hash_sandbox(const char *key, char out[2 * PLUGIN_SANDBOX_N + 1])
 	(void)sodium_bin2hex(out, 2 * PLUGIN_SANDBOX_N + 1, h, PLUGIN_SANDBOX_N);
 }
 
+/* Where nothing leads out, Docker's resolver asks the host's name servers in vain; by us they are answered (nft.h). */
+static void add_resolvers(const struct router *r, json_t *routes)
+{
+	struct ip servers[ROUTER_RESOLVERS_MAX];
+	const size_t n = router_resolvers(r, servers);
+	char text[IP_TEXT];
+
+	for (size_t i = 0; i < n; i++) {
+		char cidr[IP_TEXT + 4];
+		(void)snprintf(cidr, sizeof(cidr), "%s/32", ip_format(servers[i], text));
+		(void)json_array_append_new(
+			routes, json_pack("{s:s, s:i, s:s}", "Destination", cidr, "RouteType", 0, "NextHop", "169.254.67.83"));
+	}
+}
+
 /* No gateway: the way out of the overlay, and published ports, are docker_gwbridge's. */
 void plugin_join(struct plugin_call *c, const json_t *body)
 {
@@ -563,6 +578,8 @@ void plugin_join(struct plugin_call *c, const json_t *body)
 		e->dns_len = free_len(p, e, true, 32, 17);
 	add_route(routes, UINT32_C(0xe0000000), e->multicast_len);
 	add_route(routes, WEFT_DNS_V4, e->dns_len);
+	if (e->dns_len == 32 && n != NULL && n->internal) /* the first of the container's networks */
+		add_resolvers(p->r, routes);
 	*j = (struct join){ c,
 		json_pack("{s:{s:s, s:s}, s:o}", "InterfaceName", "SrcName", e->ifname, "DstPrefix", CONTAINER_IFNAME, "StaticRoutes",
 			routes) };

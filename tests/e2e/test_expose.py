@@ -364,6 +364,10 @@ def test_N_dockers_resolver_finds_names_with_nothing_configured(dock, d1, d2):
     assert "nameserver 127.0.0.11" in a.sh("cat /etc/resolv.conf")
     wait_until(lambda: a.resolve("svc.weft.local") == ["10.32.9.9"], 5, "the name is found through 127.0.0.11")
     assert a.resolve("svc") == ["10.32.9.9"], "unqualified, too"
+    # a network that leads nowhere else
+    d1.docker("network", "create", "-d", "weft", "--ipam-driver", "weft", "--internal", "inner")
+    inner = d1.run("inner", "--net", "inner")
+    wait_until(lambda: inner.resolve("svc.weft.local") == ["10.32.9.9"], 5, "the name is found without docker_gwbridge")
     # the host's servers change
     d1.exec("sh", "-c", "echo nameserver 10.99.0.2 > /etc/resolv.conf")
     resolvers = lambda: d1.exec("nft", "list", "set", "inet", "weft", "resolvers").stdout
