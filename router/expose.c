@@ -398,6 +398,25 @@ static enum err parse_addrs(
 	return ERR_OK;
 }
 
+/* The host has one way to a subnet. */
+static enum err check_subnets(const struct expose_op *op, struct err_note *note)
+{
+	char text[PREFIX_TEXT];
+
+	for (size_t i = 0; i < op->n_want; i++) {
+		const struct prefix mine = prefix_network(op->want[i].prefix);
+		for (size_t j = 0; j < op->r->n_exposed; j++) {
+			const struct plane_exposed *e = &op->r->exposed[j];
+			if (strcmp(e->network, op->network) != 0 && prefix_eq(prefix_network(e->addr), mine))
+				return err_note(note, ERR_CONFLICT,
+					"this host reaches %s by network %.64s already; 'weft hide --network %.64s' ends that, or give network %.64s a subnet of its "
+					"own when it is made (weft network create --subnet)",
+					prefix_format(mine, text), e->network, e->network, op->network);
+		}
+	}
+	return ERR_OK;
+}
+
 static enum err check_name(const struct router *r, const char *fqdn, struct expose_op *op, struct err_note *note)
 {
 	struct dns_name domain, name;
@@ -434,6 +453,8 @@ static enum err prepare(
 	(void)expose_ident(op->network, op->ident);
 	op->masquerade = req->masquerade;
 	enum err err = parse_addrs(r, req, op, hide, note);
+	if (err == ERR_OK && !hide)
+		err = check_subnets(op, note);
 	return err == ERR_OK ? check_name(r, req->fqdn, op, note) : err;
 }
 
@@ -610,6 +631,37 @@ static void claim(struct router *r, const struct plane_exposed *e)
 	(void)router_submit(r, &ev, ignore, NULL);
 }
 
+struct adoption {
+	struct router *r;
+	const char *network;
+};
+
+static void adopt(struct prefix addr, void *arg)
+{
+	const struct adoption *a = arg;
+	const uint8_t record[2] = { RECORD_VERSION, RECORD_MASQUERADE };
+	char key[ROUTER_KEEP_KEY_MAX], text[PREFIX_TEXT];
+
+	if (listed(a->r, a->network, addr.addr) != NULL || !enlist(a->r, a->network, addr, true))
+		return;
+	log_write(a->r->log, LOG_LEVEL_INFO, "found this host exposed as %s on network %s", prefix_format(addr, text), a->network);
+	record_key(a->network, addr, key);
+	(void)router_keep(a->r, key, slice_of(record, sizeof(record)), NULL, NULL);
+}
+
+/* What the bridges have, and no record tells of: the store was lost, or somebody else put it there. It is in use, so nobody else may have it. */
+static void adopt_strays(struct router *r)
+{
+	struct plane_net_view net;
+	struct err_note note = { "" };
+
+	for (size_t it = 0; plane_next_net(r->plane, &it, &net);) {
+		struct adoption a = { r, net.name };
+		if (link_address_list(net.kernel, adopt, &a, &note) != ERR_OK)
+			log_write(r->log, LOG_LEVEL_WARNING, "%s", note.text);
+	}
+}
+
 /* An endpoint without a record: the daemon ended between the two. */
 static void forget_strays(struct router *r)
 {
@@ -638,6 +690,7 @@ enum err expose_restore(struct router *r, struct err_note *note)
 		return err_note(note, err, "out of memory");
 	if (err != ERR_OK)
 		return err;
+	adopt_strays(r);
 	for (size_t i = 0; i < r->n_exposed; i++) {
 		struct core_endpoint e;
 		struct core_event ev = { .kind = CORE_ATTACHED, .endpoint = &e };

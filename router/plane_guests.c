@@ -172,12 +172,19 @@ enum err guests_open(struct plane *p, struct err_note *note)
 
 void guests_poll(struct plane *p)
 {
-	if (!p->reset && bridges_news(p->bridges))
-		look(p);
+	if (p->reset || !bridges_news(p->bridges))
+		return;
+	look(p);
+	p->exposed_due = p->n_exposed > 0; /* somebody may have taken an address of ours */
 }
 
 void guests_tick(struct plane *p)
 {
+	struct err_note note = { "" };
+
+	if (p->exposed_due && !p->reset && expose_apply(p, &note) != ERR_OK)
+		p->failures++; /* plane_apply tries again, and says so */
+	p->exposed_due = false;
 	if (!p->reset && p->bridges != NULL &&
 		((!p->frames_shown && (bridges_all_shown(4) == 1 || bridges_all_shown(6) == 1)) || p->guests_news))
 		look(p);

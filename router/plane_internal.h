@@ -57,7 +57,7 @@ struct plane {
 	struct bridges *bridges;
 	unsigned frames_hidden; /* from iptables, by us: bit 0 those of IPv4, 1 of IPv6 */
 	bool frames_shown;      /* and that cannot be changed */
-	bool guests_news, guests_said;
+	bool guests_news, guests_said, exposed_due;
 	/* plane_obstacles.c */
 	char obstacles[PLANE_OBSTACLES_MAX][PLANE_OBSTACLE_TEXT];
 	size_t n_obstacles, obstacles_of_frames; /* the first of them */

@@ -22,7 +22,7 @@ struct bridges {
 
 enum err bridges_open(struct bridges **out, struct err_note *note)
 {
-	const struct sockaddr_nl at = { .nl_family = AF_NETLINK, .nl_groups = RTMGRP_LINK | RTMGRP_IPV4_IFADDR };
+	const struct sockaddr_nl at = { .nl_family = AF_NETLINK, .nl_groups = RTMGRP_LINK | RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR };
 	struct bridges *b = mem_zalloc(1, sizeof *b);
 	if (!b)
 		return err_note(note, ERR_NOMEM, "out of memory");
@@ -73,7 +73,7 @@ static bool is_bridge(struct nlattr *info, struct nlattr **data)
 static bool concerns_bridge(struct nlmsghdr *h)
 {
 	struct nlattr *a[IFLA_MAX + 1], *data;
-	if (h->nlmsg_type == RTM_NEWADDR)
+	if (h->nlmsg_type == RTM_NEWADDR || h->nlmsg_type == RTM_DELADDR)
 		return true;
 	return h->nlmsg_type == RTM_NEWLINK && nlmsg_parse(h, sizeof(struct ifinfomsg), a, IFLA_MAX, NULL) >= 0 &&
 		is_bridge(a[IFLA_LINKINFO], &data);

@@ -68,6 +68,10 @@ enum err link_dns_address(struct kernel *k, struct err_note *note) MUST_CHECK;
 /* An address of the host's on the network, with the length of its subnet: the host has a route there from then on. del: ERR_OK when it has not got it. */
 enum err link_address_set(struct kernel *k, struct prefix a, struct err_note *note) MUST_CHECK;
 enum err link_address_del(struct kernel *k, struct prefix a, struct err_note *note) MUST_CHECK;
+/* Those that are there, without link-local ones and the one for names; at most LINK_ADDRESSES_MAX. */
+#define LINK_ADDRESSES_MAX 64
+typedef void (*link_address_each)(struct prefix a, void *arg);
+enum err link_address_list(struct kernel *k, link_address_each each, void *arg, struct err_note *note) MUST_CHECK;
 
 /* The fast uplink: a VXLAN device that learns nothing and whose packets may not be fragmented, as an isolated port that nothing is flooded to. A device
  * that is there with another VNI, port or local address is replaced. ERR_UNSUPPORTED: kernel without VXLAN. ERR_BUSY: the UDP port or the VNI is taken. */

@@ -184,6 +184,9 @@ def test_C5_each_network_has_its_own(h1, h2, c1, c2):
     red = h1.weft_ok("expose", "--network", "red", "-h", "red.weft.local").strip()
     assert red.startswith("10.41.0.")
     plain = h1.weft_ok("expose").strip()
+    h1.weft_ok("network", "create", "blue")
+    p = h1.weft("expose", "--network", "blue")
+    assert p.returncode == 1 and "10.32.0.0/12" in p.stderr, "two networks of one subnet cannot be told apart by the host"
     wait_until(lambda: h1.ping(a2), 5, "the host reaches the container of that network")
     assert c2.ping(red) and c1.ping(plain)
     assert f"weft:expose@red {h1.mac('weft')} {red}/24 network=red" in h1.weft_ok("ps"), h1.weft_ok("ps")
@@ -221,6 +224,14 @@ def test_L8_what_is_exposed_is_back_after_a_kill_and_gone_after_a_reset(h1, h2, 
         wait_until(lambda: h2.weft("dns-lookup", "gate.weft.local").stdout.split() == [host], 5, "the name is there")
         wait_until(lambda: c2.ping(host), 5, "the other host's container reaches the host")
     assert bare(h2.attach(c2)[0]) == a2
+    h1.exec("ip", "addr", "del", f"{host}/12", "dev", "weft")
+    wait_until(lambda: f"{host}/12" in exposed(h1), 2, "an address that somebody took is put back")
+    h1.kill()
+    h1.forget_state()
+    h1.restart()
+    wait_linked(h1, h2)
+    assert f"{host}/12" in h1.weft_ok("ps"), "a host without its disk finds on its bridge what it had"
+    wait_until(lambda: c2.ping(host), 10, "and is reached")
     h1.exec("ip", "link", "del", "weft")
     wait_until(lambda: sorted(exposed(h1)) == sorted([f"{host}/12", f"{bare_host}/24"]), 10, "a bridge that was removed is made with its addresses")
     h1.weft_ok("reset", "--force")
