@@ -70,13 +70,10 @@ static int name_request(const struct weft *w, const char *method, const struct n
 	return code;
 }
 
-/* All addresses of an attached container: strings of *doc. */
-static int container_addresses(const struct weft *w, struct name_args *a, json_t **doc)
+static int ask_container(const struct weft *w, const struct name_args *a, json_t **doc)
 {
 	char *id = escaped(a->container), *path = format("/ps?container=%s", id);
 	struct http_response r;
-	json_t *list, *v;
-	size_t i;
 	int code = ask_path(w, "GET", path, true, &r);
 
 	free(path);
@@ -85,29 +82,46 @@ static int container_addresses(const struct weft *w, struct name_args *a, json_t
 		return code;
 	*doc = json_loadb(r.body, r.n, 0, NULL);
 	http_response_free(&r);
-	list = json_object_get(json_array_get(json_object_get(*doc, "containers"), 0), "addresses");
-	if (json_array_size(list) == 0)
+	return *doc != NULL ? DONE : say(FAILED, "the daemon's answer cannot be read");
+}
+
+/* All addresses of an attached container, on all of its networks: strings of doc. */
+static int container_addresses(struct name_args *a, json_t *doc)
+{
+	json_t *c, *v;
+	size_t i, j, n = 0;
+
+	json_array_foreach(json_object_get(doc, "containers"), i, c) n += json_array_size(json_object_get(c, "addresses"));
+	if (n == 0)
 		return say(NOT_FOUND, "'%s' is not attached; attach it first, or name addresses", a->container);
 	free(a->ips);
-	a->ips = calloc(json_array_size(list), sizeof(*a->ips));
+	a->ips = calloc(n, sizeof(*a->ips));
 	if (a->ips == NULL)
 		return say(FAILED, "out of memory");
-	json_array_foreach(list, i, v)
+	json_array_foreach(json_object_get(doc, "containers"), i, c)
 	{
-		char *slash = strchr((char *)(uintptr_t)json_string_value(v), '/');
-		if (slash != NULL)
-			*slash = '\0'; /* the document is ours */
-		a->ips[a->n_ips++] = json_string_value(v);
+		json_array_foreach(json_object_get(c, "addresses"), j, v)
+		{
+			char *slash = strchr((char *)(uintptr_t)json_string_value(v), '/');
+			if (slash != NULL)
+				*slash = '\0'; /* the document is ours */
+			a->ips[a->n_ips++] = json_string_value(v);
+		}
 	}
 	return DONE;
 }
 
-/* The container's own host name, when it has one with a domain. */
-static int own_name(struct name_args *a, char fqdn[256])
+/* The container's own host name: what Docker says it is, or, when it has one with a domain, what its process sees. */
+static int own_name(struct name_args *a, const json_t *doc, char fqdn[256])
 {
+	const char *host = json_string_value(json_object_get(json_array_get(json_object_get(doc, "containers"), 0), "hostname"));
 	struct netns_target t;
 	struct err_note note = { "" };
 
+	if (host != NULL && host[0] != '\0') {
+		a->fqdn = host;
+		return DONE;
+	}
 	if (netns_parse(a->container, &t, &note) != ERR_OK)
 		return say(FAILED, "%s", note.text);
 	if (t.kind != NETNS_PID || netns_fqdn(t.pid, fqdn, 256, &note) != ERR_OK || strchr(fqdn, '.') == NULL)
@@ -123,10 +137,12 @@ int verb_dns_add(const struct weft *w, int argc, char **argv)
 	char fqdn[256];
 	int code = parse_name_args(w, argc, argv, &a);
 
+	if (code == DONE && a.container != NULL && (a.n_ips == 0 || (a.fqdn == NULL && strchr(a.container, ':') == NULL)))
+		code = ask_container(w, &a, &doc);
 	if (code == DONE && a.fqdn == NULL)
-		code = own_name(&a, fqdn);
+		code = own_name(&a, doc, fqdn);
 	if (code == DONE && a.n_ips == 0)
-		code = container_addresses(w, &a, &doc);
+		code = container_addresses(&a, doc);
 	for (size_t i = 0; code == DONE && i < a.n_ips; i++)
 		code = name_request(w, "PUT", &a, a.ips[i]);
 	free(a.ips);

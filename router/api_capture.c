@@ -245,13 +245,20 @@ static enum err choose(const struct api_request *q, struct capturing *k, struct 
 	struct core_network net;
 
 	if (container != NULL) {
-		const struct core_endpoint *e = core_local(core, container);
+		struct api_idents idents;
+		const struct core_endpoint *e = NULL;
+		api_idents(q->router, container, &idents);
+		for (size_t i = 0; i < idents.n && e == NULL; i++) { /* on several networks: the one that is named, else the first */
+			e = core_local(core, idents.v[i]);
+			if (e != NULL && network != NULL && strcmp(network, e->network) != 0 && i + 1 < idents.n)
+				e = NULL;
+		}
 		if (e == NULL)
 			return err_note(note, ERR_NOT_FOUND, "%.128s is not attached here; 'weft ps' lists what is", container);
 		if (network != NULL && strcmp(network, e->network) != 0)
 			return err_note(note, ERR_CONFLICT, "%.100s is in the network %.64s", container, e->network);
 		(void)snprintf(k->network, sizeof(k->network), "%s", e->network);
-		return find_port(container, k->device, note);
+		return find_port(e->ident, k->device, note);
 	}
 	if (network == NULL)
 		network = CORE_NETWORK_DEFAULT;

@@ -99,6 +99,17 @@ struct api_shared *api_shared(struct api *a);
 void api_sleep(struct api_request *q);
 void api_wake(struct api_request *q);
 
+/* The idents that a container is attached under, by one of them, or by Docker's name or id (prefix): several, if it is on several networks of Docker's. None
+ * is known: n is 0. */
+#define API_IDENTS_MAX 64
+struct api_idents {
+	char v[API_IDENTS_MAX][CORE_IDENT_MAX + 1];
+	size_t n;
+};
+void api_idents(const struct router *r, const char *container, struct api_idents *out);
+/* The one of them that has this address; else the first; else what was given. The answer points into out, or is container. */
+const char *api_ident_with(const struct router *r, const char *container, struct ip addr, struct api_idents *out);
+
 /* Finds what answers, and calls it. status_only: the listener of --status-addr. */
 void api_route(struct api_request *q, const char *method, bool status_only);
 /* api_network.c: rows of the table of routes */

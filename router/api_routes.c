@@ -419,7 +419,7 @@ static bool names_are_on(struct api_request *q)
 	return false;
 }
 
-static bool name_args(struct api_request *q, struct core_event *ev)
+static bool name_args(struct api_request *q, struct core_event *ev, struct api_idents *idents)
 {
 	ev->ident = q->n_segments > 1 ? q->segments[1] : "";
 	ev->fqdn = api_param(q, "fqdn", 0);
@@ -431,14 +431,17 @@ static bool name_args(struct api_request *q, struct core_event *ev)
 		api_answer_error(q, MHD_HTTP_BAD_REQUEST, "not an address; it stands in the path as /name/ID/10.32.0.1");
 		return false;
 	}
+	if (ev->ident[0] != '\0')
+		ev->ident = api_ident_with(q->router, ev->ident, ev->addr, idents);
 	return true;
 }
 
 static void put_name(struct api_request *q)
 {
 	struct core_event ev = { .kind = CORE_NAME_PUT };
+	struct api_idents idents;
 
-	if (!names_are_on(q) || !name_args(q, &ev))
+	if (!names_are_on(q) || !name_args(q, &ev, &idents))
 		return;
 	if (ev.fqdn == NULL || ev.fqdn[0] == '\0')
 		api_answer_error(q, MHD_HTTP_BAD_REQUEST, "the name is missing; give it as ?fqdn=NAME");
@@ -449,8 +452,9 @@ static void put_name(struct api_request *q)
 static void delete_name(struct api_request *q)
 {
 	struct core_event ev = { .kind = CORE_NAME_DELETE };
+	struct api_idents idents;
 
-	if (names_are_on(q) && name_args(q, &ev))
+	if (names_are_on(q) && name_args(q, &ev, &idents))
 		submit(q, &ev, on_no_content);
 }
 
@@ -520,8 +524,11 @@ static void get_ps(struct api_request *q)
 	const char *want;
 
 	for (size_t i = 0; (want = api_param(q, "container", i)) != NULL; i++) {
-		json_t *c = container_called(json_object_get(doc, "containers"), want);
-		if (c == NULL) {
+		struct api_idents idents;
+		api_idents(q->router, want, &idents);
+		for (size_t j = 0; j < idents.n; j++)
+			(void)json_array_append(chosen, container_called(json_object_get(doc, "containers"), idents.v[j]));
+		if (idents.n == 0) {
 			struct err_note note = { "" };
 			enum err err = err_note(&note, ERR_NOT_FOUND, "%.128s is not attached; 'weft ps' lists what is", want);
 			json_decref(chosen);
@@ -529,7 +536,6 @@ static void get_ps(struct api_request *q)
 			api_answer_err(q, err, note.text);
 			return;
 		}
-		(void)json_array_append(chosen, c);
 	}
 	if (json_array_size(chosen) > 0) {
 		(void)json_object_set(doc, "containers", chosen);

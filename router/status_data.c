@@ -6,6 +6,7 @@
 #include "router/dataplane/link.h"
 #include "router/dataplane/nft.h"
 #include "router/dataplane/userspace.h"
+#include "router/docker/containers.h"
 #include "router/plane.h"
 #include "router/status_internal.h"
 
@@ -165,7 +166,7 @@ json_t *status_paths(struct maker *m)
 
 static json_t *endpoint(struct maker *m, const struct core_endpoint *e)
 {
-	char mac[MAC_TEXT];
+	char mac[MAC_TEXT], host[2 * (DOCKER_NAME_MAX + 1)];
 	json_t *o = json_object(), *addrs = json_array();
 
 	put(m, o, "id", text(e->ident));
@@ -174,6 +175,12 @@ static json_t *endpoint(struct maker *m, const struct core_endpoint *e)
 		add(m, addrs, prefix_of(e->addrs[i]));
 	put(m, o, "addresses", addrs);
 	put(m, o, "network", text(e->network));
+	const char *name =
+		docker_keeper_name(router_keeper(m->r), e->ident, host); /* ids of other hosts' containers are none of ours */
+	if (name != NULL) {
+		put(m, o, "name", text(name));
+		put(m, o, "hostname", text(host));
+	}
 	return o;
 }
 

@@ -388,15 +388,20 @@ static void on_lost(void *ctx)
 
 /* --- what the core is told by others --------------------------------------------------------------------------------------------------------- */
 
-static void attached(struct docker_keeper *k, const char *ident)
+static struct seen *of_ident(const struct docker_keeper *k, const char *ident)
 {
 	size_t n = strlen(KEEPER_ENDPOINT);
-	bool endpoint = strncmp(ident, KEEPER_ENDPOINT, n) == 0;
-	struct seen *s = endpoint ? map_get(k->endpoints, slice_str(ident + n)) : find(k, ident);
+
+	return strncmp(ident, KEEPER_ENDPOINT, n) == 0 ? map_get(k->endpoints, slice_str(ident + n)) : find(k, ident);
+}
+
+static void attached(struct docker_keeper *k, const char *ident)
+{
+	struct seen *s = of_ident(k, ident);
 
 	if (s != NULL && s->known && s->question == 0)
 		names_of_container(k, s);
-	else if (!endpoint && strlen(ident) == DOCKER_ID_MAX && docker_id_ok(ident) && docker_connected(k->docker))
+	else if (strlen(ident) == DOCKER_ID_MAX && docker_id_ok(ident) && docker_connected(k->docker))
 		inspect(k, ident);
 }
 
@@ -448,6 +453,18 @@ void docker_keeper_idents(const struct docker_keeper *k, const char *container, 
 		if (core_local(router_core(k->r), ident) != NULL)
 			each(ctx, ident);
 	}
+}
+
+const char *docker_keeper_name(const struct docker_keeper *k, const char *ident, char host[2 * (DOCKER_NAME_MAX + 1)])
+{
+	const struct seen *s = k != NULL ? of_ident(k, ident) : NULL;
+
+	if (s == NULL || !s->known)
+		return NULL;
+	if (host != NULL)
+		(void)snprintf(
+			host, 2 * (DOCKER_NAME_MAX + 1), "%s%s%s", s->hostname, s->domainname[0] != '\0' ? "." : "", s->domainname);
+	return s->name;
 }
 
 /* --- coming and going ------------------------------------------------------------------------------------------------------------------------- */

@@ -1,27 +1,300 @@
 """Names and addresses of Docker's containers, kept by what Docker tells; containers by their Docker names."""
 
+import os
+import time
+
 from lib import topology, wait_until
 
+DNS = "169.254.67.83"
 
-def connected(d):
-    wait_until(lambda: d.status()["docker"]["connected"], 15, f"{d.name}'s daemon hears Docker")
+
+def connected(*hosts):
+    for d in hosts:
+        wait_until(lambda: d.status()["docker"]["connected"], 15, f"{d.name}'s daemon hears Docker")
 
 
 def lookup(d, name):
     return sorted(d.weft("dns-lookup", name).stdout.split())
 
 
+def becomes(d, name, want, seconds=3):
+    wait_until(lambda: lookup(d, name) == sorted(want), seconds, lambda: f"{name} on {d.name} becomes {want}, not {lookup(d, name)}")
+
+
+def attach(d, name, *args):
+    return d.weft_ok("attach", *args, name).strip()
+
+
+def active(d):
+    """Addresses leased on this host."""
+    return {a.split("/")[0] for e in d.api("GET", "/ip").json()["owned"] for a in e["addrs"]}
+
+
+def lines(d, text):
+    return sum(text in line for line in d.log().splitlines())
+
+
 @topology(timeout=180)
-def test_C1_docker_containers_are_attached_by_name(d1):
+def test_I15_addresses_of_dead_removed_and_restarted_containers(d1):
+    """Names go at once; addresses at once when it is removed, stay when it restarts, go 30 s after it died."""
     d1.start_daemon()
     connected(d1)
-    web = d1.run("web", "-h", "shop", "--network", "none")
-    addr = d1.weft_ok("attach", "web").strip()
-    wait_until(lambda: lookup(d1, "web") == [addr], 2, "its name is there")
-    assert lookup(d1, "shop") == [addr], lookup(d1, "shop")
-    d1.docker("restart", "-t", "0", "web")
-    wait_until(lambda: web.ips() == [addr], 5, "it is attached again")
-    wait_until(lambda: lookup(d1, "web") == [addr], 2, "its name is back")
-    d1.docker("kill", "web")
-    wait_until(lambda: lookup(d1, "web") == [], 2, "its name is gone")
-    d1.docker("rm", "web")
+    for name in ("dies", "restarts", "removed"):
+        d1.run(name, "-h", "h-" + name)
+    addr = {name: attach(d1, name) for name in ("dies", "restarts", "removed")}
+    for name, a in addr.items():
+        becomes(d1, name, [a])
+        becomes(d1, "h-" + name, [a])
+    assert active(d1) == set(addr.values())
+    d1.docker("rm", "-f", "removed")
+    becomes(d1, "removed", [], 2)
+    becomes(d1, "h-removed", [], 1)
+    wait_until(lambda: addr["removed"] not in active(d1), 2, "the removed one's address is free at once")
+    d1.docker("kill", "dies")
+    died = time.monotonic()
+    becomes(d1, "dies", [], 2)
+    assert addr["dies"] in active(d1), "its address is kept for a while"
+    d1.docker("kill", "restarts")
+    becomes(d1, "restarts", [], 2)
+    mac = next(c["mac"] for c in d1.weft_json("ps")["containers"] if addr["restarts"] in str(c))
+    d1.docker("start", "restarts")
+    becomes(d1, "restarts", [addr["restarts"]], 5)
+    assert d1.container("restarts").ips() == [addr["restarts"]]
+    assert d1.container("restarts").mac() == mac
+    wait_until(lambda: addr["dies"] not in active(d1), 45, "30 s after its death its address is free")
+    assert time.monotonic() - died >= 28, "its address was kept for 30 s"
+    assert active(d1) == {addr["restarts"]}
+    # One that was away for longer gets its address back while nobody else has it, and another one otherwise.
+    d1.docker("start", "dies")
+    becomes(d1, "dies", [addr["dies"]], 5)
+
+
+@topology(timeout=180)
+def test_C1_docker_containers_by_name_prefix_and_not_at_all(d1):
+    d1.start_daemon()
+    connected(d1)
+    ids = {}
+    while len({i[0] for i in ids}) == len(ids):  # until two ids begin alike
+        ids[d1.docker("create", "busybox:local", "sleep", "1").stdout.strip()] = 1
+    first = [i[0] for i in ids]
+    twice = next(c for c in first if first.count(c) > 1)
+    p = d1.weft("attach", twice)
+    assert p.returncode == 1 and "several" in p.stderr, p
+    p = d1.weft("attach", next(iter(ids)))
+    assert p.returncode == 1 and "does not run" in p.stderr, p
+    p = d1.weft("attach", "nobody")
+    assert p.returncode == 4, p
+    web = d1.run("web", "-h", "shop.weft.local")
+    cid = web.id
+    addr = attach(d1, cid[:12])
+    assert attach(d1, "web") == addr, "attaching again changes nothing"
+    becomes(d1, "web", [addr])
+    becomes(d1, "shop", [addr])
+    # A name by hand goes with the container that has it; what was put by Docker's word is left alone by it.
+    d1.weft_ok("dns-add", "web", "-h", "by-hand.weft.local")
+    d1.weft_ok("dns-add", addr, "web", "-h", "by-address.weft.local")
+    becomes(d1, "by-hand", [addr])
+    d1.docker("rename", "web", "site")
+    becomes(d1, "site", [addr])
+    becomes(d1, "web", [])
+    becomes(d1, "by-hand", [addr], 1)
+    becomes(d1, "by-address", [addr], 1)
+    d1.weft_ok("dns-remove", "site", "-h", "by-address.weft.local")
+    becomes(d1, "by-address", [])
+    assert addr in d1.weft_ok("ps", "site") and d1.weft("ps", "web").returncode == 4
+    assert [c["name"] for c in d1.weft_json("ps", "site")["containers"]] == ["site"]
+    assert addr in d1.weft_ok("ps", cid[:10])
+    assert d1.weft_ok("detach", "site").strip() == addr
+    becomes(d1, "site", [])
+    becomes(d1, "shop", [])
+    before = d1.status()["docker"]["events"]
+    d1.docker("restart", "-t", "0", "site")
+    wait_until(lambda: d1.status()["docker"]["events"] >= before + 2, 5, "the daemon has heard of the restart")
+    becomes(d1, "site", [], 0.5)
+    assert "ethwe" not in d1.container("site").exec("ip", "-o", "link").stdout, "what was detached is not attached again"
+
+
+@topology(timeout=180)
+def test_N14_without_dns(d1):
+    d1.start_daemon()
+    connected(d1)
+    d1.run("quiet", "-h", "quiet.weft.local")
+    addr = attach(d1, "quiet", "--without-dns")
+    d1.docker("restart", "-t", "0", "quiet")
+    wait_until(lambda: d1.container("quiet").ips() == [addr], 5, "it is attached again")
+    time.sleep(0.5)
+    assert lookup(d1, "quiet") == []
+    d1.stop()
+    d1.start_daemon("--no-dns")
+    connected(d1)
+    d1.run("other")
+    attach(d1, "other")
+    assert d1.weft("dns-lookup", "other").returncode != 0
+    d1.docker("kill", "other")
+    d1.docker("rm", "other")
+    assert not lines(d1, "cannot be changed"), d1.log()
+
+
+@topology(timeout=240)
+def test_N3_five_rounds_of_killing_and_starting_three_replicas(dock, d1, d2):
+    """Attached ones, and ones on a network of the plugin's with an alias: after each round exactly the right records, on both hosts."""
+    d1.start_daemon()
+    d2.start_daemon(peers=[d1])
+    connected(d1, d2)
+    for d in (d1, d2):
+        d.docker("network", "create", "-d", "weft", "--ipam-driver", "weft", "app")
+    where = {"r1": d1, "r2": d2, "r3": d2}
+    for name, d in where.items():
+        d.run(name, "-h", "svc.weft.local")
+        attach(d, name)
+        d.run("p" + name, "--net", "app", "--network-alias", "pool")
+
+    def addresses(pre=""):
+        return [d.container(pre + n).ips()[0] if not pre else d.container(pre + n).ip("app") for n, d in where.items()]
+
+    for round_ in range(5):
+        if round_ > 0:
+            for name, d in where.items():
+                d.docker("kill", name, "p" + name)
+            for d in (d1, d2):
+                becomes(d, "svc", [], 5)
+                becomes(d, "pool", [], 5)
+            for name, d in where.items():
+                d.docker("start", name, "p" + name)
+        for name, d in where.items():
+            wait_until(lambda: d.container(name).ips(), 5, f"{name} is attached again")
+        svc, pool = addresses(), addresses("p")
+        for d in (d1, d2):
+            becomes(d, "svc", svc, 5)
+            becomes(d, "pool", pool, 5)
+            for name, a in zip(where, svc):
+                becomes(d, name, [a])
+            for name, a in zip(where, pool):
+                becomes(d, "p" + name, [a])
+    for d in (d1, d2):
+        for name, host in where.items():
+            if host is d:
+                d.docker("rm", "-f", name, "p" + name)
+    for d in (d1, d2):
+        for name in ("svc", "pool", *where, *("p" + n for n in where)):
+            becomes(d, name, [], 5)
+        wait_until(lambda: d.status("dns")["entries"] == [], 5, lambda: f"no record is left: {d.status('dns')['entries']}")
+        wait_until(lambda: active(d) == set(), 5, lambda: f"no address is left: {active(d)}")
+
+
+@topology(timeout=240)
+def test_C3_N11_what_happened_while_the_daemon_was_down(d1):
+    early = d1.run("early", "-h", "first.weft.local")
+    d1.start_daemon()
+    connected(d1)
+    d1.docker("network", "create", "-d", "weft", "--ipam-driver", "weft", "app")
+    addr = {"early": attach(d1, "early")}
+    for name in ("stays", "goes", "renamed", "restarted", "removed"):
+        d1.run(name)
+        addr[name] = attach(d1, name)
+    d1.run("plugged", "--net", "app", "--network-alias", "ally")
+    for name, a in addr.items():
+        becomes(d1, name, [a])
+    becomes(d1, "ally", [d1.container("plugged").ip("app")])
+    d1.kill()
+    d1.docker("kill", "goes")
+    d1.docker("rename", "renamed", "newname")
+    d1.docker("restart", "-t", "0", "restarted")
+    d1.docker("rm", "-f", "removed")
+    d1.start_daemon()
+    connected(d1)
+    for name in ("early", "stays", "restarted"):
+        becomes(d1, name, [addr[name]], 5)
+    becomes(d1, "first", [addr["early"]])
+    becomes(d1, "newname", [addr["renamed"]], 5)
+    becomes(d1, "ally", [d1.container("plugged").ip("app")], 5)
+    becomes(d1, "plugged", [d1.container("plugged").ip("app")])
+    for name in ("renamed", "goes", "removed"):
+        becomes(d1, name, [], 5)
+    assert early.ips() == [addr["early"]]
+    wait_until(lambda: d1.container("restarted").ips() == [addr["restarted"]], 5, "the restarted one is attached again")
+    d1.docker("start", "goes")
+    becomes(d1, "goes", [addr["goes"]], 5)
+    assert d1.container("goes").ips() == [addr["goes"]]
+    wait_until(lambda: addr["removed"] not in active(d1), 45, "the removed one's address is free")
+
+
+@topology(timeout=180)
+def test_N12_a_used_address_resolves_to_its_present_container(d1):
+    d1.start_daemon()
+    connected(d1)
+    for name in ("one", "two", "three"):
+        c = d1.run(name)
+        assert attach(d1, name, "ip:10.32.0.77/12") == "10.32.0.77"
+        becomes(d1, name, ["10.32.0.77"])
+        p = c.exec("dig", f"@{DNS}", "+short", "-x", "10.32.0.77").stdout.split()
+        assert name + ".weft.local." in p, p
+        for other in {"one", "two", "three"} - {name}:
+            assert other + ".weft.local." not in p, p
+        d1.docker("rm", "-f", name)
+        becomes(d1, name, [])
+
+
+@topology(timeout=180)
+def test_C3_networks_of_the_plugin_names_aliases_connect_disconnect(d1):
+    d1.start_daemon()
+    connected(d1)
+    for n in ("front", "back"):
+        d1.docker("network", "create", "-d", "weft", "--ipam-driver", "weft", n)
+    web = d1.run("web", "--net", "front", "-h", "www", "--domainname", "weft.local", "--network-alias", "site", "--network-alias",
+                 "a.b.weft.local", "--network-alias", "elsewhere.example.com")
+    front = web.ip("front")
+    for name in ("web", "www", "site", "a.b.weft.local"):
+        becomes(d1, name, [front])
+    assert lookup(d1, "elsewhere.example.com") == []
+    d1.docker("network", "connect", "--alias", "inner", "back", "web")
+    back = web.ip("back")
+    becomes(d1, "inner", [back])
+    becomes(d1, "web", [front, back])
+    becomes(d1, "site", [front])
+    d1.docker("network", "disconnect", "front", "web")
+    becomes(d1, "web", [back])
+    becomes(d1, "site", [])
+    d1.docker("rename", "web", "shop")
+    becomes(d1, "shop", [back])
+    becomes(d1, "web", [])
+    d1.docker("rm", "-f", "shop")
+    for name in ("shop", "www", "inner"):
+        becomes(d1, name, [], 2)
+
+
+@topology(timeout=240)
+def test_C3_dockerd_dead_hanging_and_flapping(d1):
+    """weft goes on without, its log stays short, and everything is right when Docker is back."""
+    d1.start_daemon()
+    connected(d1)
+    d1.run("web")
+    addr = attach(d1, "web")
+    becomes(d1, "web", [addr])
+    d1.dockerd_kill()
+    wait_until(lambda: not d1.status()["docker"]["connected"], 5, "the daemon has noticed")
+    assert d1.status()["docker"]["health"] == "lost"
+    p = d1.weft("attach", "web2")
+    assert p.returncode != 0 and "web2" in p.stderr, p
+    d1.dockerd_start()
+    connected(d1)
+    d1.docker("start", "web", check=False)
+    becomes(d1, "web", [addr], 10)
+    # It hangs: questions end, the loop does not.
+    with open(os.path.join(d1.run_dir, "docker.pid")) as f:
+        inside = f.read().strip()
+    d1.exec("kill", "-STOP", inside)
+    try:
+        began = time.monotonic()
+        p = d1.weft("attach", "web3")
+        assert p.returncode == 1 and time.monotonic() - began < 5, p
+        for _ in range(20):
+            began = time.monotonic()
+            d1.status()
+            assert time.monotonic() - began < 1, "the daemon answers while Docker hangs"
+        wait_until(lambda: not d1.status()["docker"]["connected"], 60, "the daemon has given up the stream")
+    finally:
+        d1.exec("kill", "-CONT", inside)
+    connected(d1)
+    assert lookup(d1, "web") == [addr]
+    assert lines(d1, "Docker") < 20, d1.log()
