@@ -1,5 +1,6 @@
 """Docker's network and IPAM plugin with real dockerds: docker-hosts.sh."""
 
+import concurrent.futures
 import ipaddress
 import json
 import socket
@@ -195,3 +196,132 @@ def test_C2_dual_stack(dock, d1, d2):
     d2.docker("rm", "-f", "c2")
     for d in (d1, d2):
         wait_clean(d)
+
+
+@topology(timeout=180)
+def test_C2_options_internal_and_published_ports(dock, d1, d2):
+    start(d1, d2)
+    create((d1, d2), "-o", "weft.mtu=1300", "-o", "weft.multicast=false", "plain")
+    create((d1, d2), "--internal", "inner")
+    create((d1, d2), "-o", "weft.network=weft", "shared")
+    p1, p2 = d1.run("p1", "--net", "plain", "-p", "8080:80"), d2.run("p2", "--net", "plain")
+    i1, i2 = d1.run("i1", "--net", "inner"), d2.run("i2", "--net", "inner")
+    wait_until(lambda: p1.reaches(p2.ip("plain")) and i1.reaches(i2.ip("inner")), 5, "containers of each network reach each other")
+    assert not p1.reaches(i2.ip("inner")), "a container of another network is reached"
+    assert interface(p1, "ethwe0")["mtu"] == 1300 < interface(i1, "ethwe0")["mtu"]
+    assert "224.0.0.0/4" not in p1.exec("ip", "route").stdout and "224.0.0.0/4 dev ethwe0" in i1.exec("ip", "route").stdout
+    # the way out, and ports that are published, are docker's own bridge's
+    assert "default via" in p1.exec("ip", "route").stdout and "default" not in i1.exec("ip", "route").stdout
+    p1.sh("mkdir -p /w; echo found > /w/index.html; httpd -p 80 -h /w")
+    assert d2.exec("busybox", "wget", "-q", "-O", "-", "http://10.99.0.1:8080/").stdout.strip() == "found"
+    assert p1.reaches("10.99.0.2") and not i1.reaches("10.99.0.2", timeout=1)
+    # by option the network of `weft attach`
+    s = d1.run("s1", "--net", "shared")
+    o = d2.run("o1", "--net", "none")
+    at = d2.attach(o)[0].split("/")[0]
+    wait_until(lambda: s.reaches(at), 5, "a container of docker run reaches one of weft attach")
+    assert d2.detach(o)
+    for args, word in ((("-o", "weft.mut=1300"), "weft.mtu=N"), (("-o", "weft.mtu=9"), "576"), (("-o", "weft.multicast=perhaps"), "neither"),
+                       (("-o", "weft.network=-"), "no name"), (("--ipam-opt", "weft.network=x"), "-o")):
+        why = refused(d1, *NETWORK, *args, "bad")
+        assert word in why, why
+    verify(d1, d2)
+    d1.docker("rm", "-f", "p1", "i1", "s1")
+    d2.docker("rm", "-f", "p2", "i2", "o1")
+    for d in (d1, d2):
+        wait_clean(d)
+        d.docker("network", "rm", "plain", "inner", "shared")
+    for d in (d1, d2):
+        wait_until(lambda: not any(n in d.weft_ok("network", "ls") for n in ("plain", "inner")), 5, "no network is left")
+
+
+@topology(timeout=180)
+def test_C2_other_ipam_drivers(dock, d1, d2):
+    start(d1, d2)
+    for d in (d1, d2):
+        d.docker("network", "create", "-d", "weft", "--subnet", "10.50.0.0/16", "plain")  # docker's own driver, in weft's range
+        d.docker("network", "create", "-d", "weft", "--subnet", "172.30.0.0/16", "far")  # and outside of it
+        d.docker("network", "create", "-d", "weft", "--ipam-driver", "null", "none1")
+    a = d1.run("aa", "--net", "plain")
+    f = d1.run("ff", "--net", "far")
+    verify(d1, d2)  # waits until both know the same
+    for net, ip in (("plain", a.ip("plain")), ("far", f.ip("far"))):  # docker counts from the same address on each host
+        why = refused(d2, "run", "-d", "--name", "bb", "--net", net, "busybox:local", "sleep", "1")
+        assert ip in why and "h1" in why and "--ipam-driver weft" in why, why
+        d2.docker("rm", "-f", "bb")
+    b = d2.run("bb", "--net", "plain", "--ip", "10.50.7.7")
+    g = d2.run("gg", "--net", "far", "--ip", "172.30.7.7")
+    wait_until(lambda: a.reaches("10.50.7.7") and f.reaches("172.30.7.7"), 5, "addresses of docker's own driver are reached")
+    # with no driver the plugin gives them
+    n1, n2 = d1.run("n1", "--net", "none1"), d2.run("n2", "--net", "none1")
+    at = prefixes(n2, "ethwe0")[0].split("/")[0]
+    assert at.startswith("10.") and at != prefixes(n1, "ethwe0")[0].split("/")[0]
+    wait_until(lambda: n1.reaches(at), 5, "addresses of the null driver are reached")
+    verify(d1, d2)
+    d1.docker("rm", "-f", "aa", "ff", "n1")
+    d2.docker("rm", "-f", "bb", "gg", "n2")
+    assert b.name and g.name
+    for d in (d1, d2):
+        wait_clean(d)
+        assert not leases(d), leases(d)
+
+
+@topology(timeout=300)
+def test_C2_restarts_in_any_order(dock, d1, d2):
+    start(d1, d2)
+    create((d1, d2), "app")
+    a = d1.run("aa", "--net", "app", "--restart", "always")
+    b = d2.run("bb", "--net", "app", "--restart", "always")
+
+    def both():
+        return a.reaches(b.ip("app")) and b.reaches(a.ip("app"))
+
+    wait_until(both, 5, "both reach each other")
+    # weftd: in order, and killed; the containers talk on meanwhile
+    at = a.ip("app")
+    for end in (d1.stop, d1.kill):
+        end()
+        assert both(), "traffic stopped with the daemon"
+        d1.restart()
+        assert both() and a.ip("app") == at
+        verify(d1)
+    extra = d1.run("xx", "--net", "app")  # CreateNetwork does not come again
+    wait_until(lambda: extra.reaches(b.ip("app")), 5, "a container started after the restart reaches the other host")
+    extra.rm()
+    # dockerd: in order, and killed
+    for end in (d1.dockerd_stop, d1.dockerd_kill):
+        end()
+        d1.dockerd_start()
+        wait_until(lambda: a.pid, 20, "docker has started the container again")
+        wait_until(both, 10, "both reach each other after dockerd's restart")
+        wait_until(lambda: d1.weft("verify").returncode == 0, 10, "nothing is left of the former container")
+        verify(d1, d2)
+    # the host
+    d2.power_off()
+    d2.power_on_with_daemon()
+    wait_until(lambda: b.pid, 30, "docker has started the container again")
+    wait_until(both, 20, "both reach each other after the host's power was off")
+    wait_until(lambda: d2.weft("verify").returncode == 0, 40, "nothing is left of the former container")
+    verify(d1, d2)
+    for d, name in ((d1, "aa"), (d2, "bb")):
+        d.docker("rm", "-f", name)
+        wait_clean(d)
+
+
+@topology(timeout=240)
+def test_C2_what_went_while_the_daemon_was_away(dock, d1):
+    start(d1)
+    create((d1,), "app")
+    create((d1,), "old")
+    a, b = d1.run("aa", "--net", "app"), d1.run("bb", "--net", "app")
+    d1.stop()
+    with concurrent.futures.ThreadPoolExecutor() as pool:  # docker tries 15 s for each of its calls
+        for done in (pool.submit(a.rm, timeout=120), pool.submit(d1.docker, "network", "rm", "old", timeout=120)):
+            done.result()
+    d1.restart()
+    wait_until(lambda: d1.weft_ok("ps").count("docker:") == 1, 20, "the endpoint of a container that went is removed")
+    wait_until(lambda: "old" not in d1.weft_ok("network", "ls"), 20, "the network that went is removed")
+    wait_until(lambda: len([i for i in leases(d1) if i.startswith("docker")]) == 1, 20, "its address is free again")
+    verify(d1)
+    b.rm()
+    wait_clean(d1)
