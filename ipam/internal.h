@@ -9,6 +9,7 @@
  *   ask.c       whom to ask for space, and what became of it
  *   donate.c    answering those who ask; handover
  *   reclaim.c   membership epochs: who votes, when an owner is removed, what follows from it
+ *   word.c      the operator's word about who votes, and two operators who contradict each other
  *   propose.c   proposing the next epoch, and naming what it changes
  *   lease.c     what we keep spare, and our lease; acknowledging those of others
  *   usage.c     the usage map: free space and holds, ours and theirs
@@ -309,6 +310,16 @@ enum err donate_handover_ack(struct ipam *i, uint64_t from, const struct ipam_me
 enum err donate_leaving(struct ipam *i) MUST_CHECK; /* while stopped */
 uint64_t donate_deadline_ms(const struct ipam *i);
 
+/* --- word.c --- */
+enum err word_load(struct ipam *i, struct slice value) MUST_CHECK;
+enum err word_publish(struct ipam *i) MUST_CHECK; /* what was said in a former run */
+enum err word_rewrite(struct ipam *i) MUST_CHECK;
+enum err word_collect(struct ipam *i) MUST_CHECK;                 /* whom operators have removed */
+enum err word_removed(struct ipam *i, uint64_t peer) MUST_CHECK;  /* rmpeer: it is out by the operator's word */
+void word_look(struct ipam *i);                                   /* has somebody decided apart from us? */
+bool word_parted(const struct ipam *i);                           /* it is, or was a short while ago */
+bool word_conflict(const struct ipam *i, char *out, size_t size); /* what the operator is told about it */
+
 /* --- reclaim.c --- */
 void reclaim_init(struct ipam *i);
 void reclaim_free(struct ipam *i);
@@ -317,7 +328,6 @@ enum err reclaim_load_vote(struct ipam *i, struct slice value) MUST_CHECK;
 enum err reclaim_begin(struct ipam *i) MUST_CHECK;
 enum err reclaim(struct ipam *i) MUST_CHECK; /* with lease() */
 enum err reclaim_rewrite(struct ipam *i) MUST_CHECK;
-enum err reclaim_removed(struct ipam *i, uint64_t peer) MUST_CHECK; /* rmpeer: it is out by the operator's word */
 enum err reclaim_request(struct ipam *i, uint64_t from, const struct ipam_message *m) MUST_CHECK;
 enum err reclaim_state(struct ipam *i, const struct ipam_message *m) MUST_CHECK;
 void reclaim_news(struct ipam *i, const struct crdt_changes *ch); /* of the paxos map */
@@ -329,6 +339,7 @@ bool reclaim_is_gone(const struct ipam *i, uint64_t peer); /* a member removed b
 bool reclaim_anybody(const struct ipam *i);                /* does anybody take part in all this? */
 struct vote reclaim_vote(const struct ipam *i);            /* our state, without reports */
 bool reclaim_pending(const struct ipam *i);
+bool reclaim_undecided(const struct ipam *i); /* most of those who vote with us have accepted nothing */
 /* Did the members decide that this range goes from that member to the heir, by tokens of this epoch? They need no consent of the former owner. */
 bool epoch_allows(const struct ipam *i, struct range4 r, uint64_t from, uint64_t heir, uint64_t token_epoch);
 

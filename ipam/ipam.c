@@ -174,6 +174,8 @@ static enum err load(struct ipam *i, struct slice tag, struct rbuf *rest, struct
 		return reclaim_load_epoch(i, value);
 	if (slice_eq(tag, slice_str("vote/")))
 		return reclaim_load_vote(i, value);
+	if (slice_eq(tag, slice_str("removed/")))
+		return word_load(i, value);
 	if (slice_eq(tag, slice_str("spare/")))
 		return lease_load_own(i, value);
 	return ERR_MALFORMED;

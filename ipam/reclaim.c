@@ -14,8 +14,7 @@
 
 #include "ipam/internal.h"
 
-#define LAG_MS   300 /* so long a newer epoch may be learnt from the states of its voters */
-#define GONE_MAX 64
+#define LAG_MS 300 /* so long a newer epoch may be learnt from the states of its voters */
 
 bool reclaim_is_gone(const struct ipam *i, uint64_t peer)
 {
@@ -54,6 +53,7 @@ void reclaim_free(struct ipam *i)
 	instance_reset(&c->in);
 	mem_free(c->seen);
 	mem_free(c->gone);
+	mem_free(c->word);
 	mem_free(c->acks);
 	ranges_free(&c->locked);
 }
@@ -180,59 +180,6 @@ static enum err publish(struct ipam *i)
 	return e;
 }
 
-/* --- the operator's word: subkey "x" and the universe: varint n, n x { u48 name, varint epoch } --- */
-
-static enum err add_gone(struct ipam *i, uint64_t peer)
-{
-	struct reclaim *c = &i->reclaim;
-	void *mem = c->gone;
-	if (reclaim_is_gone(i, peer))
-		return ERR_OK;
-	bool ok = mem_grow(&mem, &c->cap_gone, c->n_gone + 1, sizeof *c->gone);
-	c->gone = mem;
-	if (!ok)
-		return ERR_NOMEM;
-	c->gone[c->n_gone++] = peer;
-	return ERR_OK;
-}
-
-/* A member is gone when some host says so that said it in an epoch of which it is a member still. */
-static enum err collect_gone(struct ipam *i)
-{
-	struct reclaim *c = &i->reclaim;
-	uint8_t mem[UNIVERSE_SUBKEY];
-	struct slice subkey = universe_subkey(i->cfg.universe, 'x', mem), at = { NULL, 0 };
-	struct crdt_item it;
-	enum err e = ERR_OK;
-	c->n_gone = 0;
-	while (e == ERR_OK && crdt_map_next(i->cfg.paxos, at, &it)) {
-		at = it.key;
-		if (!it.live || !slice_eq(crdt_subkey(it.key), subkey))
-			continue;
-		struct rbuf r;
-		rbuf_init(&r, it.value.p, it.value.n);
-		uint64_t n = rbuf_varint(&r);
-		for (uint64_t k = 0; k < n && k < GONE_MAX && e == ERR_OK; k++) {
-			uint64_t name = rbuf_u48(&r), epoch = rbuf_varint(&r);
-			const struct member *m = rbuf_ok(&r) ? epoch_member(&c->epoch, name) : NULL;
-			if (m && m->since <= epoch && !ipam_reachable(i, name))
-				e = add_gone(i, name);
-		}
-	}
-	/* Of two the one would wait for ever for a vote of the other's former self. What they chose both have accepted. */
-	struct vote v;
-	uint64_t peer;
-	at = (struct slice){ NULL, 0 };
-	while (e == ERR_OK && c->epoch.n < RECLAIM_VOTERS_MIN && instance_next(&c->in, &at, &peer, &v)) {
-		const struct member *m = epoch_member(&c->epoch, peer);
-		if (m && m->memory != 0 && m->memory != v.memory)
-			e = add_gone(i, peer);
-	}
-	c->in.gone = c->gone;
-	c->in.n_gone = c->n_gone;
-	return e;
-}
-
 /* Does anybody take part in all this? */
 bool reclaim_anybody(const struct ipam *i)
 {
@@ -240,43 +187,6 @@ bool reclaim_anybody(const struct ipam *i)
 	uint64_t peer;
 	struct vote v;
 	return i->reclaim.active || instance_next(&i->reclaim.in, &at, &peer, &v);
-}
-
-enum err reclaim_removed(struct ipam *i, uint64_t peer)
-{
-	struct reclaim *c = &i->reclaim;
-	uint8_t sub[UNIVERSE_SUBKEY], mem[16 + GONE_MAX * 16];
-	struct crdt_item it;
-	struct wbuf w, key;
-	uint64_t names[GONE_MAX], epochs[GONE_MAX];
-	size_t n = 0;
-	if (!c->epoch.known || !epoch_member(&c->epoch, peer) || !reclaim_anybody(i))
-		return ERR_OK;
-	uint8_t whole[6 + UNIVERSE_SUBKEY];
-	wbuf_fixed(&key, whole, sizeof whole);
-	wbuf_u48(&key, i->cfg.self);
-	wbuf_bytes(&key, universe_subkey(i->cfg.universe, 'x', sub).p, UNIVERSE_SUBKEY);
-	if (crdt_map_get(i->cfg.paxos, wbuf_slice(&key), &it) && it.live) {
-		struct rbuf r;
-		rbuf_init(&r, it.value.p, it.value.n);
-		uint64_t had = rbuf_varint(&r);
-		for (uint64_t k = 0; k < had && n < GONE_MAX - 1 && rbuf_ok(&r); k++) {
-			names[n] = rbuf_u48(&r);
-			epochs[n] = rbuf_varint(&r);
-			n += rbuf_ok(&r) && names[n] != peer && epoch_member(&c->epoch, names[n]) != NULL;
-		}
-	}
-	names[n] = peer;
-	epochs[n++] = c->epoch.number;
-	wbuf_fixed(&w, mem, sizeof mem);
-	wbuf_varint(&w, n);
-	for (size_t k = 0; k < n; k++) {
-		wbuf_u48(&w, names[k]);
-		wbuf_varint(&w, epochs[k]);
-	}
-	assert(!w.failed);
-	c->dirty = c->check = true;
-	return out_put(i, IPAM_MAP_PAXOS, universe_subkey(i->cfg.universe, 'x', sub), wbuf_slice(&w));
 }
 
 /* --- an epoch is known --- */
@@ -378,7 +288,7 @@ static enum err adopt(struct ipam *i, struct epoch *next)
 	c->dirty = c->check = true;
 	e = lease_align(i);
 	if (e == ERR_OK)
-		e = collect_gone(i);
+		e = word_collect(i);
 	if (e == ERR_OK)
 		e = store_epoch(i);
 	if (e == ERR_OK)
@@ -453,7 +363,7 @@ enum err reclaim_request(struct ipam *i, uint64_t from, const struct ipam_messag
 }
 
 /* Of those who vote in our epoch and can be reached, has a majority accepted nothing? Then nothing was chosen, whoever says so. */
-static bool undecided(const struct ipam *i)
+bool reclaim_undecided(const struct ipam *i)
 {
 	const struct reclaim *c = &i->reclaim;
 	size_t n = votes(i) && c->in.accepted.round == 0;
@@ -469,7 +379,7 @@ static bool undecided(const struct ipam *i)
 static bool trusted(const struct ipam *i, const struct epoch *e)
 {
 	const struct reclaim *c = &i->reclaim;
-	if (c->epoch.known && undecided(i))
+	if (c->epoch.known && (reclaim_undecided(i) || word_parted(i)))
 		return false;
 	size_t same = 0, all = 0;
 	struct slice at = { NULL, 0 };
@@ -641,7 +551,9 @@ enum err reclaim(struct ipam *i)
 	}
 	activate(i);
 	if (e == ERR_OK && c->dirty)
-		e = collect_gone(i);
+		e = word_collect(i);
+	if (c->dirty || i->now >= c->look_ms)
+		word_look(i);
 	for (int round = 0; round < 4 && e == ERR_OK; round++) {
 		bool due = c->dirty || c->check || i->now >= c->check_ms || (c->propose_ms > 0 && i->now >= c->propose_ms) ||
 			(c->lag_ms > 0 && i->now >= c->lag_ms);
@@ -662,7 +574,7 @@ enum err reclaim_begin(struct ipam *i)
 	enum err e = lease_align(i);
 	if (e == ERR_OK)
 		e = lease_begin(i);
-	return e;
+	return e == ERR_OK ? word_publish(i) : e;
 }
 
 enum err reclaim_rewrite(struct ipam *i)
@@ -680,6 +592,8 @@ enum err reclaim_rewrite(struct ipam *i)
 		e = store_vote(i);
 	if (e == ERR_OK)
 		e = lease_rewrite(i);
+	if (e == ERR_OK)
+		e = word_rewrite(i);
 	c->shown = false;
 	c->dirty = c->check = true;
 	return e;
@@ -717,7 +631,7 @@ uint64_t reclaim_deadline_ms(const struct ipam *i)
 	}
 	if (c->lag_ms > 0 && c->lag_ms < at)
 		at = c->lag_ms;
-	return at;
+	return c->look_ms < at ? c->look_ms : at;
 }
 
 /* --- what others ask --- */

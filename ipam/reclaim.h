@@ -45,6 +45,13 @@ struct reclaim {
 	uint64_t *gone; /* removed by the operator's word, and members still */
 	size_t n_gone, cap_gone;
 	uint64_t reclaimed; /* addresses, in this run */
+	/* word.c */
+	uint8_t *word; /* our operator's, as it is published and stored; word_n 0: none */
+	size_t word_n;
+	uint64_t parted_ms; /* somebody has decided apart from us since; 0: nobody */
+	uint64_t parted_until_ms, parted_with, look_ms;
+	size_t parted_n;
+	bool parted_told;
 	/* lease.c */
 	struct declaration acked, sent; /* acked: by a majority. serial 0: none */
 	uint64_t first;                 /* the first serial that declared what sent declares */

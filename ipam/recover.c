@@ -450,7 +450,7 @@ enum err recover_takeover(struct ipam *i, const struct ipam_event *ev)
 	if (e == ERR_OK && i->doubt.n > 0)
 		e = own_store_doubt(i); /* who need not be heard any more is stored beside it */
 	if (e == ERR_OK)
-		e = reclaim_removed(i, ev->peer);
+		e = word_removed(i, ev->peer);
 	if (e == ERR_OK)
 		e = forget_holds(i, ev->peer);
 	/* The answer cannot fail once the ring has changed: its room is part of what take() puts aside. */

@@ -67,10 +67,12 @@ static void state(const struct ipam *i, struct ipam_view *v)
 	}
 }
 
-/* What was taken from us; else what others hold in our ranges. */
+/* Two electorates; what was taken from us; else what others hold in our ranges. */
 static void conflict(const struct ipam *i, struct ipam_view *v)
 {
 	char r[2 * IP_TEXT], name[WHO_TEXT];
+	if (word_conflict(i, v->conflict, sizeof v->conflict))
+		return;
 	if (i->lost.n > 0) {
 		size_t kept = 0;
 		for (size_t n = 0; n < i->space.n_leases; n++)

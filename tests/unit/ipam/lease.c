@@ -281,6 +281,74 @@ static void voters_die_and_are_removed(void **state)
 	model_end(&m);
 }
 
+/* Each takes the other side for dead: one epoch is decided twice. Nobody takes what the other side has decided, and both are told. */
+static void operators_remove_each_other(void **state)
+{
+	(void)state;
+	struct model m;
+	start(&m, 5, 24);
+	model_run(&m, m.now + LEASE_MS);
+	m.in_doubt = true; /* by their own rings each side has the other's space, and uses none of it */
+	side(&m, 3, 1);
+	side(&m, 4, 1);
+	for (size_t k = 0; k < 3; k++) {
+		user_other(&m, 3, IPAM_TAKEOVER, m.h[k].name);
+		if (k > 0)
+			user_other(&m, 0, IPAM_TAKEOVER, m.h[k + 2].name);
+	}
+	model_run(&m, m.now + 3000);
+	uint64_t ours = m.h[0].ipam->reclaim.epoch.digest, theirs = m.h[3].ipam->reclaim.epoch.digest;
+	assert_true(view(&m, 0).epoch == 1 && view(&m, 3).epoch == 1 && ours != theirs);
+	assert_true(m.h[4].ipam->reclaim.epoch.digest == theirs);
+	for (size_t k = 0; k < 5; k++) {
+		struct ipam_view v;
+		ipam_view(m.h[k].ipam, &v);
+		assert_null(strstr(v.conflict, "decided apart"));
+	}
+	side(&m, 3, 0);
+	side(&m, 4, 0);
+	model_run(&m, m.now + 15000);
+	for (size_t k = 0; k < 5; k++) {
+		struct ipam_view v;
+		ipam_view(m.h[k].ipam, &v);
+		expect_text(v.conflict, "decided apart from us");
+		expect_text(v.conflict, k < 3 ? "and 1 more" : "and 2 more");
+		assert_true(view(&m, k).epoch >= 1);
+	}
+	/* One side goes on without the other: that is not taken over either. */
+	die(&m, 4);
+	user_other(&m, 3, IPAM_TAKEOVER, m.h[4].name);
+	model_run(&m, m.now + 5000);
+	assert_true(view(&m, 3).epoch > 1 && view(&m, 0).epoch == 1 && m.h[0].ipam->reclaim.epoch.digest == ours);
+	check_addresses(&m);
+	model_end(&m);
+}
+
+/* What the operator has said about who votes outlives the daemon that was told. */
+static void the_word_is_kept(void **state)
+{
+	(void)state;
+	struct model m;
+	start(&m, 4, 24);
+	model_run(&m, m.now + LEASE_MS);
+	for (size_t k = 1; k < 4; k++)
+		die(&m, k);
+	user_other(&m, 0, IPAM_TAKEOVER, m.h[2].name);
+	model_run(&m, m.now + 500);
+	assert_true(reclaim_is_gone(m.h[0].ipam, m.h[2].name));
+	assert_int_equal(view(&m, 0).epoch, 0); /* of three voters one is there */
+	die(&m, 0);
+	back(&m, 0);
+	model_run(&m, m.now + 500);
+	assert_true(reclaim_is_gone(m.h[0].ipam, m.h[2].name));
+	assert_int_equal(view(&m, 0).quorum, 2);
+	back(&m, 3); /* who hears of it from the restarted one */
+	model_run(&m, m.now + 3000);
+	assert_int_equal(view(&m, 3).epoch, 1);
+	assert_int_equal(view(&m, 3).members, 3);
+	model_end(&m);
+}
+
 /* So much was reclaimed since that the mark of what was taken from who comes back is not kept any more. */
 static void mark_is_forgotten(void **state)
 {
@@ -615,6 +683,8 @@ int main(void)
 		cmocka_unit_test(claim_of_spare_space),
 		cmocka_unit_test(newcomers_join),
 		cmocka_unit_test(voters_die_and_are_removed),
+		cmocka_unit_test(operators_remove_each_other),
+		cmocka_unit_test(the_word_is_kept),
 		cmocka_unit_test(mark_is_forgotten),
 		cmocka_unit_test(declares_what_is_not_its_own),
 		cmocka_unit_test(voter_that_lies),
