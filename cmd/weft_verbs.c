@@ -16,11 +16,21 @@ static int no_words(const struct weft *w, int argc)
 
 /* --- containers ------------------------------------------------------------------------------------------------------------------------- */
 
+/* NAME:IP, where an IPv6 address has colons of its own. */
+static void add_host(json_t *hosts, const char *value)
+{
+	const char *colon = strchr(value, ':');
+
+	(void)json_array_append_new(hosts,
+		json_pack("{s:s%, s:s}", "name", value, (size_t)(colon != NULL ? colon - value : (ptrdiff_t)strlen(value)), "address",
+			colon != NULL ? colon + 1 : ""));
+}
+
 static int container_request(const struct weft *w, const char *path, const char *known, int argc, char **argv)
 {
 	struct words p = { .argc = argc, .argv = argv };
 	const char *name, *value, *container = NULL;
-	json_t *doc = json_object(), *addrs = json_array();
+	json_t *doc = json_object(), *addrs = json_array(), *hosts = json_array();
 	enum word kind;
 
 	while ((kind = next_word(&p, known, &name, &value)) != WORD_END && kind != WORD_WRONG) {
@@ -32,6 +42,10 @@ static int container_request(const struct weft *w, const char *path, const char 
 			(void)json_object_set_new(doc, "with_dns", json_false());
 		else if (strcmp(name, "no-multicast-route") == 0)
 			(void)json_object_set_new(doc, "multicast_route", json_false());
+		else if (strcmp(name, "rewrite-hosts") == 0)
+			(void)json_object_set_new(doc, "rewrite_hosts", json_true());
+		else if (strncmp(name, "add-host", 8) == 0)
+			add_host(hosts, value);
 		else
 			(void)json_object_set_new(doc, strncmp(name, "mac", 3) == 0 ? "mac" : "network", json_string(value));
 	}
@@ -40,10 +54,12 @@ static int container_request(const struct weft *w, const char *path, const char 
 		json_decref(ident);
 		json_decref(doc);
 		json_decref(addrs);
+		json_decref(hosts);
 		return usage(w, kind == WORD_WRONG ? "an option is not understood" : "the container is missing");
 	}
 	(void)json_object_set_new(doc, "container", ident);
 	(void)json_object_set_new(doc, "addresses", addrs);
+	(void)json_object_set_new(doc, "hosts", hosts);
 	char *body = json_dumps(doc, JSON_COMPACT);
 	json_decref(doc);
 	if (body == NULL)
@@ -60,7 +76,7 @@ static int container_request(const struct weft *w, const char *path, const char 
 
 int verb_attach(const struct weft *w, int argc, char **argv)
 {
-	return container_request(w, "/attach", "without-dns no-multicast-route mac= network=", argc, argv);
+	return container_request(w, "/attach", "without-dns no-multicast-route rewrite-hosts add-host= mac= network=", argc, argv);
 }
 
 int verb_detach(const struct weft *w, int argc, char **argv)

@@ -12,6 +12,7 @@
 #include "router/attach_internal.h"
 #include "router/attach_request.h"
 #include "router/docker/containers.h"
+#include "router/hosts.h"
 #include "router/netns.h"
 
 struct wanted {
@@ -42,6 +43,8 @@ struct attach {
 	size_t n_routes;
 	struct mac mac;
 	struct container_record made; /* when it is plumbed */
+	struct hosts_file *hosts;     /* to be changed; NULL: not */
+	json_t *asked;                /* the request, if it is needed to the end */
 	char network[CORE_NETWORK_MAX + 1];
 	struct prefix default_subnet; /* where an address comes from when none is named */
 	router_done done;
@@ -53,6 +56,8 @@ static void free_one(struct attach *a)
 	if (a->nsfd >= 0)
 		(void)close(a->nsfd);
 	json_decref(a->wish);
+	hosts_close(a->hosts);
+	json_decref(a->asked);
 	mem_free(a);
 }
 
@@ -177,7 +182,8 @@ static void published(struct attach *a)
 	struct err_note note = { "" };
 
 	if (a->err == ERR_OK) {
-		finish(a, ERR_OK, NULL);
+		enum err err = a->hosts != NULL ? attach_hosts_put(a->hosts, a->asked, &a->target, &a->made, &note) : ERR_OK;
+		finish(a, err, note.text);
 		return;
 	}
 	if (core_local(a->r->core, a->target.ident) == NULL && /* a new one: nobody would know of its interface */
@@ -447,7 +453,14 @@ static enum err prepare(struct attach *a, const struct attach_request *req, stru
 		err = copy_options(a, req, note);
 	if (err == ERR_OK)
 		err = parse_mac(a, req->mac, note);
-	return err != ERR_OK ? err : netns_open(&a->target, &a->nsfd, note);
+	if (err == ERR_OK)
+		err = netns_open(&a->target, &a->nsfd, note);
+	if (err == ERR_OK)
+		err = attach_hosts_open(req, &a->target, a->nsfd, &a->hosts, note);
+	if (err != ERR_OK || a->hosts == NULL)
+		return err;
+	a->asked = attach_request_write(req);
+	return a->asked != NULL ? ERR_OK : err_note(note, ERR_NOMEM, "out of memory");
 }
 
 uint64_t attach_refuse(router_done done, void *ctx, enum err err, const char *text)

@@ -137,6 +137,7 @@ uint64_t detach_begin(
 		mem_free(d);
 		return attach_refuse(done, ctx, err, note.text);
 	}
+	attach_hosts_remove(r, &who->target, addrs, n);
 	d->done = done;
 	d->ctx = ctx;
 	d->keeper = who->docker ? r->keeper : NULL;

@@ -28,6 +28,15 @@ uint64_t attach_ask_docker(struct router *r, const struct attach_request *req, b
 bool attach_naming_cancel(struct router *r, uint64_t request);
 void attach_naming_end_all(struct router *r, enum err err, const char *text);
 
+/* attach_hosts.c: its /etc/hosts. *out NULL: that is to be left alone. request: attach_request.h. */
+struct hosts_file;
+enum err attach_hosts_open(const struct attach_request *req, const struct netns_target *t, int nsfd, struct hosts_file **out,
+	struct err_note *note) MUST_CHECK;
+enum err attach_hosts_put(struct hosts_file *h, json_t *request, const struct netns_target *t,
+	const struct container_record *made, struct err_note *note) MUST_CHECK;
+/* Our lines for these addresses, or all of ours (n_gone 0). Nothing happens if there are none. */
+void attach_hosts_remove(struct router *r, const struct netns_target *t, const struct ip *gone, size_t n_gone);
+
 void attach_ignore(void *ctx, const struct router_result *res);
 void attach_submit_quietly(struct router *r, struct core_event *ev); /* nobody waits for the answer */
 /* The answer at once; gives 0. */
