@@ -86,7 +86,7 @@ static bool attached_with(const struct router *r, const char *ident, struct ip a
 static void give_back(struct attach *a)
 {
 	for (size_t i = 0; i < a->n_got; i++) {
-		if (a->want[i].had || attached_with(a->r, a->target.ident, a->want[i].prefix.addr))
+		if (a->want[i].had || a->want[i].prefix.addr.family != 4 || attached_with(a->r, a->target.ident, a->want[i].prefix.addr))
 			continue;
 		struct ipam_event free_it = { .kind = IPAM_FREE, .ident = a->target.ident, .addr = a->want[i].prefix.addr };
 		struct core_event ev = { .kind = CORE_IPAM, .ipam = &free_it };
@@ -331,7 +331,7 @@ static void advance(struct attach *a)
 
 	a->asking = true;
 	while (!waiting && !a->cancelled && a->err == ERR_OK && a->n_got < a->n_want) {
-		if (core_ipam(a->r->core) == NULL)
+		if (core_ipam(a->r->core) == NULL || a->want[a->n_got].prefix.addr.family == 6)
 			a->n_got++; /* without address management a given address is taken as it is */
 		else
 			waiting = !ask(a);
@@ -351,20 +351,46 @@ static void advance(struct attach *a)
 	}
 }
 
+enum err attach_parse_addr(
+	const struct core *core, const char *network, const char *text, struct prefix *out, bool *claim, struct err_note *note)
+{
+	struct prefix p, in = attach_default_subnet(core, network);
+	struct ip v4;
+
+	if (prefix_parse(strncmp(text, "ip:", 3) == 0 ? text + 3 : text, &p) != ERR_OK || p.addr.family != 6)
+		return ipam_parse_addr(text, in, out, claim, note);
+	if (p.addr.b[0] == 0xff || (p.addr.b[0] == 0xfe && (p.addr.b[1] & 0xc0) == 0x80))
+		return err_note(note, ERR_RANGE, "%.60s is no address for a container: it is one of groups or of links", text);
+	*claim = true;
+	*out = p;
+	if (core_companion_of(core, network, p.addr, &v4))
+		*out = (struct prefix){ v4, p.len > 96 + 8 ? (uint8_t)(p.len - 96) : in.len };
+	return ERR_OK;
+}
+
+static bool wanted_already(const struct attach *a, struct ip ip)
+{
+	for (size_t i = 0; i < a->n_want; i++)
+		if (a->want[i].claim && ip_eq(a->want[i].prefix.addr, ip))
+			return true;
+	return false;
+}
+
 static enum err parse_addrs(struct attach *a, const struct attach_request *req, struct err_note *note)
 {
 	if (req->n_addrs > CORE_ADDRS_MAX)
 		return err_note(note, ERR_LIMIT, "at most %d addresses a container", CORE_ADDRS_MAX);
+	for (size_t i = 0; i < req->n_addrs; i++) {
+		struct wanted *w = &a->want[a->n_want];
+		enum err err = attach_parse_addr(a->r->core, a->network, req->addrs[i], &w->prefix, &w->claim, note);
+		if (err != ERR_OK)
+			return err;
+		if (!w->claim || !wanted_already(a, w->prefix.addr))
+			a->n_want++;
+	}
 	if (req->n_addrs == 0) {
 		a->want[0] = (struct wanted){ .prefix = a->default_subnet };
 		a->n_want = 1;
-	}
-	for (size_t i = 0; i < req->n_addrs; i++) {
-		struct wanted *w = &a->want[i];
-		enum err err = ipam_parse_addr(req->addrs[i], a->default_subnet, &w->prefix, &w->claim, note);
-		if (err != ERR_OK)
-			return err;
-		a->n_want++;
 	}
 	for (size_t i = 0; core_ipam(a->r->core) == NULL && i < a->n_want; i++)
 		if (!a->want[i].claim)

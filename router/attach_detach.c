@@ -30,13 +30,13 @@ static enum err meant(
 	const struct router *r, const struct attach_request *req, const char *ident, struct ip *out, size_t *n, struct err_note *note)
 {
 	const struct core_endpoint *e = core_local(r->core, ident);
-	struct prefix net_default = attach_default_subnet(r->core, e != NULL ? e->network : CORE_NETWORK_DEFAULT);
+	const char *network = e != NULL ? e->network : CORE_NETWORK_DEFAULT;
 
 	*n = 0;
 	for (size_t i = 0; i < req->n_addrs; i++) {
 		struct prefix p;
 		bool one;
-		enum err err = ipam_parse_addr(req->addrs[i], net_default, &p, &one, note);
+		enum err err = attach_parse_addr(r->core, network, req->addrs[i], &p, &one, note);
 		if (err != ERR_OK)
 			return err;
 		if (one && *n < CORE_ADDRS_MAX)

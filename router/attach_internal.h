@@ -47,6 +47,9 @@ void attach_endpoint_of(const struct router *r, const struct container_record *r
 bool attach_held_by(const struct router *r, const char *ident, struct ip addr);
 /* What the network says; without management of addresses there is none. */
 struct prefix attach_default_subnet(const struct core *core, const char *network);
+/* An ADDR form (INTERFACES section 4), or an IPv6 address: one that goes with an IPv4 address stands for that, and comes with it. */
+enum err attach_parse_addr(const struct core *core, const char *network, const char *text, struct prefix *out, bool *claim,
+	struct err_note *note) MUST_CHECK;
 /* It is there, and the container is in no other one: its interface has one bridge. */
 enum err attach_check_network(
 	const struct router *r, const char *ident, const char *network, struct core_network *out, struct err_note *note) MUST_CHECK;

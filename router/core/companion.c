@@ -52,7 +52,7 @@ bool core_companion(const struct core *c, const char *network, struct prefix v4,
 	return true;
 }
 
-bool companion_of(const struct core *c, const char *network, struct ip v6, struct ip *v4)
+bool core_companion_of(const struct core *c, const char *network, struct ip v6, struct ip *v4)
 {
 	struct prefix base, prefix;
 	bool whole;

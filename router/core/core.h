@@ -295,6 +295,8 @@ bool core_next_network(const struct core *c, size_t *it, struct core_network *ou
 bool core_network(const struct core *c, const char *name, struct core_network *out);
 /* The IPv6 address that goes with an IPv4 address of a container there (companion.c). false: none does. */
 bool core_companion(const struct core *c, const char *network, struct prefix v4, struct prefix *out);
+/* With which IPv4 address that IPv6 address goes there. false: with none. */
+bool core_companion_of(const struct core *c, const char *network, struct ip v6, struct ip *v4);
 /* Containers of other hosts, in no order, whose host is reachable or not; *it starts at 0. Pointers are valid until the next step. */
 bool core_next_remote(const struct core *c, size_t *it, const struct core_endpoint **out);
 bool core_next_local(const struct core *c, size_t *it, const struct core_endpoint **out);

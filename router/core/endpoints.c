@@ -471,7 +471,7 @@ static bool ring_says(const struct core *c, const char *network, struct ip ip, u
 {
 	struct ip v4 = ip;
 
-	if (c->ipam == NULL || (ip.family != 4 && !companion_of(c, network, ip, &v4)))
+	if (c->ipam == NULL || (ip.family != 4 && !core_companion_of(c, network, ip, &v4)))
 		return false;
 	return ring_owner(c->maps[CHANNEL_RING], c->cfg.universe, ip_to_v4(v4)) == peer;
 }

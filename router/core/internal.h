@@ -218,9 +218,7 @@ enum err names_restore(struct core *c, struct slice subkey, struct slice value) 
 bool names_any_of(const struct core *c, uint64_t owner);
 void names_free(struct core *c);
 
-/* companion.c: of which IPv4 address it is the companion; false: of none. */
-bool companion_of(const struct core *c, const char *network, struct ip v6, struct ip *v4);
-/* ERR_RANGE: a subnet6 that has not got one for each address. */
+/* companion.c. ERR_RANGE: a subnet6 that has not got one for each address. */
 enum err companion_check(const struct core *c, const struct core_network *want, struct err_note *note) MUST_CHECK;
 
 /* networks.c */

@@ -143,7 +143,7 @@ def test_C1_D_containers_of_docker_by_name_and_id(d1):
         assert d1.weft_ok("attach", name).split() == addr, f"attaching it as {name} is the same"
     assert d1.weft_json("ps")["containers"][0]["id"] == full
     d1.attach(b)
-    assert b.ips() and b.ips() != addr
+    assert b.ips() != addr and a.ping(b.ips()[0]) and b.ping(addr[0])
     d1.docker("stop", "-t", "1", "bb")
     p = d1.weft("attach", "bb")
     assert p.returncode == 1 and "does not run" in p.stderr, p

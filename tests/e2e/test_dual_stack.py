@@ -99,6 +99,37 @@ def test_I18_subnets_and_networks(net, h1, h2, c1, c2, c3):
 
 
 @topology(timeout=60)
+def test_I18_an_ipv6_address_can_be_asked_for(net, h1, c1, c2):
+    h1.start_daemon("--ipalloc-range6", RANGE6)
+    assert h1.attach(c1, "ip:fd00:32::1:105/108") == ["10.33.1.5", "fd00:32::1:105"], "it goes with an IPv4 address"
+    assert c1.addresses() == ["10.33.1.5/12"] and c1.addresses(family=6) == ["fd00:32::1:105/108"]
+    p = h1.weft("attach", "ip:fd00:32::1:105/108", c2)
+    assert p.returncode == 1 and "10.33.1.5" in p.stderr, f"that is another's: {p}"
+    assert h1.attach(c2, "ip:10.33.1.6/12", "ip:fd00:32::1:106/108", "2001:db8::6/64") == ["10.33.1.6", "2001:db8::6", "fd00:32::1:106"]
+    assert h1.detach(c2, "2001:db8::6/64") == ["2001:db8::6"]
+    assert h1.detach(c1, "ip:fd00:32::1:105/108") == ["10.33.1.5", "fd00:32::1:105"] and c1.addresses(family=6) == []
+    for bad in ("fe80::1/64", "ff02::1/64", "net:fd00:32::/64"):
+        assert h1.weft("attach", bad, c1).returncode == 1
+    owned = [e["containerid"] for e in h1.api("GET", "/ip").json()["owned"]]
+    assert owned == [str(c2)], owned
+
+
+@topology(timeout=120)
+def test_I18_D_a_docker_container_is_started_again(d1):
+    d1.start_daemon("--ipalloc-range6", RANGE6)
+    a, b = d1.run("aa"), d1.run("bb")
+    one, two_ = d1.weft_ok("attach", "--rewrite-hosts", "aa").split(), d1.weft_ok("attach", "bb").split()
+    assert one[1] == with_it(one[0]) and reaches6(b, one[1]) and reaches6(a, two_[1]), "also with dockerd's filters"
+    d1.docker("restart", "-t", "1", "aa")
+    wait_until(lambda: a.ips() == one[:1] and a.ips(family=6) == one[1:], 10, "it has the same addresses again")
+    assert reaches6(b, one[1]) and b.ping(one[0])
+    wait_until(lambda: one[0] in a.sh("cat /etc/hosts") and one[1] in a.sh("cat /etc/hosts"), 5, "and its names for them")
+    d1.docker("rm", "-f", "aa")
+    wait_until(lambda: len(d1.weft_json("ps")["containers"]) == 1, 10, "removed, it is gone at once")
+    assert [e["addrs"] for e in d1.api("GET", "/ip").json()["owned"]] == [[f"{two_[0]}/12"]]
+
+
+@topology(timeout=60)
 def test_I18_the_daemon_comes_back(net, h1, c1, c2):
     h1.start_daemon()
     v4 = h1.attach(c1)
