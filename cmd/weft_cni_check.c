@@ -179,6 +179,12 @@ static int forget_names(const struct cni_conf *c, const char *ident, struct cni_
 	return status == 404 ? CNI_OK : code;
 }
 
+/* Plugins from before 1.1.0 miss what belongs to a container, or do not know the word or the version; they have nothing to say to it. */
+static bool is_older(int code)
+{
+	return code == CNI_BAD_VERSION || code == CNI_NO_CONTAINER || code == CNI_BAD_ENV;
+}
+
 /* As much as can be removed is, whatever fails; what failed first is told. */
 int cni_gc(const struct cni_conf *c, struct cni_error *e)
 {
@@ -203,9 +209,7 @@ int cni_gc(const struct cni_conf *c, struct cni_error *e)
 		}
 	}
 	json_decref(found);
-	/* Plugins of before 1.1.0 do not know the word, and have nothing that it could clean. */
-	if (c->ipam != NULL && cni_delegate(c, "GC", NULL, &other) != CNI_OK && other.code != CNI_BAD_ENV &&
-		other.code != CNI_BAD_VERSION && code == CNI_OK) {
+	if (c->ipam != NULL && cni_delegate(c, "GC", NULL, &other) != CNI_OK && !is_older(other.code) && code == CNI_OK) {
 		code = other.code;
 		*e = other;
 	}
@@ -242,6 +246,6 @@ int cni_status(const struct cni_conf *c, struct cni_error *e)
 	json_decref(doc);
 	if (code == CNI_OK && c->ipam != NULL)
 		code = cni_delegate(c, "STATUS", NULL, e);
-	return code == CNI_BAD_ENV || code == CNI_BAD_VERSION ? CNI_OK
+	return c->ipam != NULL && is_older(code) ? CNI_OK : code;
 														  : code; /* a plugin that does not know the word has nothing to say */
 }

@@ -3,6 +3,7 @@
      c1, c3 ─ weft-cni ─ h1 ═══ underlay ═══ h2 ─ weft-cni ─ c2
 """
 
+import concurrent.futures
 import json
 import os
 import random
@@ -217,6 +218,9 @@ def test_C4_another_plugin_gives_the_addresses(net, h1, c1, c3):
     assert not held(data)
     assert not c1.addresses("eth0")
     Cni(h1).delete(c3)
+    # A plugin from before 1.1.0 has nothing to say to what is new there.
+    cni = Cni(h1, ipam=ipam)
+    assert cni.call("STATUS").code == 0 and cni.call("GC", **{"cni.dev/valid-attachments": []}).code == 0
     # It is not there.
     r = Cni(h1, "1.0.0", ipam={"type": "no-such-plugin"}).call("ADD", c1)
     assert r.code == 7 and "no-such-plugin" in r.msg, r
@@ -552,6 +556,30 @@ def test_C4_hostile_calls_get_an_error_and_leave_nothing(h1, c1):
             assert c1.addresses(ifname) == r.addresses
             cni.delete(c1, ifname=ifname)
     assert leftovers(h1) == []
+
+
+@topology(timeout=120)
+def test_C4_many_at_once(net, h1):
+    """Eight at a time, as kubelet does."""
+    h1.start_daemon()
+    cni = Cni(h1)
+    containers = [net.container(n) for n in range(1, 33)]
+
+    def turn(c):
+        r = cni.call("ADD", c, args=f"K8S_POD_NAME=p{c.name}")
+        check = cni.check(c, r) if r.code == 0 else None
+        return r, check
+
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        done = list(pool.map(turn, containers))
+        assert all(r.code == 0 and check.code == 0 for r, check in done), [x for x in done if x[0].code or x[1].code]
+        addrs = [r.addresses[0] for r, _ in done]
+        assert len(set(addrs)) == len(addrs)
+        assert all(pool.map(lambda c: c.ping(bare(addrs[0])), containers))
+        wait_until(lambda: h1.weft("verify").returncode == 0, 15, "verify finds nothing")
+        assert all(r.code == 0 for r in pool.map(lambda c: cni.call("DEL", c), containers))
+    assert leftovers(h1) == []
+    wait_until(lambda: h1.weft("verify").returncode == 0, 15, "verify finds nothing")
 
 
 @topology(timeout=60)
