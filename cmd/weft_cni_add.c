@@ -65,8 +65,7 @@ static bool add_text(json_t *list, const char *kind, const char *text)
 	return json_array_append_new(list, json_string(whole)) == 0;
 }
 
-/* In the forms of `weft attach`: another plugin's, or what is asked for, or one of a subnet; an empty list is one of the network's. A container's IPv6
- * address follows from its IPv4 address, so that it is not asked for, but looked at afterwards (take_attached). */
+/* In the forms of `weft attach`: another plugin's, or what is asked for, or one of a subnet; an empty list is one of the network's. */
 static int addresses(struct adding *a, json_t *list, struct cni_error *e)
 {
 	const struct cni_conf *c = a->c;
@@ -76,8 +75,6 @@ static int addresses(struct adding *a, json_t *list, struct cni_error *e)
 	for (size_t i = 0; i < a->got.n_ips; i++)
 		a->nets[a->n_nets++] = a->got.ips[i].addr;
 	for (size_t i = 0; c->ipam == NULL && i < c->n_ips; i++) {
-		if (c->ips[i].addr.family == 6)
-			continue;
 		struct prefix *p = &a->nets[a->n_nets++];
 		*p = c->ips[i];
 		int code = p->len == CNI_LEN_UNSAID ? complete(c, p, e) : CNI_OK;
@@ -104,9 +101,6 @@ static int delegate(struct adding *a, struct cni_error *e)
 	if (code == CNI_OK && a->got.n_ips == 0)
 		code = cni_fail(e, CNI_BAD_CONF, "%s gave no address", a->c->ipam);
 	for (size_t i = 0; i < a->got.n_ips && code == CNI_OK; i++) {
-		if (a->got.ips[i].addr.addr.family == 6)
-			code = cni_fail(e, CNI_UNSUPPORTED,
-				"%s gave an IPv6 address, and weft has its own (--ipalloc-range6); let it give IPv4 addresses only", a->c->ipam);
 		struct ip *gw = a->got.ips[i].addr.addr.family == 6 ? &a->gateway6 : &a->gateway;
 		if (gw->family == 0)
 			*gw = a->got.ips[i].gw;
@@ -273,23 +267,6 @@ static json_t *routes_json(const struct adding *a)
 	return list;
 }
 
-/* IPv6 addresses that were asked for are those that it has. */
-static int check_asked(const struct adding *a, struct cni_error *e)
-{
-	char want[IP_TEXT];
-
-	for (size_t i = 0; i < a->c->n_ips && a->c->ipam == NULL; i++) {
-		bool has = a->c->ips[i].addr.family == 4;
-		for (size_t j = 0; j < a->out.n_ips; j++)
-			has = has || ip_eq(a->out.ips[j].addr.addr, a->c->ips[i].addr);
-		if (!has)
-			return cni_fail(e, CNI_UNSUPPORTED,
-				"the address %s cannot be had: a container's IPv6 address is the one that belongs to its IPv4 address, so ask for that",
-				ip_format(a->c->ips[i].addr, want));
-	}
-	return CNI_OK;
-}
-
 /* The addresses that it has now, and its ends. */
 static int take_attached(struct adding *a, struct cni_error *e)
 {
@@ -308,9 +285,7 @@ static int take_attached(struct adding *a, struct cni_error *e)
 		ip->gw = ip->addr.addr.family == 6 ? a->gateway6 : a->gateway;
 		r->n_ips++;
 	}
-	int code = check_asked(a, e);
-	if (code == CNI_OK)
-		code = cni_look(c->netns, c->ifname, &seen, e);
+	int code = cni_look(c->netns, c->ifname, &seen, e);
 	if (code != CNI_OK)
 		return code;
 	if (!seen.there || seen.host.name[0] == '\0')

@@ -247,5 +247,4 @@ int cni_status(const struct cni_conf *c, struct cni_error *e)
 	if (code == CNI_OK && c->ipam != NULL)
 		code = cni_delegate(c, "STATUS", NULL, e);
 	return c->ipam != NULL && is_older(code) ? CNI_OK : code;
-														  : code; /* a plugin that does not know the word has nothing to say */
 }

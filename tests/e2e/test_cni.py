@@ -151,14 +151,17 @@ def test_C4_containers_have_ipv6_as_well(h1, c1):
     assert [x["dst"] for x in r.doc["routes"]] == ["0.0.0.0/0", "::/0"] and c1.ping(six["gateway"]) and c1.ping(four["gateway"]), r
     assert cni.check(c1, r).code == 0
     cni.delete(c1)
-    # One that is asked for is the one that belongs to the IPv4 address, or is not to be had.
+    # One that is asked for comes with its IPv4 address; both may be asked for.
     both = [bare(i["address"]) for i in (four, six)]
     assert [bare(a) for a in cni.add(c1, args="IP=" + ",".join(both)).addresses] == both
     cni.delete(c1)
-    for ips in (["fd00:5::77"], [both[0], "fd00:5::77"]):
-        r = cni.call("ADD", c1, runtimeConfig={"ips": ips})
-        assert r.code == 2 and "fd00:5::77" in r.msg, r
-        assert c1.addresses("eth0") == [] and leftovers(h1) == []
+    r = cni.add(c1, runtimeConfig={"ips": ["fd00:5::77"]})
+    assert [bare(a) for a in r.addresses] == ["10.32.0.119", "fd00:5::77"] and c1.ping(r.doc["ips"][1]["gateway"]), r
+    assert cni.check(c1, r).code == 0
+    cni.delete(c1)
+    r = cni.call("ADD", c1, runtimeConfig={"ips": ["fd00:6::77"]})
+    assert r.code == 7 and "fd00:6::77" in r.msg, r
+    assert c1.addresses("eth0") == [] and leftovers(h1) == []
 
 
 @topology(timeout=60)
@@ -218,6 +221,13 @@ def test_C4_another_plugin_gives_the_addresses(net, h1, c1, c3):
     assert not held(data)
     assert not c1.addresses("eth0")
     Cni(h1).delete(c3)
+    # Of both families.
+    cni = Cni(h1, "1.0.0", isGateway=True, ipam={**ipam, "ranges": [*ipam["ranges"], [{"subnet": "fd00:9::/64"}]]})
+    r = cni.add(c1)
+    assert c1.addresses("eth0", 6) == ["fd00:9::2/64"] == r.addresses[1:] and "fd00:9::1/64" in h1.addresses("weft", 6), (r, h1.addresses("weft", 6))
+    assert c1.ping("fd00:9::1") and cni.check(c1, r).code == 0
+    cni.delete(c1)
+    assert leftovers(h1) == [] and not held(data)
     # A plugin from before 1.1.0 has nothing to say to what is new there.
     cni = Cni(h1, ipam=ipam)
     assert cni.call("STATUS").code == 0 and cni.call("GC", **{"cni.dev/valid-attachments": []}).code == 0
