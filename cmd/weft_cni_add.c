@@ -179,16 +179,26 @@ static int expose(struct adding *a, struct ip named, struct cni_error *e)
 	return code;
 }
 
-/* The host gets an address, unless it has one; which one is said only by who names a gateway. It passes on what containers send, as with all
- * plugins that are a gateway. */
-static int be_gateway(struct adding *a, struct cni_error *e)
+static int have_exposed(struct adding *a, struct ip named, struct cni_error *e)
 {
-	struct ip named = a->c->gateway.family != 0 ? a->c->gateway : a->gateway;
 	bool found;
 	int code = find_exposed(a, &named, &found, e);
 
-	if (code == CNI_OK && !found)
-		code = expose(a, named, e);
+	return code == CNI_OK && !found ? expose(a, named, e) : code;
+}
+
+/* The host gets an address, unless it has one; which one, of each family, is said only by who names a gateway. It passes on what containers send, as with
+ * all plugins that are a gateway. */
+static int be_gateway(struct adding *a, struct cni_error *e)
+{
+	const struct ip four = a->c->gateway.family == 4 ? a->c->gateway : a->gateway,
+					six = a->c->gateway.family == 6 ? a->c->gateway : a->gateway6, none = { 0 };
+	int code = CNI_OK;
+
+	if (four.family != 0 || six.family == 0)
+		code = have_exposed(a, four.family != 0 ? four : none, e);
+	if (code == CNI_OK && six.family != 0)
+		code = have_exposed(a, six, e);
 	if (code == CNI_OK && a->gateway.family != 0)
 		code = cni_forward(4, e);
 	if (code == CNI_OK && a->gateway6.family != 0)
@@ -432,7 +442,7 @@ int cni_add(const struct cni_conf *c, json_t **out, struct cni_error *e)
 	if (code == CNI_OK && c->ipam != NULL)
 		code = delegate(&a, e);
 	if (code == CNI_OK && c->ipam == NULL)
-		a.gateway = c->gateway;
+		*(c->gateway.family == 6 ? &a.gateway6 : &a.gateway) = c->gateway;
 	if (code == CNI_OK && wants_gateway(c))
 		code = be_gateway(&a, e);
 	if (code == CNI_OK)
