@@ -277,11 +277,18 @@ int cni_shape(const char *netns, const char *ifname, const char *host, unsigned 
 int cni_forward(int family, struct cni_error *e)
 {
 	const char *path = family == 6 ? "/proc/sys/net/ipv6/conf/all/forwarding" : "/proc/sys/net/ipv4/ip_forward";
-	int fd = open(path, O_RDWR | O_CLOEXEC), code = CNI_OK;
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
 	char now = '0';
+	bool on = fd >= 0 && read(fd, &now, 1) == 1 && now != '0';
 
-	if (fd < 0 || read(fd, &now, 1) != 1 || (now == '0' && pwrite(fd, "1", 1, 0) != 1))
-		code = cni_fail(e, CNI_KERNEL, "the host does not forward packets, and %s cannot be set: %s", path, strerror(errno));
+	if (fd >= 0)
+		(void)close(fd);
+	if (on)
+		return CNI_OK; /* it may be that it could not be written */
+	fd = open(path, O_WRONLY | O_CLOEXEC);
+	on = fd >= 0 && write(fd, "1", 1) == 1;
+	int code = on ? CNI_OK
+				  : cni_fail(e, CNI_KERNEL, "the host does not forward packets, and %s cannot be set: %s", path, strerror(errno));
 	if (fd >= 0)
 		(void)close(fd);
 	return code;

@@ -413,7 +413,7 @@ class Breaker:
         threading.Thread(target=self._serve, daemon=True).start()
 
     def arm(self, n, how):
-        self.fail_at, self.how, self.seen = n, how, 0
+        self.fail_at, self.how, self.seen, self.held = n, how, 0, threading.Event()
 
     def _serve(self):
         while True:
@@ -447,6 +447,11 @@ class Breaker:
             while chunk := up.recv(65536):
                 answer += chunk
             if fails and self.how == "hang up after":  # done, and nobody was told
+                return
+            if fails and self.how == "hold":
+                self.held.set()
+                while conn.recv(65536):
+                    pass
                 return
             if fails and self.how == "nonsense":
                 answer = b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n{{{{"
@@ -490,6 +495,31 @@ def test_C4_whatever_step_fails_nothing_is_left(net, h1, c1):
         r = cni.call("ADD", c1, **conf)
         assert r.code != 0 and code in (None, r.code), (conf, r)
         assert c1.addresses("eth0") == [] and leftovers(h1) == [], (conf, r, leftovers(h1))
+
+
+@topology(timeout=90)
+def test_C4_an_add_that_was_killed_is_cleaned_up_by_del_or_gc(net, h1, c1):
+    h1.start_daemon()
+    breaker = Breaker(h1, os.path.join(net.dir, "breaker.sock"))
+    cni = Cni(h1, socket=breaker.path, runtimeConfig={"aliases": {"net": ["a"]}})
+    n = 0
+    while True:
+        breaker.arm(n, "hold")
+        p = cni.start("ADD", c1, args="K8S_POD_NAME=web")
+        wait_until(lambda p=p: breaker.held.is_set() or p.poll() is not None, 20, "a request is held, or all is done")
+        done = p.poll() is not None
+        p.kill()
+        p.communicate()
+        breaker.arm(None, None)
+        if n % 2 or done:
+            cni.delete(c1, netns=True if n % 4 == 1 else None)
+        else:
+            gc(h1, "net")
+        assert c1.addresses("eth0") == [] and leftovers(h1) == [], (n, leftovers(h1))
+        if done:
+            break
+        n += 1
+    assert n >= 5, n
 
 
 @topology(timeout=120)
@@ -684,11 +714,11 @@ def test_C4_podman_names_aliases_restarts_and_several_networks(d1):
         wait_until(lambda: not any(n["Hostname"].startswith("two.") for n in d1.api("GET", "/name").json()), 10, "its names are gone")
     finally:
         pod("rm", "-fa", "-t", "0", check=False)
-    gc(d1)
+    gc(d1, "weft", "second")
     assert leftovers(d1) == [], leftovers(d1)
 
 
-def gc(host):
-    for name in ("weft", "second"):
+def gc(host, *names):
+    for name in names:
         r = Cni(host, name=name).call("GC", **{"cni.dev/valid-attachments": []})
         assert r.code == 0, r

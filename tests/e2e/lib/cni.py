@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import subprocess
 import tempfile
 
 from .proc import build_dir, command, skip
@@ -72,17 +73,28 @@ class Cni:
         self.host, self.path = host, path or f"{build_dir()}:{DEBIAN}"
         self.conf = {"cniVersion": version, "name": name, "type": "weft-cni", "socket": host.socket, **conf}
 
-    def call(self, cmd, container=None, ifname="eth0", ident=None, netns=True, args=None, stdin=None, env=None, **conf):
+    def _call(self, cmd, container=None, ifname="eth0", ident=None, netns=True, args=None, stdin=None, env=None, **conf):
         doc = {k: v for k, v in {**self.conf, **conf}.items() if v is not None}
         wants = {"CNI_COMMAND": cmd, "CNI_PATH": self.path, "CNI_IFNAME": ifname, "CNI_ARGS": args}
         if container is not None:
             wants["CNI_CONTAINERID"] = ident or container.name
             wants["CNI_NETNS"] = f"/run/netns/{container.netns}" if netns is True else netns
         wants.update(env or {})
-        p = command(
-            "ip", "netns", "exec", self.host.netns, os.path.join(build_dir(), "weft-cni"), check=False, timeout=90,
-            stdin=json.dumps(doc) if stdin is None else stdin, env={"PATH": os.environ["PATH"], **{k: v for k, v in wants.items() if v is not None}})
-        return Answer(p)
+        argv = ["ip", "netns", "exec", self.host.netns, os.path.join(build_dir(), "weft-cni")]
+        return argv, json.dumps(doc) if stdin is None else stdin, {"PATH": os.environ["PATH"], **{k: v for k, v in wants.items() if v is not None}}
+
+    def call(self, *args, **more):
+        argv, stdin, env = self._call(*args, **more)
+        return Answer(command(*argv, check=False, timeout=90, stdin=stdin, env=env))
+
+    def start(self, *args, **more):
+        """The same, without waiting for its end."""
+        argv, stdin, env = self._call(*args, **more)
+        p = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=env, text=True)
+        p.stdin.write(stdin)
+        p.stdin.close()
+        p.stdin = None
+        return p
 
     def add(self, container, **more):
         """An ADD that has to succeed."""
