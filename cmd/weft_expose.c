@@ -30,9 +30,10 @@ static int show_addresses(const struct weft *w, struct http_response *r)
 	}
 	if (i > 0)
 		(void)putchar('\n');
+	const bool written = fflush(stdout) == 0; /* before what is said of it */
 	json_array_foreach(json_object_get(doc, "warnings"), i, v)(void) say(DONE, "%s", json_string_value(v));
 	json_decref(doc);
-	return fflush(stdout) == 0 ? DONE : say(FAILED, "cannot write the answer");
+	return written ? DONE : say(FAILED, "cannot write the answer");
 }
 
 static int host_request(const struct weft *w, const char *method, const char *known, int argc, char **argv)

@@ -13,12 +13,12 @@
 
 enum { ROUTES_BYTES = 65536 };
 
-void foreign_iptables_remedy(struct foreign_verdict *v, const char *program, int family, const char *bridge, bool docker_user)
+void foreign_iptables_remedy(struct foreign_verdict *v, const char *program, int family, bool docker_user)
 {
 	const char *chain = docker_user ? "DOCKER-USER" : "FORWARD", *six = family == 6 ? "6" : "";
 
-	(void)snprintf(v->remedy, sizeof(v->remedy), "ip%stables%s -I %s -i %s -j ACCEPT && ip%stables%s -I %s -o %s -j ACCEPT", six,
-		program, chain, bridge, six, program, chain, bridge);
+	(void)snprintf(v->remedy, sizeof(v->remedy), "ip%stables%s -I %s -i weft+ -j ACCEPT && ip%stables%s -I %s -o weft+ -j ACCEPT",
+		six, program, chain, six, program, chain);
 }
 
 enum err foreign_forward(const struct foreign_packet *p, const char *bridge, struct foreign_verdict *out, struct err_note *note)
@@ -27,7 +27,7 @@ enum err foreign_forward(const struct foreign_packet *p, const char *bridge, str
 	int nft = foreign_nft(p, bridge, out);
 	if (nft == 0 && out->drops)
 		return ERR_OK;
-	int legacy = foreign_legacy(p, bridge, out);
+	int legacy = foreign_legacy(p, out);
 	int bad = nft != 0 && nft != -ENOENT && nft != -EPROTONOSUPPORT ? nft : legacy != 0 && legacy != -ENOENT ? legacy : 0;
 	return bad == 0 ? ERR_OK
 					: err_note(note, netlink_err_of(bad), "cannot read the host's other packet filters: %s", strerror(-bad));

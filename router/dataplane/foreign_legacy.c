@@ -187,7 +187,7 @@ static bool has_chain(const struct table *t, const char *chain)
 	return false;
 }
 
-int foreign_legacy(const struct foreign_packet *p, const char *bridge, struct foreign_verdict *out)
+int foreign_legacy(const struct foreign_packet *p, struct foreign_verdict *out)
 {
 	struct table t = { .s = &shapes[p->family == 6] };
 	if (!is_there(t.s))
@@ -205,7 +205,7 @@ int foreign_legacy(const struct foreign_packet *p, const char *bridge, struct fo
 		out->drops = true;
 		(void)snprintf(out->where, sizeof out->where, "iptables-legacy's table filter, chain FORWARD (ip%stables)",
 			p->family == 6 ? "6" : "");
-		foreign_iptables_remedy(out, "-legacy", p->family, bridge, has_chain(&t, "DOCKER-USER"));
+		foreign_iptables_remedy(out, "-legacy", p->family, has_chain(&t, "DOCKER-USER"));
 	}
 	mem_free(t.bytes);
 	return result;

@@ -337,14 +337,14 @@ static void say(
 	v->drops = true;
 	(void)snprintf(v->where, sizeof v->where, "table %s %.30s, chain %.40s", family, c->table, c->name);
 	if (c->family != NFPROTO_INET && strcmp(c->table, "filter") == 0 && strcmp(c->name, "FORWARD") == 0)
-		foreign_iptables_remedy(v, "", p->family, bridge, has_chain(s, c->family, c->table, "DOCKER-USER"));
+		foreign_iptables_remedy(v, "", p->family, has_chain(s, c->family, c->table, "DOCKER-USER"));
 	else if (strcmp(c->table, "firewalld") == 0)
 		(void)snprintf(v->remedy, sizeof v->remedy,
 			"firewall-cmd --permanent --zone=trusted --add-interface=%s && firewall-cmd --reload", bridge);
 	else
 		(void)snprintf(v->remedy, sizeof v->remedy,
-			"nft insert rule %s %.30s %.40s iifname %s accept && nft insert rule %s %.30s %.40s oifname %s accept", family,
-			c->table, c->name, bridge, family, c->table, c->name, bridge);
+			"nft insert rule %s %.30s %.40s iifname \"weft*\" accept && nft insert rule %s %.30s %.40s oifname \"weft*\" accept",
+			family, c->table, c->name, family, c->table, c->name);
 }
 
 int foreign_nft(const struct foreign_packet *p, const char *bridge, struct foreign_verdict *out)

@@ -11,6 +11,7 @@
 #include <libnftnl/common.h>
 #include <libnftnl/expr.h>
 #include <linux/netfilter.h>
+#include <linux/netfilter/nf_conntrack_common.h>
 #include <linux/netfilter/nf_nat.h>
 #include <linux/netfilter/nf_tables.h>
 #include <string.h>
@@ -56,6 +57,17 @@ static void masquerade(struct nft_rule *r)
 	nft_rule_end(r);
 }
 
+/* Its destination has been translated: ct status dnat. */
+static void was_led(struct nft_rule *r)
+{
+	const uint32_t bit = IPS_DST_NAT, none = 0;
+	struct nftnl_expr *e = nft_x_expr(r, "ct");
+	nft_x_put_u32(e, NFTNL_EXPR_CT_KEY, NFT_CT_STATUS);
+	nft_x_put_u32(e, NFTNL_EXPR_CT_DREG, NFT_REG_1);
+	nft_mask(r, (const uint8_t *)&bit, sizeof bit);
+	nft_cmp(r, NFT_CMP_NEQ, &none, sizeof none);
+}
+
 static void exposed_rules(struct nft_batch *b, const struct nft_exposed *e)
 {
 	static const struct prefix groups4 = { { 4, { 224 } }, 4 }, groups6 = { { 6, { 0xff } }, 8 };
@@ -72,6 +84,13 @@ static void exposed_rules(struct nft_batch *b, const struct nft_exposed *e)
 	is_interface(&r, NFT_META_OIFNAME, e->bridge);
 	in_prefix(&r, false, e->addr, true);
 	in_prefix(&r, true, e->addr, false);
+	masquerade(&r);
+	/* Somebody's rule led a container's packet back to where it came from: answers have to come this way, too. */
+	r = nat_rule(b, "nat_out");
+	nft_nfproto(&r, v6 ? NFPROTO_IPV6 : NFPROTO_IPV4);
+	is_interface(&r, NFT_META_OIFNAME, e->bridge);
+	in_prefix(&r, false, e->addr, true);
+	was_led(&r);
 	masquerade(&r);
 }
 

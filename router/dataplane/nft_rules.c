@@ -24,7 +24,8 @@
  *     chain names { ip daddr @resolvers udp dport 53 dnat ip to 169.254.67.83:53;  the same for TCP }
  *     chain nat_out { type nat hook postrouting priority srcnat - 1; policy accept;     for each PREFIX that is exposed on BRIDGE:
  *       ip saddr PREFIX ip daddr != 224.0.0.0/4 oifname != "weft*" masquerade
- *       oifname BRIDGE ip daddr PREFIX ip saddr != PREFIX masquerade }
+ *       oifname BRIDGE ip daddr PREFIX ip saddr != PREFIX masquerade
+ *       oifname BRIDGE ip daddr PREFIX ct status dnat masquerade }
  *   }
  *   table bridge weft {
  *     set ports { type ifname; }  set port_macs { type ifname . ether_addr; }  set port_addrs4 { type ifname . ipv4_addr; }  and port_addrs6

@@ -249,7 +249,7 @@ def test_C5_rules_are_back_within_a_second(h1, h3, c1):
     service = Echo(c1)
     wait_until(lambda: call(h3, a1) == host, 5, "masqueraded")
     rules = h1.exec("nft", "list", "chain", "inet", "weft", "nat_out").stdout
-    assert rules.count("masquerade") == 2
+    assert rules.count("masquerade") == 3
     for wipe in (("flush", "ruleset"), ("delete", "table", "inet", "weft"), ("flush", "chain", "inet", "weft", "nat_out")):
         h1.exec("nft", *wipe)
         wait_until(lambda: h1.exec("nft", "list", "chain", "inet", "weft", "nat_out", check=False).stdout == rules, 1, f"rules are back after {wipe}")
