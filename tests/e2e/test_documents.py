@@ -9,6 +9,11 @@ def test_C2_the_readme_leads_from_nothing_to_two_hosts(d1, d2):
 
 
 @topology(timeout=400)
+def test_C2_the_howto_for_docker(d1, d2):
+    document.run("docs/howto/docker.md", [d1, d2])
+
+
+@topology(timeout=400)
 def test_C2_troubleshooting_by_symptom(d1, d2):
     document.run("docs/howto/troubleshooting.md", [d1, d2])
 
