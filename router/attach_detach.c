@@ -85,7 +85,7 @@ struct detach {
 	void *ctx;
 	size_t unstored;
 	struct container_record removed;
-	struct docker_keeper *keeper; /* NULL: it is none of Docker's, or somebody else looks after it */
+	struct docker_keeper *keeper; /* who may have been to attach it again; NULL: Docker is switched off */
 	char ident[NETNS_IDENT_MAX + 1];
 };
 
@@ -140,7 +140,7 @@ uint64_t detach_begin(
 	attach_hosts_remove(r, &who->target, addrs, n);
 	d->done = done;
 	d->ctx = ctx;
-	d->keeper = who->docker ? r->keeper : NULL;
+	d->keeper = r->keeper; /* also of one that was named in another way now */
 	(void)snprintf(d->ident, sizeof(d->ident), "%s", ident);
 	size_t events = n == 0 ? 1 : d->removed.n_addrs;
 	d->unstored = events; /* d is gone when the last one has been answered, which may be before its call returns */

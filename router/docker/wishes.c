@@ -11,6 +11,7 @@
 #include "router/docker/keeper.h"
 
 #define WISH_KEY "wish/"
+enum { SAY_MS = 10 * 60 * 1000 };
 
 struct wish {
 	struct docker_keeper *k;
@@ -20,6 +21,7 @@ struct wish {
 	pid_t trying;
 	uint64_t request; /* under way */
 	bool anew;        /* with addresses it has not had before */
+	uint64_t said_ms; /* 0: not yet; one that starts over and over is spoken of once in SAY_MS */
 };
 
 static struct wish *find(const struct docker_keeper *k, const char *id)
@@ -220,6 +222,22 @@ void wishes_drop_missing(struct docker_keeper *k)
 
 static void try(struct wish *w);
 
+static bool may_say(struct wish *w)
+{
+	uint64_t now = router_now_ms(w->k->r);
+
+	if (w->said_ms != 0 && now - w->said_ms < SAY_MS)
+		return false;
+	w->said_ms = now;
+	return true;
+}
+
+static void say_failed(struct wish *w, const char *why)
+{
+	if (may_say(w))
+		log_write(w->k->log, LOG_LEVEL_WARNING, "container %.12s runs again, but cannot be attached as before: %s", w->id, why);
+}
+
 static void on_attached(void *ctx, const struct router_result *res)
 {
 	struct wish *w = ctx;
@@ -230,16 +248,16 @@ static void on_attached(void *ctx, const struct router_result *res)
 		return;
 	if (res->err == ERR_OK) {
 		w->pid = w->trying;
-		log_write(k->log, LOG_LEVEL_INFO, "container %.12s runs again: it is attached as before%s", w->id,
-			w->anew ? ", but for its addresses, which others have got meanwhile" : "");
+		if (may_say(w))
+			log_write(k->log, LOG_LEVEL_INFO, "container %.12s runs again: it is attached as before%s", w->id,
+				w->anew ? ", but for its addresses, which others have got meanwhile" : "");
 		if (note_state(w))
 			keep(k, w->id, w->doc);
-	} else if (!w->anew && (res->err == ERR_CONFLICT || res->err == ERR_EXISTS)) {
-		w->anew = true; /* for its addresses were not kept that long */
+	} else if (!w->anew && (res->err == ERR_BUSY || res->err == ERR_RANGE)) {
+		w->anew = true; /* its addresses were not kept that long, or are of another range */
 		try(w);
 	} else {
-		log_write(
-			k->log, LOG_LEVEL_WARNING, "container %.12s runs again, but cannot be attached as before: %s", w->id, res->text);
+		say_failed(w, res->text);
 	}
 }
 
@@ -280,8 +298,7 @@ static void try(struct wish *w)
 	enum err err = req != NULL ? attach_request_read(&form, req, true, &note) : ERR_NOMEM;
 
 	if (err != ERR_OK) {
-		log_write(
-			k->log, LOG_LEVEL_WARNING, "container %.12s runs again, but cannot be attached as before: %s", w->id, note.text);
+		say_failed(w, note.text);
 	} else {
 		uint64_t number = router_attach(k->r, &form.req, on_attached, w);
 		if (number != 0)

@@ -1,6 +1,8 @@
 """Names and addresses of Docker's containers, kept by what Docker tells; containers by their Docker names."""
 
 import os
+import socket
+import threading
 import time
 
 from lib import topology, wait_until
@@ -220,8 +222,94 @@ def test_C3_N11_what_happened_while_the_daemon_was_down(d1):
 
 
 @topology(timeout=180)
-def test_N12_a_used_address_resolves_to_its_present_container(d1):
+def test_C1_away_for_longer_than_its_address_was_kept(d1):
+    """Another has got its address meanwhile: it gets a new one, and keeps its MAC. What was named by hand stays as it was named."""
     d1.start_daemon()
+    connected(d1)
+    d1.run("long")
+    old = attach(d1, "long")
+    mac = d1.container("long").mac()
+    d1.docker("kill", "long")
+    becomes(d1, "long", [])
+    wait_until(lambda: old not in active(d1), 45, "its address is free")
+    d1.run("heir")
+    assert attach(d1, "heir", f"ip:{old}/12") == old
+    d1.docker("start", "long")
+    wait_until(lambda: d1.container("long").ips() not in ([], [old]), 10, "it is attached again with another address")
+    assert d1.container("long").mac() == mac
+    becomes(d1, "long", d1.container("long").ips())
+    becomes(d1, "heir", [old])
+
+
+@topology(timeout=240)
+def test_C3_L8_a_host_boots_with_what_it_had(d1):
+    """Power off: containers of --restart always are attached again when the host is back, names and addresses as before."""
+    d1.start_daemon()
+    connected(d1)
+    d1.run("always", "--restart", "always", "-h", "always.weft.local")
+    addr = attach(d1, "always")
+    becomes(d1, "always", [addr])
+    d1.power_off()
+    d1.power_on()
+    d1.start_daemon()
+    connected(d1)
+    wait_until(lambda: d1.container("always").pid != 0, 20, "Docker has started it again")
+    wait_until(lambda: d1.container("always").ips() == [addr], 20, "it is attached again")
+    becomes(d1, "always", [addr], 5)
+    # What a container was attached for ends with it, also when Docker does not tell at that time.
+    d1.stop()
+    d1.docker("rm", "-f", "always")
+    d1.start_daemon()
+    connected(d1)
+    becomes(d1, "always", [])
+    wait_until(lambda: d1.status()["docker"]["attached"] == 0, 5, "nothing is left to be attached again")
+    wait_until(lambda: active(d1) == set(), 45, "its address is free")
+
+
+class Flapping:
+    """What passes for Docker on a Unix socket, until its stream is asked for: that ends at once."""
+
+    def __init__(self, path):
+        self.listener = socket.socket(socket.AF_UNIX)
+        self.listener.bind(path)
+        self.listener.listen(64)
+        self.streams = 0
+        threading.Thread(target=self.serve, daemon=True).start()
+
+    def serve(self):
+        while True:
+            try:
+                conn, _ = self.listener.accept()
+            except OSError:
+                return
+            threading.Thread(target=self.talk, args=(conn,), daemon=True).start()
+
+    def talk(self, conn):
+        with conn:
+            while request := conn.recv(4096):
+                if b"/events" in request:
+                    self.streams += 1
+                    conn.sendall(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+                    return
+                body = b'{"Version":"0"}' if b"/version" in request else b"[]"
+                conn.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+
+
+@topology(timeout=90)
+def test_O5_a_docker_that_comes_and_goes_does_not_fill_the_log(net, h1):
+    flapping = Flapping(os.path.join(net.dir, "flapping.sock"))
+    h1.start_daemon("--docker-host", f"unix://{net.dir}/flapping.sock")
+    wait_until(lambda: flapping.streams >= 9, 60, "it came and went nine times")
+    flapping.listener.close()
+    assert 2 <= lines(h1, "Docker") <= 8, h1.log()
+    metrics = h1.api("GET", "/metrics").text
+    assert "weft_docker_connected " in metrics and 'weft_docker_resyncs_total{result="ok"}' in metrics
+
+
+@topology(timeout=180)
+def test_N12_a_used_address_resolves_to_its_present_container(d1):
+    d1.spawn("socat", "TCP-LISTEN:2375,bind=127.0.0.1,fork,reuseaddr", "UNIX-CONNECT:/run/docker.sock")
+    d1.start_daemon("--docker-host", "tcp://127.0.0.1:2375")  # names come by this way just as well
     connected(d1)
     for name in ("one", "two", "three"):
         c = d1.run(name)
