@@ -682,6 +682,60 @@ static void no_gap(void **s)
 	close(out);
 }
 
+static void is_listed(const char *chain, const char *part, int count)
+{
+	char text[512];
+	snprintf(
+		text, sizeof text, "test $(nft list %s | grep -cF -- '%s') = %d || { nft list %s; false; }", chain, part, count, chain);
+	command(-1, text);
+}
+
+/* What is exposed and who is answered for, as nft(8) shows it; the same again changes nothing; others' tables, the sets and counters stay. */
+static void translated(void **s)
+{
+	struct state *t = *s;
+	NEEDS_ROOT();
+	const struct nft_exposed list[] = { { "weft", { { 4, { 10, 47, 0, 1 } }, 16 }, true },
+		{ "weft-7", { { 6, { 0xfd, 0x77, [15] = 1 } }, 64 }, true }, { "weft", { { 4, { 10, 48, 0, 1 } }, 24 }, false } };
+	const struct ip servers[] = { { 4, { 192, 0, 2, 53 } }, { 6, { 0x20, 1 } }, { 4, { 169, 254, 67, 83 } },
+		{ 4, { 192, 0, 2, 54 } } };
+	const struct hostport names = { ip_v4(0xa9fe4353), 53 };
+	const char *const guests[] = { "docker0", "docker_gwbridge" };
+	bool mended = true;
+	if (!nft_translates(t->n))
+		skip();
+	assert_int_equal(nft_set_exposed(t->n, list, 3, NULL), ERR_OK);
+	is_listed("chain inet weft nat_out", "ip saddr 10.47.0.0/16 ip daddr != 224.0.0.0/4 oifname != \"weft*\" masquerade", 1);
+	is_listed("chain inet weft nat_out", "oifname \"weft\" ip daddr 10.47.0.0/16 ip saddr != 10.47.0.0/16 masquerade", 1);
+	is_listed("chain inet weft nat_out", "ip6 saddr fd77::/64 ip6 daddr != ff00::/8 oifname != \"weft*\" masquerade", 1);
+	is_listed("chain inet weft nat_out", "oifname \"weft-7\" ip6 daddr fd77::/64", 2);
+	is_listed("chain inet weft nat_out", "10.48.", 0);
+	assert_int_equal(nft_set_resolvers(t->n, servers, 4, names, NULL), ERR_OK);
+	is_listed("set inet weft resolvers", "192.0.2.53", 1);
+	is_listed("set inet weft resolvers", "192.0.2.54", 1);
+	is_listed("set inet weft resolvers", "169.254", 0);
+	is_listed("chain inet weft names", "dnat ip to 169.254.67.83:53", 2);
+	assert_int_equal(nft_set_guests(t->n, guests, 2, NULL), ERR_OK);
+	is_listed("set inet weft guests", "docker_gwbridge", 1);
+	assert_int_equal(nft_check(t->n, &mended, NULL), ERR_OK);
+	assert_false(mended);
+	command(-1, "nft -a list ruleset > /tmp/weft-nft-before-$PPID");
+	assert_int_equal(nft_set_exposed(t->n, list, 3, NULL), ERR_OK);
+	assert_int_equal(nft_set_resolvers(t->n, servers, 4, names, NULL), ERR_OK);
+	command(-1, "nft -a list ruleset | diff - /tmp/weft-nft-before-$PPID; code=$?; rm /tmp/weft-nft-before-$PPID; exit $code");
+	command(-1, "nft flush ruleset");
+	assert_int_equal(nft_check(t->n, &mended, NULL), ERR_OK);
+	assert_true(mended);
+	is_listed("chain inet weft nat_out", "masquerade", 6);
+	is_listed("chain inet weft names", "dnat", 2);
+	assert_int_equal(nft_set_exposed(t->n, NULL, 0, NULL), ERR_OK);
+	assert_int_equal(nft_set_resolvers(t->n, NULL, 0, (struct hostport){ 0 }, NULL), ERR_OK);
+	is_listed("chain inet weft nat_out", "masquerade", 0);
+	is_listed("chain inet weft names", "dnat", 0);
+	const struct nft_exposed wrong = { "sixteen-letters!", { { 4, { 10 } }, 8 }, true };
+	assert_int_equal(nft_set_exposed(t->n, &wrong, 1, NULL), ERR_USAGE);
+}
+
 static void reset(void **s)
 {
 	struct state *t = *s;
@@ -737,7 +791,8 @@ static void parts(void **s)
 	struct state *t = *s;
 	NEEDS_ROOT();
 	OK(nft_reset(t->n, &note));
-	static const unsigned tried[] = { NFT_PART_INET, NFT_PART_BRIDGE, NFT_PART_INET | NFT_PART_HANDSHAKES, NFT_PARTS_ALL };
+	static const unsigned tried[] = { NFT_PART_INET, NFT_PART_BRIDGE, NFT_PART_INET | NFT_PART_HANDSHAKES,
+		NFT_PART_INET | NFT_PART_NAT, NFT_PARTS_ALL };
 	static const struct nft_counts zero[NFT_DROPS];
 	static const struct nft_elems none;
 	struct mnl_socket *m = mnl_socket_open(NETLINK_NETFILTER);
@@ -834,6 +889,7 @@ int main(void)
 		T(others_changes),
 		T(adoption),
 		T(no_gap),
+		T(translated),
 		T(reset),
 		T(many),
 		T(parts),
