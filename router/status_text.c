@@ -6,7 +6,7 @@
 
 #include "router/status.h"
 
-enum { FIELD_TEXT_MAX = 512, LINE_MAX_BYTES = 2048 };
+enum { FIELD_TEXT_MAX = 512, LINE_MAX_BYTES = 2048, DOCKER_ID_LEN = 64, DOCKER_ID_SHOWN = 12 };
 
 static PRINTF_LIKE(2, 3) void line(struct wbuf *w, const char *fmt, ...)
 {
@@ -333,12 +333,20 @@ static void dns_text(const json_t *doc, struct wbuf *w)
 	}
 }
 
+/* Of an id of Docker's as much as Docker shows of it; that much can be given wherever a container is named. */
+static int id_shown(const char *id)
+{
+	size_t n = strspn(id, "0123456789abcdef");
+
+	return n == DOCKER_ID_LEN && id[n] == '\0' ? DOCKER_ID_SHOWN : (int)strlen(id);
+}
+
 static void container_text(const json_t *c, struct wbuf *w)
 {
 	const json_t *a;
 	size_t i;
 
-	line(w, "%s %s", str(c, "id"), str(c, "mac"));
+	line(w, "%.*s %s", id_shown(str(c, "id")), str(c, "id"), str(c, "mac"));
 	json_array_foreach(json_object_get(c, "addresses"), i, a) line(w, " %s", json_string_value(a));
 	if (str(c, "network")[0] != '\0' && strcmp(str(c, "network"), CORE_NETWORK_DEFAULT) != 0)
 		line(w, " network=%s", str(c, "network"));

@@ -142,6 +142,8 @@ def test_C1_D_containers_of_docker_by_name_and_id(d1):
     for name in ("aa", full, full[:12], full[:5]):
         assert d1.weft_ok("attach", name).split() == addr, f"attaching it as {name} is the same"
     assert d1.weft_json("ps")["containers"][0]["id"] == full
+    assert [line.split()[0] for line in d1.weft_ok("ps").splitlines()] == ["weft:expose", full[:12]]
+    assert d1.weft_ok("ps", full[:12]) == d1.weft_ok("ps", "aa") != ""
     d1.attach(b)
     assert b.ips() != addr and a.ping(b.ips()[0]) and b.ping(addr[0])
     d1.docker("stop", "-t", "1", "bb")
@@ -211,3 +213,11 @@ def test_C8_ps_lists_id_mac_and_addresses(net, h1, h2, c1, c2, c3):
     assert doc["schema"] == 1 and all(c.ref in json.dumps(doc) and c.mac() in json.dumps(doc) for c in held)
     h1.detach(c1)
     assert c1.ref not in h1.weft_ok("ps")
+    # the host itself, when it is exposed
+    exposed = h1.weft_ok("expose", "net:default", "net:10.33.1.0/24").split()
+    text = h1.weft_ok("ps")
+    row = next(line.split() for line in text.splitlines() if line.startswith("weft:expose "))
+    assert row[1] == bridge and [a.split("/")[0] for a in row[2:]] == exposed, text
+    assert len([line for line in text.splitlines() if line.split()[1] == bridge]) == 1, f"one line for the host: {text}"
+    h1.weft_ok("hide", "net:default", "net:10.33.1.0/24")
+    assert "weft:expose " + bridge == h1.weft_ok("ps").splitlines()[0]
