@@ -47,17 +47,23 @@ static int container_request(const struct weft *w, const char *path, const char 
 		else if (strncmp(name, "add-host", 8) == 0)
 			add_host(hosts, value);
 		else
-			(void)json_object_set_new(doc, strncmp(name, "mac", 3) == 0 ? "mac" : "network", json_string(value));
+			(void)json_object_set_new(doc,
+				strncmp(name, "mac", 3) == 0      ? "mac"
+					: strncmp(name, "id", 2) == 0 ? "id"
+												  : "network",
+				json_string(value));
 	}
 	json_t *ident = container != NULL ? json_string(container) : NULL;
-	if (kind == WORD_WRONG || ident == NULL) {
+	bool by_id = strcmp(path, "/detach") == 0 && json_object_get(doc, "id") != NULL;
+	if (kind == WORD_WRONG || (ident == NULL && !by_id)) {
 		json_decref(ident);
 		json_decref(doc);
 		json_decref(addrs);
 		json_decref(hosts);
 		return usage(w, kind == WORD_WRONG ? "an option is not understood" : "the container is missing");
 	}
-	(void)json_object_set_new(doc, "container", ident);
+	if (ident != NULL)
+		(void)json_object_set_new(doc, "container", ident);
 	(void)json_object_set_new(doc, "addresses", addrs);
 	(void)json_object_set_new(doc, "hosts", hosts);
 	char *body = json_dumps(doc, JSON_COMPACT);
@@ -76,12 +82,13 @@ static int container_request(const struct weft *w, const char *path, const char 
 
 int verb_attach(const struct weft *w, int argc, char **argv)
 {
-	return container_request(w, "/attach", "without-dns no-multicast-route rewrite-hosts add-host= mac= network=", argc, argv);
+	return container_request(
+		w, "/attach", "without-dns no-multicast-route rewrite-hosts add-host= id= mac= network=", argc, argv);
 }
 
 int verb_detach(const struct weft *w, int argc, char **argv)
 {
-	return container_request(w, "/detach", "", argc, argv);
+	return container_request(w, "/detach", "id=", argc, argv);
 }
 
 int verb_ps(const struct weft *w, int argc, char **argv)

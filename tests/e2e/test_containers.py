@@ -188,6 +188,74 @@ def test_C1_a_container_that_vanished_can_be_detached(net, h1, c1):
     assert h1.weft("dns-lookup", "gone").stdout == "" and h1.api("GET", "/ip").json()["owned"] == []
 
 
+# C7 and N14
+
+
+def says(c, group):
+    """Whether a datagram to the group can be sent at all."""
+    return c.exec("python3", "-c", f"import socket; socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b'x', ('{group}', 5000))",
+                  check=False).returncode == 0
+
+
+@topology(timeout=60)
+def test_C7_multicast_has_a_route_unless_told_not_to(net, h1, h2, c1, c2, c3, c4):
+    h1.start_daemon()
+    h2.start_daemon("--no-multicast-route", peers=[h1])
+    wait_linked(h1, h2)
+    h1.attach(c1)
+    h1.attach(c2, "--no-multicast-route")
+    h2.attach(c3)
+    h2.attach(c4)
+    assert "224.0.0.0/4" in routes(c1) and not any("224.0.0.0/4" in routes(c) for c in (c2, c3, c4))
+    assert says(c1, "239.1.1.1") and not says(c2, "239.1.1.1") and not says(c3, "239.1.1.1")
+    h1.attach(c2)
+    assert "224.0.0.0/4" in routes(c2), "attached again without the option it gets one"
+    # and what is sent to a group arrives on the other host
+    script = ("import socket, struct, sys\n"
+              "s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.bind(('', 5000)); s.settimeout(20)\n"
+              "s.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, socket.inet_aton('239.1.1.1') + socket.inet_aton(sys.argv[1]))\n"
+              "print('heard', s.recv(10).decode())")
+    log = f"{net.dir}/heard"
+    listener = c3.spawn("python3", "-c", script, c3.ips()[0], log=log)
+
+    def heard():
+        says(c1, "239.1.1.1")
+        return listener.poll() is not None
+
+    wait_until(heard, 15, "a member on the other host hears it")
+    with open(log) as f:
+        assert f.read() == "heard x\n"
+
+
+@topology(timeout=60)
+def test_N14_no_dns_and_without_dns(net, h1, h2, c1, c2):
+    h1.start_daemon("--no-dns")
+    h2.start_daemon(peers=[h1])
+    wait_linked(h1, h2)
+    # a host without names: no way to the resolver, no names published, the verbs say so; addresses are as ever
+    p = net.process_container(3, "three.weft.local")
+    h1.attach(c1)
+    h1.attach(p)
+    assert DNS not in routes(c1) and DNS not in routes(p)
+    assert c1.dig("weft.local", "SOA", server=DNS, timeout=1).status is None
+    assert h1.weft_ok("dns-args") == "", "nothing to be told to docker run"
+    for args in (("dns-lookup", "three"), ("dns-add", c1, "-h", "one.weft.local"), ("status", "dns")):
+        r = h1.weft(*args)
+        assert r.returncode in (1, 4) and r.stdout == "" and "--no-dns" in r.stderr, (args, r)
+    assert "Service: dns" not in h1.weft_ok("status")
+    # a container without its name, beside one with it
+    q, r = net.process_container(4, "four.weft.local"), net.process_container(5, "five.weft.local")
+    h2.attach(q, "--without-dns")
+    h2.attach(r)
+    assert DNS in routes(q), "it can ask all the same"
+    assert q.dig("five.weft.local", "A", server=DNS).data == r.ips()
+    assert h2.weft_ok("dns-lookup", "five").split() == r.ips() and h2.weft("dns-lookup", "four").stdout == ""
+    assert h2.weft("dns-lookup", "three").stdout == "", "of the host without names"
+    assert q.ping(c1.ips()[0])
+    h2.weft_ok("dns-add", q, "-h", "by-hand.weft.local")
+    assert r.dig("by-hand.weft.local", "A", server=DNS).data == q.ips(), "a name given by hand is another matter"
+
+
 # C8
 
 
