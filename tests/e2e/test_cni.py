@@ -130,6 +130,12 @@ def test_C4_capabilities_and_options(h1, c1):
     assert ("224.0.0.0/4", None) in routes(c1), routes(c1)
     cni.delete(c1)
 
+    # Behind another plugin in a list: its results stay first.
+    first = {"cniVersion": "1.1.0", "interfaces": [{"name": "other0"}], "ips": [{"address": "192.0.2.5/24", "interface": 0}], "routes": [], "dns": {}}
+    r = cni.add(c1, prevResult=first)
+    assert [i["name"] for i in r.doc["interfaces"]][::2] == ["other0", "eth0"] and r.addresses == ["192.0.2.5/24", *c1.addresses("eth0")], r
+    assert [ip["interface"] for ip in r.doc["ips"]] == [0, 2] and cni.check(c1, r).code == 0, r
+    cni.delete(c1, prevResult=r.doc)
     # A subnet, routes of one's own, no default route.
     r = cni.add(c1, ipam={"type": "weft", "subnet": "10.32.9.0/24", "routes": [{"dst": "192.0.2.0/24"}]})
     assert r.addresses[0].startswith("10.32.9.") and r.addresses[0].endswith("/24"), r
