@@ -286,6 +286,7 @@ def test_C4_libcni_runs_a_list_with_portmap_and_bandwidth(net, h1, h2, c1, c3):
             s.connect((to, port))
             return s.recv(64).decode()
 
+    reaches(c1, h2.ip)  # a host outside, which knows nothing of containers' addresses
     assert call(h2, h1.ip, 8089), "a host outside reaches the published port"
     assert call(h1, h1.ip, 8089) and call(h1, "127.0.0.1", 8089), "so does the host itself"
     other = run.ok("add", c3)
