@@ -444,6 +444,15 @@ static void address_reserved(struct address_work *w, struct plugin_pool *pool)
 	address_answer_kept(w, pool, a, pool->spec.pool.len);
 }
 
+/* What a container gets with an address: that of its network, where no subnet was named. */
+static unsigned len_of(const struct plugin *p, const struct plugin_pool *pool, struct ip a)
+{
+	const struct plugin_net *n = pool->spec.any ? plugin_net_of_pool(p, pool->id) : NULL;
+	struct prefix subnet = n != NULL && a.family == 4 ? plugin_net_subnet(n) : pool->spec.pool;
+
+	return prefix_contains(subnet, a) ? subnet.len : pool->spec.pool.len;
+}
+
 /* Where several hosts do what one of them was told (a swarm's manager gives addresses for all), the lease is on another one. */
 static bool held_for_us(const struct plugin *p, const struct plugin_pool *pool, struct ip a, enum err err)
 {
@@ -465,7 +474,7 @@ static void on_address(void *ctx, const struct router_result *res)
 	c->pending = 0;
 	c->stop = NULL;
 	if (pool != NULL && res->err != ERR_OK && w->req.addr.family != 0 && held_for_us(p, pool, w->req.addr, res->err)) {
-		address_answer(w, w->req.addr, pool->spec.pool.len);
+		address_answer(w, w->req.addr, len_of(p, pool, w->req.addr));
 		return;
 	}
 	if (res->err != ERR_OK) {
@@ -540,10 +549,10 @@ static void ask_for_this(struct address_work *w, struct plugin_pool *pool, const
 	}
 	if (plugin_is_lease(plugin_holder(
 			p, v4))) { /* given before: nobody else has it. Whether a container has is seen when an endpoint is made */
-		address_answer(w, w->req.addr, at.len);
+		address_answer(w, w->req.addr, len_of(p, pool, w->req.addr));
 		return;
 	}
-	ask_ipam(w, pool, (struct prefix){ v4, at.addr.family == 4 ? at.len : range.len }, true);
+	ask_ipam(w, pool, (struct prefix){ v4, (uint8_t)(at.addr.family == 4 ? len_of(p, pool, v4) : range.len) }, true);
 }
 
 static void ask_for_any(struct address_work *w, struct plugin_pool *pool, const struct plugin_net *n)

@@ -325,3 +325,164 @@ def test_C2_what_went_while_the_daemon_was_away(dock, d1):
     verify(d1)
     b.rm()
     wait_clean(d1)
+
+
+# --- what others than a well-behaved dockerd may ask; raw requests, without any Docker
+
+
+def gateway_of(pool):
+    return pool["Data"]["com.docker.network.gateway"]
+
+
+def make(host, number, *, options=None, answer=True):
+    """A pool and a network by raw calls: (network's id, pool)."""
+    status, pool = call(host, "IpamDriver.RequestPool", {"AddressSpace": "weft", "Pool": "", "SubPool": "", "Options": {}, "V6": False})
+    assert status == 200 and not pool.get("Error"), pool
+    net = f"{number:064x}"
+    done = call(host, "NetworkDriver.CreateNetwork", {
+        "NetworkID": net, "IPv6Data": [], "IPv4Data": [{"AddressSpace": "weft", "Gateway": gateway_of(pool), "Pool": pool["Pool"]}],
+        "Options": {"com.docker.network.generic": {"weft.network": f"n{number}", **(options or {})}}})
+    assert done == (200, {}) or not answer, done
+    return net, pool
+
+
+def address(host, pool, addr=""):
+    return call(host, "IpamDriver.RequestAddress", {"PoolID": pool["PoolID"], "Address": addr, "Options": None})[1]
+
+
+def endpoint(host, net, number, addr, mac=""):
+    return call(host, "NetworkDriver.CreateEndpoint", {
+        "NetworkID": net, "EndpointID": f"{number:064x}", "Interface": {"Address": addr, "AddressIPv6": "", "MacAddress": mac}, "Options": {}})
+
+
+def unmake(host, net, pool, endpoints=(), addrs=()):
+    for number in endpoints:
+        for method in ("Leave", "DeleteEndpoint"):
+            assert call(host, f"NetworkDriver.{method}", {"NetworkID": net, "EndpointID": f"{number:064x}"}) == (200, {})
+    for addr in addrs:
+        assert call(host, "IpamDriver.ReleaseAddress", {"PoolID": pool["PoolID"], "Address": addr.split("/")[0]}) == (200, {})
+    assert call(host, "IpamDriver.ReleasePool", {"PoolID": pool["PoolID"]}) == (200, {})
+    assert call(host, "NetworkDriver.DeleteNetwork", {"NetworkID": net}) == (200, {})
+
+
+def plugin_of(h):
+    """A host without Docker that serves the plugin all the same."""
+    h.run_dir = h.state_dir + "-run"
+    return ("--plugin-socket", f"{h.run_dir}/docker/plugins/weft.sock", "--docker-host", "")
+
+
+def nothing_left(host):
+    assert not [i for i in leases(host) if i.startswith("docker")], leases(host)
+    assert "docker:" not in host.weft_ok("ps")
+    links = [x["ifname"] for x in json.loads(host.exec("ip", "-j", "link").stdout)]
+    assert not [x for x in links if x.startswith(("wd", "vethwe"))], links
+    verify(host)
+
+
+@topology(timeout=60)
+def test_plugin_handshake_and_sequence(net, h1):
+    h1.start_daemon(*plugin_of(h1), env={"WEFT_UNUSED_MS": "2000"})
+    assert call(h1, "Plugin.Activate") == (200, {"Implements": ["NetworkDriver", "IpamDriver"]})
+    assert call(h1, "NetworkDriver.GetCapabilities")[1]["Scope"] == "local"
+    assert call(h1, "IpamDriver.GetDefaultAddressSpaces")[1] == {"LocalDefaultAddressSpace": "weft", "GlobalDefaultAddressSpace": "weftglobal"}
+    assert call(h1, "NetworkDriver.DiscoverNew", {"DiscoveryType": 1, "DiscoveryData": {"Address": "10.99.0.1"}}) == (200, {})
+    n, pool = make(h1, 1)
+    a = address(h1, pool)["Address"]
+    assert a.endswith("/20")
+    status, made = endpoint(h1, n, 7, a)
+    assert status == 200 and list(made["Interface"]) == ["MacAddress"], made
+    ids = {"NetworkID": n, "EndpointID": f"{7:064x}"}
+    joined = call(h1, "NetworkDriver.Join", {**ids, "SandboxKey": "/x", "Options": {}})[1]
+    assert joined["InterfaceName"]["DstPrefix"] == "ethwe" and "Gateway" not in joined
+    assert [r["Destination"] for r in joined["StaticRoutes"]] == ["224.0.0.0/4", "169.254.67.83/32"]
+    h1.exec("ip", "link", "show", joined["InterfaceName"]["SrcName"])
+    assert call(h1, "NetworkDriver.EndpointOperInfo", ids)[1]["Value"]["weft.network"] == "n1"
+    # what was said is said again: replays, and what comes twice
+    assert endpoint(h1, n, 7, a, made["Interface"]["MacAddress"]) == (200, {})
+    assert address(h1, pool, a.split("/")[0])["Address"] == a
+    assert call(h1, "IpamDriver.ReleaseAddress", {"PoolID": pool["PoolID"], "Address": a.split("/")[0]}) == (200, {})
+    assert any(a in v for v in leases(h1).values()), "the address of a running container was released"
+    # and after a restart of the daemon
+    h1.kill()
+    h1.restart()
+    assert call(h1, "NetworkDriver.EndpointOperInfo", ids)[1]["Value"]["weft.network"] == "n1"
+    verify(h1)
+    for _ in range(2):
+        unmake(h1, n, pool, [7], [a])
+    nothing_left(h1)
+    wait_until(lambda: "n1" not in h1.weft_ok("network", "ls"), 5, "the network is gone")
+
+
+@topology(timeout=60)
+def test_plugin_bad_requests_are_answered(net, h1):
+    h1.start_daemon(*plugin_of(h1), env={"WEFT_UNUSED_MS": "2000"})
+    n, pool = make(h1, 1)
+    a = address(h1, pool)["Address"]
+    assert endpoint(h1, n, 7, a)[0] == 200
+    none, bad = "f" * 64, "../../../etc"
+    for method, body, word in (
+            ("NetworkDriver.CreateNetwork", {"NetworkID": none, "IPv4Data": [{"AddressSpace": "weft", "Pool": "10.32.0.0/12"}]}, "state lost"),
+            ("NetworkDriver.CreateNetwork", {"NetworkID": none, "IPv4Data": []}, "weft.network=NAME"),
+            ("NetworkDriver.CreateNetwork", {"NetworkID": bad}, "NetworkID"),
+            ("NetworkDriver.CreateNetwork", {"NetworkID": n, "Options": {"com.docker.network.generic": {"weft.network": "other"}}}, "other options"),
+            ("NetworkDriver.CreateEndpoint", {"NetworkID": none, "EndpointID": "8", "Interface": {"Address": "10.32.0.9/12"}}, "no network"),
+            ("NetworkDriver.CreateEndpoint", {"NetworkID": n, "EndpointID": "8", "Interface": {}}, "Address"),
+            ("NetworkDriver.CreateEndpoint", {"NetworkID": n, "EndpointID": "8", "Interface": {"Address": a}}, "another container"),
+            ("NetworkDriver.CreateEndpoint", {"NetworkID": n, "EndpointID": f"{7:064x}", "Interface": {"Address": a}}, "already"),
+            ("NetworkDriver.CreateEndpoint", {"NetworkID": n}, "EndpointID"),
+            ("NetworkDriver.Join", {"NetworkID": n, "EndpointID": "8", "SandboxKey": "/x"}, "no endpoint"),
+            ("NetworkDriver.Join", {"NetworkID": n, "EndpointID": f"{7:064x}"}, "SandboxKey"),
+            ("NetworkDriver.Join", {"NetworkID": none, "EndpointID": f"{7:064x}", "SandboxKey": "/x"}, "no endpoint"),
+            ("NetworkDriver.EndpointOperInfo", {"NetworkID": n, "EndpointID": "8"}, "no endpoint"),
+            ("NetworkDriver.DeleteEndpoint", {"NetworkID": none, "EndpointID": f"{7:064x}"}, "another network"),
+            ("IpamDriver.RequestPool", {"Pool": "192.168.0.0/16"}, "10.32.0.0/12"),
+            ("IpamDriver.RequestPool", {"V6": True}, "--ipalloc-range6"),
+            ("IpamDriver.RequestAddress", {"PoolID": "stub"}, "stub"),
+            ("IpamDriver.RequestAddress", {"PoolID": pool["PoolID"], "Address": "172.16.0.1"}, "172.16.0.1"),
+            ("IpamDriver.RequestAddress", {"PoolID": "weft-any-10.32.0.0_12-169.254.200.1", "Address": ""}, "no network was made"),
+            ("IpamDriver.ReleaseAddress", {"PoolID": pool["PoolID"]}, "Address"),
+            ("IpamDriver.ReleasePool", {}, "PoolID"),
+            ("NetworkDriver.AllocateNetwork", {"NetworkID": 7}, "NetworkID"),
+            ("NetworkDriver.DiscoverNew", {"DiscoveryData": "x"}, "DiscoveryData")):
+        status, answer = call(h1, method, body)
+        assert status == 200 and answer["Err"] == answer["Error"] and word in answer["Err"], (method, body, status, answer)
+    for method in ("NetworkDriver.CreateNetwork", "IpamDriver.RequestPool", "NetworkDriver.Leave"):  # bodies that are none
+        for raw in (b"[1]", b"{", b"\xff\xfe", b"{\"NetworkID\": \"a\", \"NetworkID\": \"b\"}", b"null", b"[" * 100000):
+            status, answer = call(h1, method, raw=raw)
+            assert status == 200 and "body" in answer["Err"] and answer["Err"] == answer["Error"], (raw[:20], answer)
+    assert call(h1, "NetworkDriver.Nothing", {})[0] == 404 and "Err" in call(h1, "../../x", {})[1]
+    with socket.socket(socket.AF_UNIX) as s:  # a body that is announced too long
+        s.connect(f"{h1.run_dir}/docker/plugins/weft.sock")
+        s.sendall(b"POST /NetworkDriver.Join HTTP/1.1\r\nHost: \r\nContent-Length: 99999999\r\n\r\n")
+        assert b" 413 " in s.recv(4096).split(b"\r\n")[0]
+    unmake(h1, n, pool, [7], [a])
+    wait_until(lambda: not [i for i in leases(h1) if i.startswith("docker")], 8, "what was refused left no lease")
+    nothing_left(h1)
+
+
+@topology(timeout=60)
+def test_plugin_waiting_requests_block_nobody(net, h1):
+    """Without a majority there is no address; whoever waits for one may go, and others are answered meanwhile."""
+    h1.start_daemon(*plugin_of(h1), "--ipalloc-init", "consensus=3", env={"WEFT_UNUSED_MS": "2000"})
+    n, pool = make(h1, 1)
+
+    def ask():
+        s = socket.socket(socket.AF_UNIX)
+        s.connect(f"{h1.run_dir}/docker/plugins/weft.sock")
+        body = json.dumps({"PoolID": pool["PoolID"], "Address": "", "Options": None}).encode()
+        s.sendall(b"POST /IpamDriver.RequestAddress HTTP/1.1\r\nHost: \r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
+        return s
+
+    def waiting():
+        return int(next(x for x in h1.weft_ok("metrics").splitlines() if x.startswith("weft_ipam_pending_allocates ")).split()[1])
+
+    waiters = [ask() for _ in range(30)]
+    wait_until(lambda: waiting() == 30, 5, "30 wait")
+    assert call(h1, "NetworkDriver.GetCapabilities")[0] == 200
+    m, pool2 = make(h1, 2)
+    unmake(h1, m, pool2)
+    for s in waiters:
+        s.close()
+    wait_until(lambda: waiting() == 0, 5, "nobody waits any more")
+    unmake(h1, n, pool)
+    nothing_left(h1)
