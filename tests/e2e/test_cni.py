@@ -321,6 +321,25 @@ def test_C4_several_interfaces_of_one_container(h1, c1, c3):
 
 
 @topology(timeout=60)
+def test_C4_as_ctr_calls_it(net, h1):
+    """The namespace by the process, and none when it is to be removed."""
+    h1.start_daemon()
+    c = net.process_container(1, "alpha.weft.local")
+    cni = Cni(h1)
+    r = cni.add(c, netns=f"/proc/{c.pid}/ns/net")
+    assert r.addresses == c.addresses("eth0") and cni.check(c, r, netns=f"/proc/{c.pid}/ns/net").code == 0
+    cni.delete(c, netns="", prevResult=r.doc)
+    assert c.addresses("eth0") == [] and leftovers(h1) == []
+    cni.add(c, netns=f"/proc/{c.pid}/ns/net")
+    c.end()
+    cni.delete(c, netns=f"/proc/{c.pid}/ns/net")
+    assert leftovers(h1) == []
+    # The host's own namespace is no container's.
+    r = cni.call("ADD", c, netns=f"/run/netns/{h1.netns}", ifname="eth9")
+    assert r.code == 100 and leftovers(h1) == [], r
+
+
+@topology(timeout=60)
 def test_C4_check_finds_what_has_changed(h1, c1):
     h1.start_daemon()
     cni = Cni(h1)
