@@ -274,7 +274,7 @@ static void establish(struct gossip *g, struct link *l, struct peer *p)
 	gossip_link_move(g, l, STAGE_ESTABLISHED);
 	l->established_ms = l->last_in_ms = g->now;
 	if (p->given_up && p->uid == l->uid && g->now < p->lost_ms + DOUBT_BACK_MS)
-		gossip_doubt_hint(g);
+		gossip_doubt_hint(g, p);
 	p->given_up = false;
 	l->gap_mean = GOSSIP_HEARTBEAT_MS * 8;
 	l->gap_dev = 0;
@@ -400,7 +400,12 @@ void gossip_bye_received(struct gossip *g, struct link *l, const struct message_
 	case BYE_MALFORMED:
 		gossip_act_note_about(g, l->peer, NOTE_WARNING, false, "the link to %s: %s", gossip_link_who(l, who), text);
 		break;
-	case BYE_TIMEOUT: gossip_doubt_hint(g); break; /* it did not hear us, who are alive */
+	case BYE_TIMEOUT: { /* it did not hear us, who are alive */
+		struct peer *p = gossip_peer_find(g, l->peer);
+		if (p && p->link == l)
+			gossip_doubt_hint(g, p);
+		break;
+	}
 	case BYE_OTHER:
 	case BYE_STOPPING:
 	case BYE_SELF:

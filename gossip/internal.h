@@ -31,6 +31,7 @@
 #define LATE_MS                500  /* a step so long after its deadline: something keeps us from running */
 #define DOUBT_EASE_MS          5000 /* a step down of self-doubt */
 #define DOUBT_HINTS_MAX        2
+#define DOUBT_HINT_EVERY_MS    30000  /* of one peer: by itself it makes us doubt for a sixth of the time, and by one step */
 #define DOUBT_BACK_MS          3000   /* one given up for silence that is back so soon had not been dead */
 #define LINK_LINGER_MS         2000   /* a replaced link waits so long for the other end to close it */
 #define LINK_STEADY_MS         10000  /* a link that lived so long ends its target's back-off */
@@ -190,6 +191,7 @@ struct peer {
 	bool was_reachable;
 	enum ending ending; /* of our last link to it */
 	bool given_up;      /* by us, for its silence */
+	uint64_t hinted_ms; /* when what it did last made us doubt ourselves */
 	bool pruned;        /* our link to it is surplus and gone, and still published */
 	uint16_t port, n_addresses;
 	uint32_t tag; /* of its signing key; 0: not known */
@@ -421,7 +423,7 @@ void gossip_link_lost(struct gossip *g, struct link *l, const char *why); /* the
 void gossip_link_timer(struct gossip *g, struct link *l);
 uint64_t gossip_link_ping(struct gossip *g, struct link *l); /* its id, 0: out of memory */
 void gossip_doubt_more(struct gossip *g, uint64_t by);
-void gossip_doubt_hint(struct gossip *g); /* what others do is evidence, too, but they do not take us far */
+void gossip_doubt_hint(struct gossip *g, struct peer *p); /* what others do is evidence, too, but they do not take us far */
 bool gossip_link_send(struct gossip *g, struct link *l, const struct message *m);
 bool gossip_link_send_bytes(struct gossip *g, struct link *l, struct slice message);
 /* Says goodbye when there is a session, and closes. */

@@ -376,11 +376,13 @@ void gossip_doubt_more(struct gossip *g, uint64_t by)
 	g->doubt_ms = g->now;
 }
 
-void gossip_doubt_hint(struct gossip *g)
+void gossip_doubt_hint(struct gossip *g, struct peer *p)
 {
 	g->counters.false_alarms++;
-	if (gossip_doubt(g) < DOUBT_HINTS_MAX)
-		gossip_doubt_more(g, 1);
+	if (gossip_doubt(g) >= DOUBT_HINTS_MAX || (p->hinted_ms != 0 && g->now < p->hinted_ms + DOUBT_HINT_EVERY_MS))
+		return;
+	p->hinted_ms = g->now;
+	gossip_doubt_more(g, 1);
 }
 
 /* Mean and deviation in fixed point, as TCP keeps its round trip (RFC 6298). */

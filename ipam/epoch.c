@@ -524,23 +524,37 @@ static enum err set_accepted(struct instance *i, struct ballot b, struct slice v
 	return ERR_OK;
 }
 
+static bool is_muted(const struct instance *i, uint64_t peer)
+{
+	for (size_t k = 0; k < i->n_muted; k++)
+		if (i->muted[k] == peer)
+			return true;
+	return false;
+}
+
 enum err instance_listen(struct instance *i, bool *changed)
 {
 	struct ballot promised = { 0, 0 };
 	struct vote best = { 0 }, v;
 	struct slice at = { NULL, 0 };
-	uint64_t peer;
+	uint64_t peer, promiser = PEER_NONE, acceptor = PEER_NONE;
 	if (!instance_votes(i, i->self, i->memory))
 		return ERR_OK;
 	while (others_next(i, &at, &peer, &v)) {
-		if (ballot_cmp(v.promised, promised) > 0)
+		if (is_muted(i, peer))
+			continue;
+		if (ballot_cmp(v.promised, promised) > 0) {
 			promised = v.promised;
+			promiser = peer;
+		}
 		if (ballot_cmp(v.accepted, best.accepted) > 0 && ballot_cmp(v.accepted, i->accepted) > 0) {
 			enum err e = value_fits(i, v.value);
 			if (e == ERR_NOMEM)
 				return e;
-			if (e == ERR_OK)
+			if (e == ERR_OK) {
 				best = v;
+				acceptor = peer;
+			}
 		}
 	}
 	if (best.accepted.round > 0 && ballot_cmp(best.accepted, i->promised) >= 0) {
@@ -548,10 +562,12 @@ enum err instance_listen(struct instance *i, bool *changed)
 		if (e != ERR_OK)
 			return e;
 		i->promised = best.accepted;
+		i->heeded = acceptor;
 		*changed = true;
 	}
 	if (ballot_cmp(promised, i->promised) > 0) {
 		i->promised = promised;
+		i->heeded = promiser;
 		*changed = true;
 	}
 	return ERR_OK;

@@ -31,6 +31,7 @@
 #include "ipam/paxos.h"
 
 #define EPOCH_MEMBERS_MAX 768
+#define EPOCH_AHEAD_MAX   (UINT64_C(1) << 34)   /* serials in one epoch; beyond them somebody lies */
 #define EPOCH_CHANGES_MAX 64                    /* added, and as many removed, in one value */
 #define EPOCH_SPARE_MAX   32                    /* ranges in a declaration */
 #define EPOCH_MARKS_MAX   512                   /* the latest */
@@ -134,6 +135,10 @@ struct instance {
 	const struct crdt_map *map;
 	const uint64_t *gone; /* members that the operator has removed: they have no vote */
 	size_t n_gone;
+	const uint64_t
+		*muted; /* what they publish moves us to no promise and no acceptance, which is never wrong: only a quorum must be left */
+	size_t n_muted;
+	uint64_t heeded; /* by instance_listen, when it changed something */
 	struct ballot promised, accepted;
 	uint8_t *value; /* accepted */
 	size_t value_n;

@@ -15,7 +15,7 @@
  *   usage.c     the usage map: free space and holds, ours and theirs
  *   guard.c     who may write which tokens: claims against an owner are held until it is known to consent
  *   founding.c  rings that were formed apart: which of them is to hold
- *   space.c, ranges.c, paxos.c, epoch.c, message.c   plain parts that know nothing of struct ipam */
+ *   space.c, ranges.c, paxos.c, epoch.c, pace.c, message.c   plain parts that know nothing of struct ipam */
 #ifndef WEFT_IPAM_INTERNAL_H
 #define WEFT_IPAM_INTERNAL_H
 

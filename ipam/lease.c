@@ -280,6 +280,9 @@ enum err lease_heard(struct ipam *i, uint64_t peer)
 		return ERR_OK;
 	if (d.epoch < s->since || d.epoch > c->epoch.number || d.serial <= s->serial)
 		return ERR_OK;
+	const struct member *m = epoch_member(&c->epoch, peer);
+	if (m && d.serial > m->serial && d.serial - m->serial > EPOCH_AHEAD_MAX)
+		return ERR_OK; /* and could bring us to the end of all serials */
 	struct seen now = *s;
 	now.serial = d.serial;
 	now.lease_ms = d.lease_ms;
@@ -292,8 +295,8 @@ enum err lease_heard(struct ipam *i, uint64_t peer)
 	*s = now;
 	if (peer == i->cfg.self)
 		return acked(i, peer, c->epoch.number, d.serial);
-	struct ipam_message m = { .type = MSG_LEASE_ACK, .u = i->cfg.universe, .serial = d.serial, .epoch = c->epoch.number };
-	return out_send(i, peer, &m);
+	struct ipam_message a = { .type = MSG_LEASE_ACK, .u = i->cfg.universe, .serial = d.serial, .epoch = c->epoch.number };
+	return out_send(i, peer, &a);
 }
 
 enum err lease_heard_all(struct ipam *i)
@@ -447,6 +450,8 @@ static bool wanted(struct ipam *i)
 bool lease_defer(struct ipam *i, uint64_t from, const struct ipam_message *m)
 {
 	struct reclaim *c = &i->reclaim;
+	if (!pace_take(&c->pacer, PACE_RELEASE, from, i->now))
+		return false; /* each declaration is written by everybody */
 	lease_want(i, m->range);
 	if (c->n_deferred == LEASE_WANT_MAX || reclaim_reachable(i) < instance_quorum(&c->in))
 		return false;

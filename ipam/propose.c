@@ -3,9 +3,6 @@
 
 #include "ipam/internal.h"
 
-#define AHEAD_MAX \
-	(UINT64_C(1) << 34) /* serials in one epoch; who reports more lies, and could bring us to the end of all serials */
-
 static bool wishes(const struct ipam *i, uint64_t peer, const struct vote *v)
 {
 	const struct member *m = epoch_member(&i->reclaim.epoch, peer);
@@ -34,7 +31,7 @@ static void poll_one(const struct epoch *e, struct slice reports, struct poll *p
 	rbuf_init(&r, reports.p, reports.n);
 	for (size_t k = 0; k < e->n && rbuf_left(&r) > 0 && vote_report(&r, &e->v[k], &x); k++) {
 		p->overdue[k] += x.overdue;
-		if (x.serial > p->serials[k] && x.serial - e->v[k].serial <= AHEAD_MAX)
+		if (x.serial > p->serials[k] && x.serial - e->v[k].serial <= EPOCH_AHEAD_MAX)
 			p->serials[k] = x.serial;
 	}
 }

@@ -14,7 +14,8 @@
 
 #include "ipam/internal.h"
 
-#define LAG_MS 300 /* so long a newer epoch may be learnt from the states of its voters */
+#define LAG_MS      300 /* so long a newer epoch may be learnt from the states of its voters */
+#define REPORTS_MAX 8   /* lines about what was reclaimed, at a time */
 
 bool reclaim_is_gone(const struct ipam *i, uint64_t peer)
 {
@@ -54,6 +55,7 @@ void reclaim_free(struct ipam *i)
 	mem_free(c->seen);
 	mem_free(c->gone);
 	mem_free(c->word);
+	pacer_free(&c->pacer);
 	mem_free(c->acks);
 	ranges_free(&c->locked);
 }
@@ -159,14 +161,20 @@ static enum err put_reports(const struct ipam *i, struct wbuf *w)
 	return wbuf_end(w);
 }
 
+/* With a promise that has accepted nothing the reports always fit. Beside a value they may not: whoever leads is bound to that value then, and needs none. */
 static enum err publish(struct ipam *i)
 {
 	struct wbuf w, reports;
 	struct vote v = reclaim_vote(i);
 	uint8_t key[UNIVERSE_SUBKEY];
+	_Static_assert(EPOCH_MEMBERS_MAX * 6 + 128 <= CRDT_VALUE_MAX, "reports of all members fit");
 	wbuf_grow(&w, CRDT_VALUE_MAX);
-	wbuf_grow(&reports, CRDT_VALUE_MAX - EPOCH_VALUE_MAX - 128);
+	wbuf_grow(&reports, CRDT_VALUE_MAX - 128 - v.value.n);
 	enum err e = put_reports(i, &reports);
+	if (e == ERR_LIMIT && v.value.n > 0) {
+		wbuf_reset(&reports);
+		e = ERR_OK;
+	}
 	if (e == ERR_OK) {
 		v.reports = wbuf_slice(&reports);
 		vote_encode(&w, &v);
@@ -230,17 +238,37 @@ static enum err write_marks(struct ipam *i, const struct epoch *e, uint64_t afte
 	return err == ERR_OK ? f : err;
 }
 
+static bool same_mark(const struct mark *a, const struct mark *b)
+{
+	return a->epoch == b->epoch && a->from == b->from && a->heir == b->heir;
+}
+
+/* One line for all that went from one host to another in one epoch; and no more lines than somebody reads. */
 static void report_marks(struct ipam *i, const struct epoch *e, uint64_t after)
 {
-	char from[WHO_TEXT], heir[WHO_TEXT], r[2 * IP_TEXT];
-	for (size_t k = 0; k < e->n_marks; k++) {
+	char from[WHO_TEXT], heir[WHO_TEXT], r[2 * IP_TEXT], more[48];
+	size_t lines = 0;
+	uint64_t unsaid = 0;
+	for (size_t k = 0, n; k < e->n_marks; k += n) {
 		const struct mark *m = &e->marks[k];
+		uint64_t size = 0;
+		for (n = 0; k + n < e->n_marks && same_mark(m, &e->marks[k + n]); n++)
+			size += range4_size(e->marks[k + n].what.r);
 		if (m->epoch <= after)
 			continue;
-		i->reclaim.reclaimed += range4_size(m->what.r);
-		out_note(i, 2, "reclaimed: %s of %s, free and not heard of for too long, is %s's now (epoch %" PRIu64 ")",
-			range_format(m->what.r, r), ipam_who(i, m->from, from), ipam_who(i, m->heir, heir), m->epoch);
+		i->reclaim.reclaimed += size;
+		if (lines++ >= REPORTS_MAX) {
+			unsaid += size;
+			continue;
+		}
+		line_format(more, sizeof more, n > 1 ? " and %zu more ranges" : "", n - 1);
+		out_note(i, 2,
+			"reclaimed: %s%s of %s (%" PRIu64 " addresses), free and not heard of for too long, is %s's now (epoch %" PRIu64 ")",
+			range_format(m->what.r, r), more, ipam_who(i, m->from, from), size, ipam_who(i, m->heir, heir), m->epoch);
 	}
+	if (unsaid > 0)
+		out_note(i, 2, "reclaimed: %" PRIu64 " addresses of %zu more hosts; `weft status ipam` names the latest", unsaid,
+			lines - REPORTS_MAX);
 }
 
 /* Who was away for long may not be told of all that was taken: only the latest marks are kept. What we kept our hands off is then in doubt until the others
@@ -283,6 +311,7 @@ static enum err adopt(struct ipam *i, struct epoch *next)
 	i->guard.dirty = true; /* what was held because of its epoch is judged again */
 	*next = (struct epoch){ 0 };
 	instance_reset(&c->in);
+	pace_clear(&c->pacer, PACE_BALLOT);
 	c->propose_ms = c->lag_ms = 0;
 	c->duels = 0;
 	c->dirty = c->check = true;
@@ -347,8 +376,11 @@ static enum err found(struct ipam *i)
 
 enum err reclaim_request(struct ipam *i, uint64_t from, const struct ipam_message *m)
 {
-	const struct reclaim *c = &i->reclaim;
+	struct reclaim *c = &i->reclaim;
 	if (!c->epoch.known || m->epoch > c->epoch.number)
+		return ERR_OK;
+	/* A short question with a long answer. Who gets none asks again, or somebody else. */
+	if (!pace_take(&c->pacer, PACE_STATE, from, i->now) || !pace_take(&c->pacer, PACE_STATE_ALL, PEER_NONE, i->now))
 		return ERR_OK;
 	struct wbuf w;
 	wbuf_grow(&w, EPOCH_STATE_MAX);
@@ -411,15 +443,17 @@ enum err reclaim_state(struct ipam *i, const struct ipam_message *m)
 static enum err catch_up(struct ipam *i)
 {
 	struct reclaim *c = &i->reclaim;
-	uint64_t best = PEER_NONE, best_epoch = 0, peer;
+	uint64_t best = PEER_NONE, best_epoch = 0, peer, seen = 0;
 	struct slice at = { NULL, 0 };
 	struct vote v;
-	while (instance_next(&c->in, &at, &peer, &v))
-		if (v.known && ipam_reachable(i, peer) && (!c->epoch.known || v.epoch > c->epoch.number) &&
-			(best == PEER_NONE || v.epoch > best_epoch)) {
+	while (instance_next(&c->in, &at, &peer, &v)) {
+		if (!v.known || !ipam_reachable(i, peer) || (c->epoch.known && v.epoch <= c->epoch.number) || v.epoch < best_epoch)
+			continue;
+		seen = v.epoch > best_epoch ? 1 : seen + 1;
+		best_epoch = v.epoch;
+		if (rng_below(&i->rng, seen) == 0) /* any of them: not all ask the same one */
 			best = peer;
-			best_epoch = v.epoch;
-		}
+	}
 	if (best == PEER_NONE) {
 		c->lag_ms = 0;
 		return ERR_OK;
@@ -498,6 +532,21 @@ static void activate(struct ipam *i)
 	c->dirty = c->dirty || c->active;
 }
 
+/* A promise freezes what we acknowledge, and a higher one takes their quorum from those who are about to name a value. Who raises ballots for ever is passed over. */
+static enum err listen_to_voters(struct ipam *i, bool *changed)
+{
+	struct reclaim *c = &i->reclaim;
+	enum pace what = instance_open(&c->in) ? PACE_BALLOT : PACE_OPEN;
+	bool listened = false;
+	c->in.muted = c->muted;
+	c->in.n_muted = pace_spent(&c->pacer, what, i->now, c->muted, MUTED_MAX);
+	enum err e = instance_listen(&c->in, &listened);
+	if (listened)
+		(void)pace_take(&c->pacer, what, c->in.heeded, i->now);
+	*changed = *changed || listened;
+	return e;
+}
+
 static enum err vote(struct ipam *i)
 {
 	struct reclaim *c = &i->reclaim;
@@ -514,7 +563,7 @@ static enum err vote(struct ipam *i)
 	struct ballot before = c->in.promised;
 	e = catch_up(i);
 	if (e == ERR_OK)
-		e = instance_listen(&c->in, &changed);
+		e = listen_to_voters(i, &changed);
 	if (ballot_cmp(before, c->in.promised) != 0)
 		c->propose_ms = 0;
 	bool told = (c->check || i->now >= c->check_ms) && check_overdue(i);

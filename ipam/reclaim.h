@@ -3,10 +3,12 @@
 #define WEFT_IPAM_RECLAIM_H
 
 #include "ipam/epoch.h"
+#include "ipam/pace.h"
 #include "ipam/ranges.h"
 
 #define LEASE_SENT_MAX 4 /* declarations under way whose time of sending is known */
 #define LEASE_WANT_MAX 8
+#define MUTED_MAX      32
 
 /* What an acceptor knows of a member; in the order of the epoch's members. */
 struct seen {
@@ -45,6 +47,8 @@ struct reclaim {
 	uint64_t *gone; /* removed by the operator's word, and members still */
 	size_t n_gone, cap_gone;
 	uint64_t reclaimed; /* addresses, in this run */
+	struct pacer pacer;
+	uint64_t muted[MUTED_MAX]; /* raise ballots all the time */
 	/* word.c */
 	uint8_t *word; /* our operator's, as it is published and stored; word_n 0: none */
 	size_t word_n;

@@ -505,6 +505,130 @@ static void voter_that_lies(void **state)
 	}
 }
 
+static void send_to(struct model *m, size_t to, size_t from, struct ipam_message *q)
+{
+	uint8_t bytes[1024];
+	struct wbuf w;
+	q->u = m->u;
+	wbuf_fixed(&w, bytes, sizeof bytes);
+	ipam_message_encode(&w, q);
+	assert_false(w.failed);
+	net_put(m, to, m->h[from].name, -1, w.data, w.len);
+}
+
+/* What is dear to us is done so often for one member, and no more: a declaration that all others write down, an epoch as a whole. */
+static void member_that_asks_all_the_time(void **state)
+{
+	(void)state;
+	struct model m;
+	start(&m, 4, 24);
+	model_run(&m, m.now + LEASE_MS);
+	uint64_t serial = m.h[0].ipam->reclaim.sent.serial;
+	struct range4 locked = m.h[0].ipam->reclaim.locked.v[0];
+	for (uint64_t n = 0; n < 600; n++) {
+		uint64_t at = locked.start + n * 7 % range4_size(locked);
+		send_to(&m, 0, 3, &(struct ipam_message){ .type = MSG_SPACE_REQUEST, .range = { at, at + 1 }, .serial = n + 1 });
+		model_run(&m, m.now + 10);
+	}
+	uint64_t declared = m.h[0].ipam->reclaim.sent.serial - serial;
+	print_message("%d declarations in 6 s\n", (int)declared);
+	assert_in_range(declared, 6, 6000 / (LEASE_MS / 4) + 2 * 10);
+
+	size_t answered = 0;
+	for (uint64_t n = 0; n < 100; n++) {
+		struct ipam_actions out;
+		struct wbuf w;
+		uint8_t bytes[64];
+		struct ipam_message q = { .type = MSG_EPOCH_REQUEST, .u = m.u };
+		wbuf_fixed(&w, bytes, sizeof bytes);
+		ipam_message_encode(&w, &q);
+		ipam_actions_init(&out, m.arena);
+		assert_int_equal(
+			ipam_step(m.h[0].ipam,
+				&(struct ipam_event){
+					.kind = IPAM_MESSAGE, .peer = m.h[3].name, .payload = wbuf_slice(&w), .now_ms = host_clock(&m.h[0]) },
+				&out),
+			ERR_OK);
+		for (size_t k = 0; k < out.n; k++)
+			answered += out.v[k].kind == IPAM_SEND && out.v[k].u.send.to == m.h[3].name;
+	}
+	assert_in_range(answered, 1, 5);
+	model_end(&m);
+}
+
+/* A voter raises its ballot again and again, or begins one instance after the other: leases are renewed all the same, and who has died is removed. */
+static void voter_that_outbids_all(void **state)
+{
+	(void)state;
+	struct model m;
+	start(&m, 5, 24);
+	model_run(&m, m.now + LEASE_MS);
+	m.delay_ms = 100;
+	die(&m, 3);
+	for (uint64_t n = 0; n < 2000; n++) {
+		struct vote v = vote_of(m.h[0].ipam);
+		v.memory = m.h[4].ipam->paxos.memory;
+		v.promised = (struct ballot){ n * 3 + 1000, m.h[4].name };
+		say(&m, 4, &v);
+		model_run(&m, m.now + 10);
+	}
+	for (size_t k = 0; k < 3; k++) {
+		struct ipam_reclaim_view w = view(&m, k);
+		if (w.members != 4 || w.over || !w.leased)
+			fail_msg("host %zu is in epoch %llu of %zu members, leased %d, over %d", k, (unsigned long long)w.epoch, w.members,
+				w.leased, w.over);
+	}
+	check_addresses(&m);
+	model_end(&m);
+}
+
+/* As many members as there may be, each of whom has declared as often as it may: what we say of them still goes into one item. */
+static void reports_of_all(void **state)
+{
+	(void)state;
+	for (int with_value = 0; with_value < 2; with_value++) {
+		struct model m;
+		start(&m, 3, 24);
+		model_run(&m, m.now + LEASE_MS);
+		struct reclaim *c = &m.h[0].ipam->reclaim;
+		struct member all[EPOCH_MEMBERS_MAX];
+		static uint8_t bytes[EPOCH_STATE_MAX], value[EPOCH_VALUE_MAX];
+		struct epoch e = { .number = 2, .v = all, .n = EPOCH_MEMBERS_MAX };
+		struct wbuf w;
+		for (size_t k = 0; k < EPOCH_MEMBERS_MAX; k++)
+			all[k] = k < 3 ? c->epoch.v[k] : (struct member){ .name = UINT64_C(0xb00000000000) + k, .memory = 1 };
+		wbuf_fixed(&w, bytes, sizeof bytes);
+		epoch_encode(&w, &e);
+		epoch_free(&c->epoch);
+		assert_int_equal(epoch_decode(wbuf_slice(&w), m.u, &c->epoch), ERR_OK);
+		mem_free(c->seen);
+		c->seen = mem_zalloc(EPOCH_MEMBERS_MAX, sizeof *c->seen);
+		c->n_seen = c->cap_seen = EPOCH_MEMBERS_MAX;
+		for (size_t k = 0; k < EPOCH_MEMBERS_MAX; k++)
+			c->seen[k] = (struct seen){
+				.name = c->epoch.v[k].name, .serial = c->epoch.v[k].serial + EPOCH_AHEAD_MAX, .overdue = true, .at_ms = m.now
+			};
+		c->in.promised = (struct ballot){ 7, m.h[0].name };
+		c->in.accepted = with_value ? c->in.promised : (struct ballot){ 0, 0 };
+		c->in.value = with_value ? mem_dup(value, sizeof value) : NULL;
+		c->in.value_n = with_value ? sizeof value : 0;
+		c->shown = false;
+		c->dirty = c->active = true;
+		model_step(&m, 0, &(struct ipam_event){ .kind = IPAM_TICK });
+		struct slice at = { NULL, 0 };
+		struct vote v = { 0 };
+		uint64_t peer;
+		struct instance other = c->in;
+		other.self = m.h[1].name;
+		while (instance_next(&other, &at, &peer, &v) && peer != m.h[0].name)
+			;
+		assert_int_equal(peer, m.h[0].name);
+		assert_int_equal(v.promised.round, 7);
+		assert_true(with_value ? v.value.n == sizeof value : v.reports.n > EPOCH_MEMBERS_MAX * 5);
+		model_end(&m);
+	}
+}
+
 /* The operator is as fast as the others: what was agreed on is not taken over, and what was taken over is not agreed on. */
 static void removal_races_with_reclaim(void **state)
 {
@@ -688,6 +812,9 @@ int main(void)
 		cmocka_unit_test(mark_is_forgotten),
 		cmocka_unit_test(declares_what_is_not_its_own),
 		cmocka_unit_test(voter_that_lies),
+		cmocka_unit_test(member_that_asks_all_the_time),
+		cmocka_unit_test(voter_that_outbids_all),
+		cmocka_unit_test(reports_of_all),
 		cmocka_unit_test(removal_races_with_reclaim),
 		cmocka_unit_test(heir_is_dead_as_well),
 		cmocka_unit_test(lost_disk),
