@@ -22,6 +22,7 @@ struct expose_op {
 	struct wanted {
 		struct prefix prefix;
 		bool claim, had;
+		bool fresh; /* it was not exposed before */
 	} want[CORE_ADDRS_MAX];
 	size_t n_want, n_got; /* want[0 … n_got) hold addresses by now */
 	bool asking, answered, cancelled, publishing;
@@ -96,6 +97,15 @@ const char *expose_next_warning(const struct router *r, size_t *it)
 	return plane_next_obstacle(r->plane, it, &grave);
 }
 
+static size_t count_on(const struct router *r, const char *network)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < r->n_exposed; i++)
+		n += strcmp(r->exposed[i].network, network) == 0;
+	return n;
+}
+
 static enum err apply(struct router *r, struct err_note *note)
 {
 	enum err err = plane_set_exposed(r->plane, r->exposed, r->n_exposed, note);
@@ -148,11 +158,41 @@ static void free_op(struct expose_op *op)
 	mem_free(op);
 }
 
+/* What this request has put on the list goes from there, and from the bridge. */
+static void strike_fresh(struct expose_op *op)
+{
+	for (size_t i = 0; i < op->n_want; i++) {
+		struct plane_exposed *e = op->want[i].fresh ? listed(op->r, op->network, op->want[i].prefix.addr) : NULL;
+		if (e != NULL)
+			strike(op->r, e);
+		op->want[i].fresh = false;
+	}
+	if (apply(op->r, NULL) != ERR_OK)
+		router_forwarding(op->r); /* tried again */
+}
+
+/* It cannot be made known. A record that may have been made all the same is found at the next start. */
+static void undo(struct expose_op *op)
+{
+	for (size_t i = 0; i < op->n_want; i++) {
+		struct core_event gone = { .kind = CORE_DETACHED, .ident = op->ident, .addr = op->want[i].prefix.addr };
+		char key[ROUTER_KEEP_KEY_MAX];
+		if (!op->want[i].fresh)
+			continue;
+		record_key(op->network, op->want[i].prefix, key);
+		(void)router_keep(op->r, key, slice_of(NULL, 0), NULL, NULL);
+		(void)router_submit(op->r, &gone, ignore, NULL);
+	}
+	strike_fresh(op);
+}
+
 static void finish(struct expose_op *op, enum err err, const char *text)
 {
 	struct router_result res = { .err = err, .text = text };
 	struct prefix addrs[CORE_ADDRS_MAX];
 
+	if (err != ERR_OK && err != ERR_CLOSED && op->publishing)
+		undo(op);
 	if (err != ERR_OK)
 		give_back(op);
 	for (size_t i = 0; err == ERR_OK && i < op->n_want; i++)
@@ -251,7 +291,6 @@ static void plumb(struct expose_op *op)
 	struct core_network network;
 	struct kernel *k = NULL;
 	struct err_note note = { "" };
-	bool fresh[CORE_ADDRS_MAX];
 	enum err err = core_network(r->core, op->network, &network)
 		? plane_need(r->plane, r->core, &network, &k, &note)
 		: err_note(&note, ERR_NOT_FOUND, "there is no network '%.64s' any more", op->network);
@@ -260,19 +299,18 @@ static void plumb(struct expose_op *op)
 		settle_length(op, &op->want[i]);
 	if (err == ERR_OK)
 		add_companions(op);
+	if (err == ERR_OK && count_on(r, op->network) + op->n_want > CORE_ADDRS_MAX)
+		err = err_note(&note, ERR_LIMIT, "a host has at most %d addresses on a network", CORE_ADDRS_MAX);
 	for (size_t i = 0; err == ERR_OK && i < op->n_want; i++) {
-		fresh[i] = listed(r, op->network, op->want[i].prefix.addr) == NULL;
+		op->want[i].fresh = listed(r, op->network, op->want[i].prefix.addr) == NULL;
 		if (!enlist(r, op->network, op->want[i].prefix, op->masquerade))
 			err = err_note(&note, ERR_NOMEM, "out of memory");
 	}
 	if (err == ERR_OK) {
 		router_dns_networks(r);
 		err = apply(r, &note);
-		for (size_t i = 0; err != ERR_OK && i < op->n_want; i++)
-			if (fresh[i])
-				strike(r, listed(r, op->network, op->want[i].prefix.addr));
-		if (err != ERR_OK && apply(r, NULL) != ERR_OK)
-			router_forwarding(r); /* tried again */
+		if (err != ERR_OK)
+			strike_fresh(op);
 	}
 	if (err != ERR_OK)
 		finish(op, err, note.text);

@@ -109,6 +109,17 @@ def test_C5_addresses_names_and_subnets(h1, h2, c1, c2):
     wait_until(lambda: h2.weft("dns-lookup", "gate.weft.local").stdout == "", 5, "the name went with its address")
     assert not h1.ping("10.2.2.1", timeout=0.5) and h1.ping("10.2.3.1")
     assert "10.2.3.101/24 " in h1.weft_ok("ps").splitlines()[0] + " "
+    # Weave Net's form of it
+    r = h1.api("POST", "/expose/10.2.4.1/24?skipNAT=true")
+    assert r.status == 200 and r.text.strip() == "10.2.4.1" and "10.2.4.1/24" in exposed(h1)
+    assert "10.2.4.1/24 without-masquerade" in h1.api("GET", "/expose").text
+    assert h1.api("DELETE", "/expose/10.2.4.1/24").status == 200 and "10.2.4.1/24" not in exposed(h1)
+    before = exposed(h1)
+    for path in ("/expose/300.1.1.1/24", "/expose/10.2.4.1/33", "/expose?address=x", "/expose?network=" + "n" * 100,
+                 "/expose?fqdn=" + "n" * 300, "/expose?" + "&".join(f"address=10.9.0.{i}/16" for i in range(40)), "/expose?address=fe80::%2F"):
+        r = h1.api("POST", path)
+        assert 400 <= r.status < 500 and r.json()["error"], (path, r.status, r.body)
+    assert exposed(h1) == before, "what is refused leaves nothing"
     taken = h2.weft("expose", got["addresses"][0])
     assert taken.returncode == 1 and "h1" in taken.stderr, taken.stderr
     for wrong in (("10.1.2.3",), ("net:10.2.3.2/31",), ("--bogus",), ("-h", "gate.example.org"), ("--network", "nosuch")):
