@@ -1,9 +1,14 @@
 """Docker's network and IPAM plugin with real dockerds: docker-hosts.sh."""
 
 import concurrent.futures
+import contextlib
 import ipaddress
 import json
+import os
+import random
 import socket
+import threading
+import time
 
 from lib import topology, wait_until
 
@@ -486,3 +491,147 @@ def test_plugin_waiting_requests_block_nobody(net, h1):
     wait_until(lambda: waiting() == 0, 5, "nobody waits any more")
     unmake(h1, n, pool)
     nothing_left(h1)
+
+
+@topology(timeout=60)
+def test_plugin_steps_that_fail_leave_nothing(net, h1):
+    h1.start_daemon(*plugin_of(h1), env={"WEFT_UNUSED_MS": "2000"})
+    n, pool = make(h1, 1)
+    a, b = address(h1, pool)["Address"], address(h1, pool)["Address"]
+    before = (sorted(leases(h1)), h1.weft_ok("ps"))
+
+    def fails(number, addr, word, mac=""):
+        status, answer = endpoint(h1, n, number, addr, mac)
+        assert word in answer.get("Err", ""), (status, answer)
+        assert call(h1, "NetworkDriver.Join", {"NetworkID": n, "EndpointID": f"{number:064x}", "SandboxKey": "/x"})[1]["Err"]
+        assert (sorted(leases(h1)), h1.weft_ok("ps")) == before
+
+    # its interface's name is taken: the step after the record
+    h1.exec("ip", "link", "add", "wd000000000000", "type", "bridge")
+    fails(8, a, "wd000000000000")
+    h1.exec("ip", "link", "del", "wd000000000000")
+    # its MAC is another's, its address is another's
+    assert endpoint(h1, n, 0xAAAAAAAAAAAA << 208, b, "02:00:00:00:00:07")[0] == 200
+    before = (sorted(leases(h1)), h1.weft_ok("ps"))
+    fails(8, a, "02:00:00:00:00:07", "02:00:00:00:00:07")
+    fails(8, b, "another container")
+    # its network went from weft: it is made again
+    unmake_one = {"NetworkID": n, "EndpointID": f"{0xAAAAAAAAAAAA << 208:064x}"}
+    assert call(h1, "NetworkDriver.DeleteEndpoint", unmake_one) == (200, {})
+    h1.weft_ok("network", "rm", "n1")
+    assert endpoint(h1, n, 8, a)[0] == 200
+    assert address(h1, pool)["Address"].endswith("/20")
+    # an address of another driver's that is in use by somebody else of this host
+    c1 = net.container(1)
+    held = h1.attach(c1)[0].split("/")[0] + "/12"
+    foreign = f"{99:064x}"
+    assert call(h1, "NetworkDriver.CreateNetwork", {
+        "NetworkID": foreign, "IPv4Data": [{"AddressSpace": "LocalDefault", "Pool": "10.32.0.0/12", "Gateway": "10.32.0.1/12"}],
+        "Options": {"com.docker.network.generic": {"weft.network": "n99"}}}) == (200, {})
+    before = (sorted(leases(h1)), h1.weft_ok("ps"))
+    status, answer = endpoint(h1, foreign, 12, held)
+    assert "--ipam-driver weft" in answer["Err"], (status, answer)
+    assert (sorted(leases(h1)), h1.weft_ok("ps")) == before
+    # networks that cannot be made
+    for generic, subnet, word in (({"weft.network": "n1"}, "10.45.0.0/16", "subnet"), ({"weft.network": "n" * 65}, "10.45.0.0/16", "weft.network")):
+        p = call(h1, "IpamDriver.RequestPool", {"Pool": subnet})[1]
+        answer = call(h1, "NetworkDriver.CreateNetwork", {
+            "NetworkID": f"{50:064x}", "IPv4Data": [{"AddressSpace": "weft", "Gateway": gateway_of(p), "Pool": p["Pool"]}],
+            "Options": {"com.docker.network.generic": generic}})[1]
+        assert word in answer["Err"], answer
+        assert call(h1, "IpamDriver.ReleasePool", {"PoolID": p["PoolID"]}) == (200, {})
+    assert call(h1, "NetworkDriver.DeleteNetwork", {"NetworkID": foreign}) == (200, {})
+    h1.detach(c1)
+    unmake(h1, n, pool, [8], [a, b])
+    nothing_left(h1)
+    wait_until(lambda: not any(x in h1.weft_ok("network", "ls") for x in ("n1", "n99", "n50")), 5, "no network is left")
+
+
+@topology(timeout=60)
+def test_plugin_whoever_goes_leaves_nothing(net, h1):
+    """A client that goes while its request waits (for an address, here without a majority) has made nothing."""
+    h1.start_daemon(*plugin_of(h1), "--ipalloc-init", "consensus=3", env={"WEFT_UNUSED_MS": "1000"})
+    n = f"{5:064x}"
+    assert call(h1, "NetworkDriver.CreateNetwork", {
+        "NetworkID": n, "IPv4Data": [{"AddressSpace": "null", "Pool": "0.0.0.0/0"}],
+        "Options": {"com.docker.network.generic": {"weft.network": "n5"}}}) == (200, {})
+    with socket.socket(socket.AF_UNIX) as s:
+        s.connect(f"{h1.run_dir}/docker/plugins/weft.sock")
+        body = json.dumps({"NetworkID": n, "EndpointID": "77", "Interface": {}}).encode()
+        s.sendall(b"POST /NetworkDriver.CreateEndpoint HTTP/1.1\r\nHost: \r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
+        joining = {"NetworkID": n, "EndpointID": "77", "SandboxKey": "/x"}
+        wait_until(lambda: "being made" in call(h1, "NetworkDriver.Join", joining)[1]["Err"], 5, "the endpoint is being made")
+        assert "being made" in call(h1, "NetworkDriver.DeleteEndpoint", joining)[1]["Err"]
+    wait_until(lambda: "no endpoint" in call(h1, "NetworkDriver.Join", joining)[1]["Err"], 5, "it is not made any more")
+    assert not [i for i in leases(h1) if i.startswith("docker")]
+    assert call(h1, "NetworkDriver.DeleteNetwork", {"NetworkID": n}) == (200, {})
+
+
+@topology(timeout=60)
+def test_plugin_a_docker_that_hangs_holds_up_nobody(net, h1):
+    """The network's name has to be asked for, and Docker does not answer: who needs the name is refused in time, others are answered at once."""
+    argv = plugin_of(h1)[:2]
+    path = f"{h1.state_dir}-docker.sock"
+    with socket.socket(socket.AF_UNIX) as docker:
+        docker.bind(path)
+        docker.listen(64)
+        h1.start_daemon(*argv, "--docker-host", f"unix://{path}")
+        pool = call(h1, "IpamDriver.RequestPool", {"Pool": ""})[1]
+        n = f"{3:064x}"
+        assert call(h1, "NetworkDriver.CreateNetwork", {
+            "NetworkID": n, "IPv4Data": [{"AddressSpace": "weft", "Gateway": gateway_of(pool), "Pool": pool["Pool"]}]}) == (200, {})
+        with concurrent.futures.ThreadPoolExecutor() as pools:
+            asked = pools.submit(address, h1, pool)
+            for _ in range(20):
+                began = time.monotonic()
+                assert call(h1, "NetworkDriver.GetCapabilities")[0] == 200
+                assert time.monotonic() - began < 1, "somebody waited for Docker"
+            began = time.monotonic()
+            answer = asked.result()
+            assert "weft.network=NAME" in answer["Error"] and time.monotonic() - began < 6, answer
+    unmake(h1, n, pool)
+    nothing_left(h1)
+
+
+@topology(timeout=120)
+def test_plugin_killed_at_any_moment(net, h1):
+    """The daemon is killed while endpoints come and go, again and again; then dockerd's part is done to its end, and nothing is left."""
+    seed = int.from_bytes(os.urandom(4), "big")
+    print(f"seed {seed}")
+    rng = random.Random(seed)
+    h1.start_daemon(*plugin_of(h1), env={"WEFT_UNUSED_MS": "1500"})
+    n, pool = make(h1, 1)
+    given, asked, stop = set(), set(), threading.Event()
+
+    def churn(first):
+        number = first
+        while not stop.is_set():
+            number += 8
+            ident = (number << 208) + number
+            with contextlib.suppress(OSError, ValueError, IndexError, KeyError):
+                addr = address(h1, pool)["Address"]
+                given.add(addr)
+                asked.add(ident)
+                endpoint(h1, n, ident, addr)
+                ids = {"NetworkID": n, "EndpointID": f"{ident:064x}"}
+                call(h1, "NetworkDriver.Join", {**ids, "SandboxKey": f"/s{number}"})
+                if number % 16 < 8:
+                    call(h1, "NetworkDriver.Leave", ids)
+                    call(h1, "NetworkDriver.DeleteEndpoint", ids)
+                    call(h1, "IpamDriver.ReleaseAddress", {"PoolID": pool["PoolID"], "Address": addr.split("/")[0]})
+
+    threads = [threading.Thread(target=churn, args=(i,)) for i in range(3)]
+    for t in threads:
+        t.start()
+    for _ in range(5):
+        time.sleep(rng.uniform(0.1, 0.6))
+        h1.kill()
+        h1.restart()
+    stop.set()
+    for t in threads:
+        t.join()
+    assert len(asked) >= 10, f"only {len(asked)} endpoints were asked for"
+    unmake(h1, n, pool, asked, given)
+    wait_until(lambda: not [i for i in leases(h1) if i.startswith("docker")], 10, "no lease is left")
+    nothing_left(h1)
+    wait_until(lambda: "n1" not in h1.weft_ok("network", "ls"), 5, "the network is gone")

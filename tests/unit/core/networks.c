@@ -277,6 +277,44 @@ static void restarts(void **state)
 	nodes_free(&t);
 }
 
+static bool automatic(const struct nodes *t, int i, const char *name)
+{
+	struct core_network n;
+
+	assert_true(core_network(t->n[i].core, name, &n));
+	return n.automatic;
+}
+
+/* That a program made it is known to all, and by whoever uses it after its maker is gone. */
+static void automatic_ones(void **state)
+{
+	struct core_network want = { .name = "blue", .automatic = true };
+	struct core_event ev = { .kind = CORE_NETWORK_CREATE, .network = &want };
+	struct nodes t;
+
+	(void)state;
+	two(&t);
+	assert_int_equal(nodes_ask(&t, 0, &ev), ERR_OK);
+	assert_int_equal(create(&t, 0, "red", NULL), ERR_OK);
+	nodes_run(&t, 100);
+	assert_true(automatic(&t, 0, "blue") && automatic(&t, 1, "blue"));
+	assert_false(automatic(&t, 0, "red") || automatic(&t, 1, "red"));
+	assert_int_equal(nodes_attach(&t, 1, in("blue", "c", 7)), ERR_OK);
+	nodes_run(&t, 100);
+	nodes_kill(&t, 0);
+	nodes_kill(&t, 1);
+	nodes_start(&t, 1);
+	assert_true(automatic(&t, 1, "blue"));
+	assert_int_equal(create(&t, 1, "blue", NULL), ERR_OK); /* by hand: it is there already */
+	assert_true(automatic(&t, 1, "blue"));
+	assert_int_equal(nodes_detach(&t, 1, "c", (struct ip){ 0 }), ERR_OK);
+	assert_int_equal(removal(&t, 1, "blue"), ERR_OK);
+	assert_int_equal(create(&t, 1, "blue", NULL), ERR_OK);
+	assert_false(automatic(&t, 1, "blue"));
+	nodes_check(&t, 1);
+	nodes_free(&t);
+}
+
 /* --- several hosts --------------------------------------------------------------------------------------------------------------------------- */
 
 static void one_name_on_both_sides(void **state)
@@ -757,6 +795,7 @@ int main(void)
 		cmocka_unit_test(what_is_refused),
 		cmocka_unit_test(in_use),
 		cmocka_unit_test(restarts),
+		cmocka_unit_test(automatic_ones),
 		cmocka_unit_test(one_name_on_both_sides),
 		cmocka_unit_test(it_is_said_when_subnets_differ),
 		cmocka_unit_test(removed_on_one_side),
