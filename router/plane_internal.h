@@ -14,7 +14,7 @@
 #include "router/neigh.h"
 #include "router/plane.h"
 
-enum { PLANE_INHERITED_MS = 10000, PLANE_TROUBLE_TEXT = 320, PLANE_OBSTACLES_MAX = 12, PLANE_OBSTACLE_TEXT = 640 };
+enum { PLANE_INHERITED_MS = 10000, PLANE_TROUBLE_TEXT = 320, PLANE_OBSTACLES_MAX = 12, PLANE_OBSTACLE_TEXT = 800 };
 
 /* A part that can be missing. */
 struct plane_part {
@@ -61,7 +61,7 @@ struct plane {
 	/* plane_obstacles.c */
 	char obstacles[PLANE_OBSTACLES_MAX][PLANE_OBSTACLE_TEXT];
 	size_t n_obstacles, obstacles_of_frames; /* the first of them */
-	unsigned obstacles_rest;                 /* ticks since the last look */
+	unsigned obstacles_rest, obstacles_age;  /* ticks until the next look may be, and since the last one */
 	bool obstacles_due;
 	/* plane_expose.c */
 	struct plane_exposed *exposed;

@@ -73,8 +73,11 @@ static bool is_bridge(struct nlattr *info, struct nlattr **data)
 static bool concerns_bridge(struct nlmsghdr *h)
 {
 	struct nlattr *a[IFLA_MAX + 1], *data;
-	if (h->nlmsg_type == RTM_NEWADDR || h->nlmsg_type == RTM_DELADDR)
-		return true;
+	if (h->nlmsg_type == RTM_NEWADDR || h->nlmsg_type == RTM_DELADDR) {
+		const struct ifaddrmsg *head = nlmsg_data(h);
+		return nlmsg_datalen(h) >= (int)sizeof *head &&
+			head->ifa_scope != RT_SCOPE_LINK; /* each interface has such a one of IPv6 */
+	}
 	return h->nlmsg_type == RTM_NEWLINK && nlmsg_parse(h, sizeof(struct ifinfomsg), a, IFLA_MAX, NULL) >= 0 &&
 		is_bridge(a[IFLA_LINKINFO], &data);
 }

@@ -7,7 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "base/buf.h"
+#include "base/mem.h"
 #include "router/dataplane/foreign_internal.h"
 #include "router/dataplane/netlink.h"
 
@@ -21,16 +21,48 @@ void foreign_iptables_remedy(struct foreign_verdict *v, const char *program, int
 		six, program, chain, six, program, chain);
 }
 
-enum err foreign_forward(const struct foreign_packet *p, const char *bridge, struct foreign_verdict *out, struct err_note *note)
+struct foreign {
+	struct foreign_nft *nft;
+	struct foreign_legacy *legacy[2]; /* of IPv4, IPv6; NULL: there is none */
+};
+
+enum err foreign_read(struct foreign **out, struct err_note *note)
 {
+	struct foreign *f = mem_zalloc(1, sizeof *f);
+	if (!f)
+		return err_note(note, ERR_NOMEM, "out of memory");
+	int bad = 0;
+	for (int what = 0; what < 3 && bad == 0; what++) {
+		int result = what == 2 ? foreign_nft_read(&f->nft) : foreign_legacy_read(what == 0 ? 4 : 6, &f->legacy[what]);
+		if (result != -ENOENT && result != -EPROTONOSUPPORT)
+			bad = result;
+	}
+	if (bad) {
+		foreign_free(f);
+		return err_note(note, netlink_err_of(bad), "cannot read the host's other packet filters: %s", strerror(-bad));
+	}
+	*out = f;
+	return ERR_OK;
+}
+
+void foreign_free(struct foreign *f)
+{
+	if (!f)
+		return;
+	foreign_nft_free(f->nft);
+	foreign_legacy_free(f->legacy[0]);
+	foreign_legacy_free(f->legacy[1]);
+	mem_free(f);
+}
+
+void foreign_forward(const struct foreign *f, const struct foreign_packet *p, const char *bridge, struct foreign_verdict *out)
+{
+	const struct foreign_legacy *legacy = f->legacy[p->family == 6];
 	*out = (struct foreign_verdict){ .drops = false };
-	int nft = foreign_nft(p, bridge, out);
-	if (nft == 0 && out->drops)
-		return ERR_OK;
-	int legacy = foreign_legacy(p, out);
-	int bad = nft != 0 && nft != -ENOENT && nft != -EPROTONOSUPPORT ? nft : legacy != 0 && legacy != -ENOENT ? legacy : 0;
-	return bad == 0 ? ERR_OK
-					: err_note(note, netlink_err_of(bad), "cannot read the host's other packet filters: %s", strerror(-bad));
+	if (f->nft)
+		foreign_nft_ask(f->nft, p, bridge, out);
+	if (!out->drops && legacy)
+		foreign_legacy_ask(legacy, p, out);
 }
 
 /* --- the host's routing ---- */

@@ -20,9 +20,12 @@ struct foreign_verdict {
 	char where[96];            /* "table ip filter, chain FORWARD" */
 	char remedy[FOREIGN_TEXT]; /* commands that let weft's packets pass there */
 };
-/* The first that drops it. ERR_UNSUPPORTED: there are no packet filters at all. bridge: whose packets the remedy lets pass. */
-enum err foreign_forward(
-	const struct foreign_packet *p, const char *bridge, struct foreign_verdict *out, struct err_note *note) MUST_CHECK;
+struct foreign;
+/* What filters there are, read once for any number of packets. ERR_NOMEM, ERR_SYSTEM, ERR_PERMISSION. */
+enum err foreign_read(struct foreign **out, struct err_note *note) MUST_CHECK;
+void foreign_free(struct foreign *f); /* takes NULL */
+/* The first that drops it. bridge: whose packets the remedy lets pass. */
+void foreign_forward(const struct foreign *f, const struct foreign_packet *p, const char *bridge, struct foreign_verdict *out);
 
 /* The interface of the host's default route; "": there is none. */
 void foreign_default_interface(int family, char out[16]);

@@ -19,7 +19,7 @@
 #include "base/mem.h"
 #include "router/dataplane/foreign_internal.h"
 
-enum { SIZE_MAX_BYTES = 64 << 20, GETINFO = 64, GETENTRIES = 65 };
+enum { SIZE_MAX_BYTES = 64 << 20, GETINFO = 64, GETENTRIES = 65, TRIES_MAX = 8 };
 
 /* Where things stand in an entry. */
 static const struct shape {
@@ -187,26 +187,46 @@ static bool has_chain(const struct table *t, const char *chain)
 	return false;
 }
 
-int foreign_legacy(const struct foreign_packet *p, struct foreign_verdict *out)
+struct foreign_legacy {
+	struct table t;
+};
+
+int foreign_legacy_read(int family, struct foreign_legacy **out)
 {
-	struct table t = { .s = &shapes[p->family == 6] };
-	if (!is_there(t.s))
+	const struct shape *shape = &shapes[family == 6];
+	if (!is_there(shape))
 		return -ENOENT;
-	int fd = socket(t.s->family, SOCK_RAW | SOCK_CLOEXEC, IPPROTO_RAW);
-	int result = fd < 0 ? -errno : -EAGAIN;
-	for (int i = 0; i < 8 && result == -EAGAIN; i++) {
-		mem_free(t.bytes);
-		t.bytes = NULL;
-		result = read_table(fd, &t);
+	struct foreign_legacy *f = mem_zalloc(1, sizeof *f);
+	int fd = f ? socket(shape->family, SOCK_RAW | SOCK_CLOEXEC, IPPROTO_RAW) : -1;
+	int result = !f ? -ENOMEM : fd < 0 ? -errno : -EAGAIN;
+	for (int i = 0; i < TRIES_MAX && result == -EAGAIN; i++) { /* it changed in between */
+		mem_free(f->t.bytes);
+		f->t = (struct table){ .s = shape };
+		result = read_table(fd, &f->t);
 	}
 	if (fd >= 0)
 		close(fd);
-	if (result == 0 && follow(&t, p) == FOREIGN_DROP) {
-		out->drops = true;
-		(void)snprintf(out->where, sizeof out->where, "iptables-legacy's table filter, chain FORWARD (ip%stables)",
-			p->family == 6 ? "6" : "");
-		foreign_iptables_remedy(out, "-legacy", p->family, has_chain(&t, "DOCKER-USER"));
-	}
-	mem_free(t.bytes);
+	if (result == 0)
+		*out = f;
+	else
+		foreign_legacy_free(f);
 	return result;
+}
+
+void foreign_legacy_free(struct foreign_legacy *f)
+{
+	if (!f)
+		return;
+	mem_free(f->t.bytes);
+	mem_free(f);
+}
+
+void foreign_legacy_ask(const struct foreign_legacy *f, const struct foreign_packet *p, struct foreign_verdict *out)
+{
+	if (follow(&f->t, p) != FOREIGN_DROP)
+		return;
+	out->drops = true;
+	(void)snprintf(
+		out->where, sizeof out->where, "iptables-legacy's table filter, chain FORWARD (ip%stables)", p->family == 6 ? "6" : "");
+	foreign_iptables_remedy(out, "-legacy", p->family, has_chain(&f->t, "DOCKER-USER"));
 }

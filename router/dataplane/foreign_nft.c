@@ -347,19 +347,39 @@ static void say(
 			family, c->table, c->name, family, c->table, c->name);
 }
 
-int foreign_nft(const struct foreign_packet *p, const char *bridge, struct foreign_verdict *out)
+struct foreign_nft {
+	struct ruleset s;
+};
+
+int foreign_nft_read(struct foreign_nft **out)
 {
-	struct ruleset s = { 0 };
-	int result = read_all(&s);
-	for (size_t i = 0; i < s.n_chains && result == 0 && !out->drops; i++) {
-		const struct chain *c = &s.chains[i];
+	struct foreign_nft *f = mem_zalloc(1, sizeof *f);
+	int result = f ? read_all(&f->s) : -ENOMEM;
+	if (result == 0) {
+		*out = f;
+		return 0;
+	}
+	foreign_nft_free(f);
+	return result;
+}
+
+void foreign_nft_free(struct foreign_nft *f)
+{
+	if (!f)
+		return;
+	clear(&f->s);
+	mem_free(f);
+}
+
+void foreign_nft_ask(const struct foreign_nft *f, const struct foreign_packet *p, const char *bridge, struct foreign_verdict *out)
+{
+	for (size_t i = 0; i < f->s.n_chains && !out->drops; i++) {
+		const struct chain *c = &f->s.chains[i];
 		if (!c->base || (c->family != NFPROTO_INET && c->family != (p->family == 6 ? NFPROTO_IPV6 : NFPROTO_IPV4)))
 			continue;
-		struct walk w = { &s, p, c->family, c->table, 0 };
+		struct walk w = { &f->s, p, c->family, c->table, 0 };
 		const enum foreign_end end = follow(&w, c->name, 0);
 		if (end == FOREIGN_DROP || (end != FOREIGN_ACCEPT && c->drops))
-			say(&s, c, p, bridge, out);
+			say(&f->s, c, p, bridge, out);
 	}
-	clear(&s);
-	return result;
 }
