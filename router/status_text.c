@@ -137,9 +137,19 @@ static void dataplane_text(const json_t *p, struct wbuf *w)
 	line(w, "         Health: %s\n", str(p, "health"));
 }
 
+static void plugin_text(const json_t *p, struct wbuf *w)
+{
+	line(w, "         Plugin: %s (%lld networks, %lld endpoints; %lld requests, %lld refused, %lld waiting)\n", str(p, "socket"),
+		num(p, "networks"), num(p, "endpoints"), num(p, "calls"), num(p, "refused"), num(p, "waiting"));
+}
+
 static void docker_text(const json_t *d, struct wbuf *w)
 {
+	const json_t *p = json_object_get(d, "plugin");
+
 	line(w, "        Service: docker\n");
+	if (json_is_object(p))
+		plugin_text(p, w);
 	if (str(d, "host")[0] == '\0') {
 		line(w, "         Health: off\n");
 		return;

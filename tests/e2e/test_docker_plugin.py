@@ -412,6 +412,9 @@ def test_plugin_handshake_and_sequence(net, h1):
     h1.restart()
     assert call(h1, "NetworkDriver.EndpointOperInfo", ids)[1]["Value"]["weft.network"] == "n1"
     verify(h1)
+    plugin = h1.status("docker")["docker"]["plugin"]
+    assert (plugin["networks"], plugin["pools"], plugin["endpoints"], plugin["waiting"]) == (1, 1, 1, 0), plugin
+    assert "1 networks, 1 endpoints" in h1.weft_ok("status", "docker")
     for _ in range(2):
         unmake(h1, n, pool, [7], [a])
     nothing_left(h1)
