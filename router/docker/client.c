@@ -44,7 +44,8 @@ struct client {
 	struct map *questions; /* number -> struct question */
 	uint64_t next;
 	bool inside, closing;
-	int handles; /* of the loop, open */
+	bool starved; /* a socket could not be watched: nobody knows any more who waits for what */
+	int handles;  /* of the loop, open */
 	char base[64], socket_path[sizeof(((struct sockaddr_un *)0)->sun_path)];
 	void (*closed)(void *ctx);
 	void *closed_ctx;
@@ -151,11 +152,15 @@ static int on_socket(CURL *easy, curl_socket_t fd, int what, void *ctx, void *mi
 		}
 		return 0;
 	}
-	if (w == NULL && (w = watch(c, fd)) == NULL)
-		return -1; /* the transfer fails */
+	/* An error given back here would end all transfers, but at the next chance only, which may never come: after_action ends them. */
+	if (w == NULL && (w = watch(c, fd)) == NULL) {
+		c->starved = true;
+		return 0;
+	}
 	events |= (what & CURL_POLL_IN) != 0 ? UV_READABLE : 0;
 	events |= (what & CURL_POLL_OUT) != 0 ? UV_WRITABLE : 0;
-	return uv_poll_start(&w->poll, events, on_poll) == 0 ? 0 : -1;
+	c->starved = c->starved || uv_poll_start(&w->poll, events, on_poll) != 0;
+	return 0;
 }
 
 /* --- libcurl's part: only collects ----------------------------------------------------------------------------------------------- */
@@ -361,6 +366,19 @@ static struct question *next_due(struct client *c)
 	return NULL;
 }
 
+static void end_all(struct client *c)
+{
+	struct slice key;
+	void *value;
+
+	c->starved = false;
+	for (size_t at = 0; map_next(c->questions, &at, &key, &value);) {
+		struct question *q = value;
+		q->finished = true;
+		q->code = CURLE_OUT_OF_MEMORY;
+	}
+}
+
 static void after_action(struct client *c)
 {
 	struct question *q;
@@ -375,6 +393,8 @@ static void after_action(struct client *c)
 		q->finished = true;
 		q->code = m->data.result;
 	}
+	if (c->starved)
+		end_all(c);
 	while (!c->closing && (q = next_due(c)) != NULL) {
 		if (due_stream(q)) {
 			hand_on(c, q);

@@ -403,6 +403,68 @@ static void test_lists(void **state)
 	assert_int_equal(mem_live(), before);
 }
 
+/* Whatever allocation fails: an answer comes, nothing is lost, and the next question is answered as ever. */
+static void test_out_of_memory(void **state)
+{
+	struct t t;
+	size_t failed = 0;
+
+	(void)state;
+	begin(&t, true);
+	run_until(&t, &t.connected, 1, 5000);
+	find(&t, "db", 0);
+	long live = mem_live();
+	for (size_t n = 1; n <= 24; n++) {
+		size_t before = t.answers;
+		mem_fail_at(n, false);
+		(void)docker_find_container(t.d, "db", 0, on_container, &t);
+		run_until(&t, &t.answers, before + 1, 5000);
+		mem_fail_at(0, false);
+		assert_int_equal(t.answers, before + 1);
+		failed += t.err != ERR_OK;
+		assert_true(t.err == ERR_OK || t.err == ERR_NOMEM || t.err == ERR_MALFORMED);
+		find(&t, "db", 0);
+		assert_int_equal(t.err, ERR_OK);
+	}
+	assert_true(failed >= 3);
+	assert_true(mem_live() <= live + 8); /* connections are kept, questions are not */
+	end(&t);
+}
+
+/* Over TCP, by an address; a name would have to be looked up, and a scheme of another kind is none of ours. */
+static void test_hosts(void **state)
+{
+	static const char *const bad[] = { "", "unix://", "unix://x", "http://127.0.0.1:1", "tcp://localhost:1", "tcp://127.0.0.1",
+		"tcp://127.0.0.1:0", "tcp://127.0.0.1:1/x", "ssh://a" };
+	char longest[200] = "unix:///";
+	struct docker *d;
+	uv_loop_t loop;
+
+	(void)state;
+	assert_int_equal(uv_loop_init(&loop), 0);
+	struct docker_cfg cfg = { .loop = &loop };
+	memset(longest + 8, 'x', 150);
+	for (size_t i = 0; i <= sizeof(bad) / sizeof(bad[0]); i++) {
+		struct err_note note = { "" };
+		cfg.host = i < sizeof(bad) / sizeof(bad[0]) ? bad[i] : longest;
+		assert_int_equal(docker_open(&d, &cfg, &note), ERR_USAGE);
+		assert_string_not_equal(note.text, "");
+	}
+	struct t t = { .answers = 0 };
+	cfg = (struct docker_cfg){
+		.loop = &loop, .host = "tcp://[::1]:9", .connected = on_connected, .event = on_event, .lost = on_lost, .ctx = &t
+	};
+	assert_int_equal(docker_open(&d, &cfg, NULL), ERR_OK);
+	assert_int_not_equal(docker_find_container(d, "db", 0, on_container, &t), 0);
+	while (t.answers == 0)
+		(void)uv_run(&loop, UV_RUN_ONCE);
+	assert_true(t.err == ERR_UNREACHABLE || t.err == ERR_TIMEOUT);
+	docker_close(d, on_closed, &t);
+	while (!t.closed)
+		(void)uv_run(&loop, UV_RUN_ONCE);
+	assert_int_equal(uv_loop_close(&loop), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -413,6 +475,8 @@ int main(void)
 		cmocka_unit_test(test_nobody),
 		cmocka_unit_test(test_stream),
 		cmocka_unit_test(test_flapping),
+		cmocka_unit_test(test_out_of_memory),
+		cmocka_unit_test(test_hosts),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
