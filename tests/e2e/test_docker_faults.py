@@ -2,7 +2,7 @@
 
 An order is a few faults and container commands drawn by a seed, of which many overlap; then all is put right, and the hosts are looked at (weft verify). One set of
 hosts goes through many orders, so that what one leaves behind meets the next. A seed runs again by WEFT_FAULTS_SEED=N ./dev e2e random_orders, and all 50
-by WEFT_FAULTS_ORDERS=50 ./dev e2e -j 1 random_orders (about a quarter of an hour).
+by WEFT_FAULTS_ORDERS=50 ./dev e2e -j 1 random_orders (a quarter of an hour and more).
 """
 
 import concurrent.futures
@@ -12,7 +12,7 @@ import time
 
 from lib import SCALE, Failed, sanitized, skip, topology, wait_linked, wait_until
 
-NETWORK = "app"
+NETWORK, SIDE = "app", "side"
 CI_S = 200  # seconds for orders where no number is asked for
 FIRST_SEED = int(os.environ.get("WEFT_FAULTS_SEED", os.environ.get("WEFT_SEED", "1")))
 ORDERS = int(os.environ.get("WEFT_FAULTS_ORDERS", "0"))
@@ -23,7 +23,8 @@ def network_up(hosts, *options):
         h.start_daemon(peers=[o for o in hosts if o is not h], env={"WEFT_UNUSED_MS": "8000"})
     wait_linked(*hosts)
     for h in hosts:
-        h.docker("network", "create", "-d", "weft", "--ipam-driver", "weft", *options, NETWORK)
+        for network in (NETWORK, SIDE):
+            h.docker("network", "create", "-d", "weft", "--ipam-driver", "weft", *options, network)
 
 
 def verified(hosts, timeout=60, what="afterwards"):
@@ -96,6 +97,13 @@ class Orders:
         self.dockerd[h] = False
         return True
 
+    def stop_dockerd(self, h, rng):
+        if not self.dockerd[h] or not self.powered[h] or not h.running():
+            return False  # it would wait for a plugin that is not there, 15 s a call
+        h.dockerd_stop()
+        self.dockerd[h] = False
+        return True
+
     def start_dockerd(self, h, rng):
         if self.dockerd[h] or not self.powered[h] or not h.running():
             return False  # without weftd it takes a minute to answer; that has a test of its own
@@ -155,22 +163,31 @@ class Orders:
     def restart_container(self, h, rng):
         return self.with_one(h, rng, "restart", "-t", "0")
 
+    def connect_container(self, h, rng):
+        return self.with_one(h, rng, "network", "connect", SIDE)
+
+    def disconnect_container(self, h, rng):
+        return self.with_one(h, rng, "network", "disconnect", "-f", SIDE)
+
     def rm_container(self, h, rng):
         return self.with_one(h, rng, "rm", "-f")
 
-    FAULTS = [kill_weftd, kill_weftd, start_weftd, start_weftd, stop_weftd, kill_dockerd, start_dockerd, power_off, power_on, power_on, cut_off, heal,
-              run, run, run, kill_container, start_container, restart_container, rm_container]
+    FAULTS = [kill_weftd, kill_weftd, start_weftd, start_weftd, stop_weftd, kill_dockerd, stop_dockerd, start_dockerd, start_dockerd, power_off,
+              power_on, power_on, cut_off, heal, run, run, run, run, kill_container, start_container, restart_container, connect_container,
+              connect_container, disconnect_container, rm_container]
 
     def order(self, seed):
         rng = random.Random(seed)
         self.log = [f"seed {seed}"]
         began = time.monotonic()
-        for _ in range(rng.randint(6, 14)):
+        left = rng.randint(6, 14)
+        while left > 0:
             h, fault = rng.choice(self.hosts), rng.choice(self.FAULTS)
             at = time.monotonic() - began
             if fault(self, h, rng):
+                left -= 1
                 self.say(f"{at:.1f} {fault.__name__} {h.name}")
-                time.sleep(rng.choice((0, 0, 0.05, 0.3, 1.5)))
+                time.sleep(rng.choice((0, 0, 0.05, 0.15, 0.3, 0.6, 1.5)))
         self.put_right(rng, began)
 
     def put_right(self, rng, began):
@@ -209,7 +226,7 @@ class Orders:
         for h in self.hosts:
             if names := self.names(h):
                 h.docker("rm", "-f", *names)
-            h.docker("network", "rm", NETWORK)
+            h.docker("network", "rm", NETWORK, SIDE)
         verified(self.hosts, what="at the end")
         for h in self.hosts:
             doc = h.weft_json("verify")
