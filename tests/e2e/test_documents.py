@@ -1,6 +1,6 @@
 """What the documents for users say, done as it is written there."""
 
-from lib import document, topology
+from lib import document, sanitized, skip, topology
 
 
 @topology(timeout=240)
@@ -11,6 +11,13 @@ def test_C2_the_readme_leads_from_nothing_to_two_hosts(d1, d2):
 @topology(timeout=400)
 def test_C2_the_howto_for_docker(d1, d2):
     document.run("docs/howto/docker.md", [d1, d2])
+
+
+@topology(timeout=400)
+def test_C2_the_howto_for_the_managed_plugin(d1, d2):
+    if sanitized():
+        skip("programs with sanitizers cannot be static")
+    document.run("docs/howto/docker-plugin.md", [d1, d2])
 
 
 @topology(timeout=400)

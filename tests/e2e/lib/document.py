@@ -17,7 +17,7 @@ import re
 from .proc import SCALE, Failed, build_dir, wait_until
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
-ASKS = re.compile(r"(build/)?weft (-o json )?(status|dns-lookup|ps|verify|report|metrics|version)\b|docker exec|docker (logs|inspect|ps)\b|dig |curl |cat |ip |nft ")
+ASKS = re.compile(r"(build/)?weft (-o json )?(status|dns-lookup|ps|verify|report|metrics|version)\b|docker exec|docker (logs|inspect|ps)\b|dig |curl |wget |cat |ip |nft ")
 PROMPT = re.compile(r"(host\d|both)# (.*)")
 
 
@@ -87,7 +87,7 @@ def run(path, hosts, timeout=60):
 
 def _do(path, step, host, timeout):
     command = step.text.replace("build/weft", os.path.join(build_dir(), "weft"))
-    script = f"export PATH={build_dir()}:$PATH; cd {ROOT}; {command}"
+    script = f"export PATH={build_dir()}:$PATH WEFT_BUILD={build_dir()}; cd {ROOT}; {command}"
     want, last = pattern(step.expected), []
 
     def once():
