@@ -229,11 +229,17 @@ static void maybe_done(struct docker_keeper *k)
 	k->counts.resyncs++;
 }
 
+/* After some attempts it is let be until something happens to it. Of many that fail one is named, and that not often. */
 static void failed(struct docker_keeper *k, struct seen *s, const char *why)
 {
+	uint64_t now = router_now_ms(k->r);
+
 	s->known = false;
-	if (++s->failures == KEEPER_RETRIES_MAX)
-		log_write(k->log, LOG_LEVEL_WARNING, "Docker does not tell what container %.12s is like: %s", s->id, why);
+	if (++s->failures >= KEEPER_RETRIES_MAX && (k->complained_ms == 0 || now - k->complained_ms >= KEEPER_COMPLAIN_MS)) {
+		k->complained_ms = now;
+		log_write(
+			k->log, LOG_LEVEL_WARNING, "Docker does not tell what container %.12s is like, and perhaps others: %s", s->id, why);
+	}
 	(void)uv_timer_start(&k->retry, on_retry, KEEPER_RETRY_MS, 0);
 }
 

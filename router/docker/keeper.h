@@ -12,6 +12,7 @@
 #define KEEPER_ASKING_MAX  8 /* containers inspected at once: other questions must not wait for these */
 #define KEEPER_RETRY_MS    2000
 #define KEEPER_RETRIES_MAX 5
+#define KEEPER_COMPLAIN_MS (10 * 60 * 1000)
 #define KEEPER_NAMES_MAX   (3 + DOCKER_ALIASES_MAX) /* of one container on one network */
 #define KEEPER_ENDPOINT    "docker:"                /* idents of the plugin's endpoints: that and Docker's EndpointID */
 #define KEEPER_IDENT_MAX   (sizeof(KEEPER_ENDPOINT) + DOCKER_ID_MAX)
@@ -70,6 +71,7 @@ struct docker_keeper {
 	bool filling;    /* inside ask_next */
 	bool own;        /* what the core is told now comes from here */
 	uv_timer_t retry;
+	uint64_t complained_ms;     /* 0: not yet */
 	struct docker_stats counts; /* resyncs */
 	int closing;
 	void (*stopped)(void *ctx);

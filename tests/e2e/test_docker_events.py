@@ -1,5 +1,8 @@
 """Names and addresses of Docker's containers, kept by what Docker tells; containers by their Docker names."""
 
+import contextlib
+import hashlib
+import json
 import os
 import socket
 import threading
@@ -266,14 +269,15 @@ def test_C3_L8_a_host_boots_with_what_it_had(d1):
     wait_until(lambda: active(d1) == set(), 45, "its address is free")
 
 
-class Flapping:
-    """What passes for Docker on a Unix socket, until its stream is asked for: that ends at once."""
+class Pretender:
+    """What passes for Docker on a Unix socket. answers: what a path begins with -> body, or function of the connection; None: no answer. Later ones first."""
 
-    def __init__(self, path):
+    def __init__(self, path, answers):
+        self.answers = {"/": b"[]", "/version": b'{"Version":"0"}', "/events": self.stream, **answers}
         self.listener = socket.socket(socket.AF_UNIX)
         self.listener.bind(path)
-        self.listener.listen(64)
-        self.streams = 0
+        self.listener.listen(512)
+        self.requests, self.streams = [], []
         threading.Thread(target=self.serve, daemon=True).start()
 
     def serve(self):
@@ -284,26 +288,72 @@ class Flapping:
                 return
             threading.Thread(target=self.talk, args=(conn,), daemon=True).start()
 
+    def stream(self, conn):
+        conn.sendall(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+        self.streams.append(conn)
+
+    def end_stream(self, conn):
+        self.stream(conn)
+        conn.shutdown(socket.SHUT_RDWR)
+
+    def tell(self, text):
+        for conn in self.streams:
+            conn.sendall(b"%x\r\n%s\r\n" % (len(text), text))
+
     def talk(self, conn):
-        with conn:
+        with contextlib.suppress(OSError):
             while request := conn.recv(4096):
-                if b"/events" in request:
-                    self.streams += 1
-                    conn.sendall(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
-                    return
-                body = b'{"Version":"0"}' if b"/version" in request else b"[]"
-                conn.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+                path = request.split()[1].decode()
+                self.requests.append(path)
+                answer = [a for start, a in self.answers.items() if path.startswith(start)][-1]
+                if callable(answer):
+                    answer(conn)
+                elif answer is not None:
+                    conn.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(answer) + answer)
 
 
 @topology(timeout=90)
 def test_O5_a_docker_that_comes_and_goes_does_not_fill_the_log(net, h1):
-    flapping = Flapping(os.path.join(net.dir, "flapping.sock"))
-    h1.start_daemon("--docker-host", f"unix://{net.dir}/flapping.sock")
-    wait_until(lambda: flapping.streams >= 9, 60, "it came and went nine times")
-    flapping.listener.close()
+    fake = Pretender(f"{net.dir}/docker.sock", {})
+    fake.answers["/events"] = fake.end_stream
+    h1.start_daemon("--docker-host", f"unix://{net.dir}/docker.sock")
+    wait_until(lambda: len(fake.streams) >= 9, 60, "it came and went nine times")
+    fake.listener.close()
     assert 2 <= lines(h1, "Docker") <= 8, h1.log()
     metrics = h1.api("GET", "/metrics").text
     assert "weft_docker_connected " in metrics and 'weft_docker_resyncs_total{result="ok"}' in metrics
+
+
+@topology(timeout=120)
+def test_C3_a_docker_that_answers_too_much_nonsense_and_nothing(net, h1, c1):
+    """2,000 containers, of which each answer is another fault; events that are none: the daemon goes on, bounded in memory, time and log."""
+    ids = [f"{n:08x}" + hashlib.sha256(b"%d" % n).hexdigest()[:56] for n in range(1, 2001)]
+    fake = Pretender(f"{net.dir}/docker.sock", {
+        "/containers/json": json.dumps([{"Id": i, "State": "running"} for i in ids]).encode(),
+        "/containers/0": b'{"Id": "not an id"}',
+        f"/containers/{ids[0]}": b"[" * 100000,
+        f"/containers/{ids[1]}": b'{"Id":"' + ids[1].encode() + b'","State":{"Running":true,"Pid":1},"NetworkSettings":{"Networks":{' +
+        b",".join(b'"n%d":{}' % n for n in range(100)) + b"}}}",
+        f"/containers/{ids[2]}": b" " * (20 << 20),
+        f"/containers/{ids[3]}": None,
+    })
+    h1.start_daemon("--docker-host", f"unix://{net.dir}/docker.sock")
+    connected(h1)
+    before = h1.rss_bytes()
+    wait_until(lambda: sum(f"/{ids[-1]}/" in r for r in fake.requests) >= 1, 60, "all have been asked about")
+    for text in (b"nonsense\n", b"{}\n" * 1000, b'{"Type":"container","Action":"start","Actor":{"ID":"../x"}}\n', b"x" * 600000 + b"\n",
+                 b'{"Type":"container","Action":"die","Actor":{"ID":"' + ids[4].encode() + b'"}}\n'):
+        fake.tell(text)
+    began = time.monotonic()
+    assert h1.attach(c1), "what Docker does not know is attached all the same"
+    assert time.monotonic() - began < 5
+    for _ in range(20):
+        began = time.monotonic()
+        h1.status()
+        assert time.monotonic() - began < 1
+    wait_until(lambda: lines(h1, "does not tell") == 1, 40, "one line says that of some nothing is known")
+    assert h1.rss_bytes() < before + (96 << 20), h1.rss_bytes()
+    assert lines(h1, "Docker") < 30, lines(h1, "Docker")
 
 
 @topology(timeout=180)
