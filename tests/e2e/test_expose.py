@@ -14,6 +14,7 @@ import threading
 from lib import bare, in_netns, topology, wait_linked, wait_until
 
 PORT = 7070
+REMEDY = re.compile(r"let them pass: (.*)")
 
 
 class Echo:
@@ -63,6 +64,11 @@ def exposed(host):
     return [a for a in host.addresses("weft") if not a.startswith("169.254.")]
 
 
+def as_it_is(host):
+    """Addresses, routes and rules."""
+    return [host.exec(*what.split()).stdout for what in ("ip -br addr show weft", "ip route", "ip -6 route", "nft list chain inet weft nat_out")]
+
+
 @topology(timeout=60)
 def test_C5_expose_gives_the_host_an_address_and_hide_takes_it(h1, h2, c1, c2):
     h1.start_daemon()
@@ -70,6 +76,7 @@ def test_C5_expose_gives_the_host_an_address_and_hide_takes_it(h1, h2, c1, c2):
     wait_linked(h1, h2)
     a1, a2 = bare(h1.attach(c1)[0]), bare(h2.attach(c2)[0])
     assert not h1.ping(a1) and not h1.ping(a2), "a host has no way to containers before it is exposed"
+    before = as_it_is(h1)
     host = h1.weft_ok("expose").strip()
     assert exposed(h1) == [f"{host}/12"], exposed(h1)
     assert h1.weft_ok("expose").strip() == host and exposed(h1) == [f"{host}/12"], "twice is once"
@@ -81,7 +88,7 @@ def test_C5_expose_gives_the_host_an_address_and_hide_takes_it(h1, h2, c1, c2):
     assert len(h1.weft_ok("ps").splitlines()) == 2, h1.weft_ok("ps")
     assert h1.weft_ok("hide").strip() == host
     assert h1.weft_ok("hide").strip() == "", "nothing is left to hide"
-    assert exposed(h1) == []
+    assert as_it_is(h1) == before, "hide undoes exactly what expose did"
     assert not h1.ping(a1) and not h1.ping(a2) and not c1.ping(host)
     assert h1.weft_ok("ps").splitlines()[0].split()[2:] == []
     assert c1.ping(a2), "containers are as they were"
@@ -293,10 +300,23 @@ def test_S7_api_and_control_port_from_containers_of_an_exposed_host(h1, h3, c1):
     service.close()
 
 
+@topology(timeout=60)
+def test_C5_frames_that_a_firewall_drops_are_said_where_the_switch_cannot_be_put_off(h1, c1, c2):
+    h1.exec("iptables", "-P", "FORWARD", "DROP")
+    h1.exec("sysctl", "-qw", "net.bridge.bridge-nf-call-iptables=1")
+    keep = "mount --bind /proc/sys/net/bridge /proc/sys/net/bridge && mount -o remount,ro,bind /proc/sys/net/bridge && exec \"$0\" \"$@\""
+    h1.start_daemon(wrap=("unshare", "--mount", "sh", "-c", keep))
+    h1.attach(c1)
+    a2 = bare(h1.attach(c2)[0])
+    assert not c1.ping(a2, timeout=0.5)
+    wait_until(lambda: h1.api("GET", "/health").status == 503, 15, "health says so")
+    reason = next(r["reason"] for r in h1.api("GET", "/health").json()["reasons"] if "from container to container" in r["reason"])
+    h1.exec("sh", "-c", REMEDY.search(reason).group(1))
+    assert c1.ping(a2), "what is said to do helps"
+    wait_until(lambda: h1.api("GET", "/health").status == 200, 15, "and nothing is said any more")
+
+
 # Beside Docker, whose FORWARD policy drops
-
-
-REMEDY = re.compile(r"let them pass: (.*)")
 
 
 def frames_pass(host, *containers):
@@ -322,6 +342,12 @@ def beside_docker(net, backend):
     x, y = d1.run("nx", "--net", "noicc"), d1.run("ny", "--net", "noicc")
     assert not x.reaches(y.ip("noicc")), "a network without communication between containers has none"
     frames_pass(d1, a, b)
+    # neither network's containers reach the control port
+    for c, gateway in ((x, d1.inspect("noicc", "network")["IPAM"]["Config"][0]["Gateway"]), (a, "172.17.0.1")):
+        for addr in (gateway, d1.ip):
+            p = c.exec("timeout", "1", "bash", "-c", f"exec 3<>/dev/tcp/{addr}/6783", check=False)
+            assert p.returncode != 0, f"{c} reaches the control port at {addr}"
+    assert d2.exec("timeout", "5", "bash", "-c", f"exec 3<>/dev/tcp/{d1.ip}/6783", check=False).returncode == 0, "others do"
     # routed: what is another's drop is said, and what to do helps
     p = d1.weft("expose")
     host = p.stdout.strip()
@@ -332,6 +358,8 @@ def beside_docker(net, backend):
     assert not d2.ping(addrs[a], timeout=0.5), "Docker's policy holds"
     health = json.loads(d1.weft_ok("-o", "json", "status"))["expose"]
     assert health["health"] == "blocked" and said[0] in health["warnings"][0], health
+    health = d1.api("GET", "/health").json()
+    assert health["healthy"] and said[0] in health["warnings"][0]["reason"], health
     d1.exec("sh", "-c", said[0])
     assert d2.ping(addrs[a]), "with what was said to do it is passed on"
     assert d1.weft("expose").stderr == ""
