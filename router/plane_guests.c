@@ -78,7 +78,7 @@ static enum err switch_family(struct plane *p, const struct guests *g, size_t f,
 	if (err == ERR_OK && on)
 		err = bridges_show_all(family, false, note);
 	if (err == ERR_OK && !before)
-		log_write(p->cfg.log, LOG_LEVEL_INFO,
+		log_write(p->cfg.log, g->n > 0 ? LOG_LEVEL_INFO : LOG_LEVEL_DEBUG, /* else nobody misses anything */
 			"IPv%d frames between containers are not shown to iptables any more; those of the host's %zu other bridges are as before",
 			family, g->n);
 	if (err == ERR_OK)
