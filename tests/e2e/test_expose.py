@@ -11,7 +11,7 @@ import re
 import socket
 import threading
 
-from lib import bare, in_netns, topology, wait_linked, wait_until
+from lib import bare, connections, in_netns, topology, wait_linked, wait_until
 
 PORT = 7070
 REMEDY = re.compile(r"let them pass: (.*)")
@@ -298,6 +298,35 @@ def test_S7_api_and_control_port_from_containers_of_an_exposed_host(h1, h3, c1):
             s.close()
     assert h3.exec("bash", "-c", f"exec 3<>/dev/tcp/{h1.ip}/8091", check=False).returncode == 0, "others do"
     service.close()
+
+
+@topology(timeout=120)
+def test_C5_an_exposed_host_is_reached_on_every_path(net, h1, h2, c2):
+    def path():
+        return connections(h2)[0].path
+
+    h1.start_daemon()
+    h2.start_daemon(peers=[h1])
+    wait_linked(h1, h2)
+    a2, host = bare(h2.attach(c2)[0]), h1.weft_ok("expose").strip()
+    wait_until(lambda: path() == "fast" and c2.ping(host) and h1.ping(a2), 5, "on the fast path")
+    h1.kill()
+    assert c2.ping_many(host, 20) == 20, "what the kernel holds goes on"
+    h1.restart()
+    assert c2.ping_many(host, 50) == 50, "and is not disturbed by a new daemon"
+    wait_linked(h1, h2)
+    cut = net.drop_udp_port(h1, 6784)
+    wait_until(lambda: path() == "userspace" and c2.ping(host) and h1.ping(a2), 10, "on the userspace path")
+    net.allow(cut)
+    wait_until(lambda: path() == "fast", 70, "back on the fast path")
+    assert c2.ping_many(host, 20) == 20 and h1.ping_many(a2, 20) == 20
+    for args in (("--no-fastdp",), ("--password", "a long enough one")):
+        for h in (h2, h1):
+            h.stop()
+        h1.start_daemon(*args)
+        h2.start_daemon(*args, peers=[h1])
+        wait_linked(h1, h2)
+        wait_until(lambda: path() == "userspace" and c2.ping(host) and h1.ping(a2), 10, f"with {args[0]}")
 
 
 @topology(timeout=60)
