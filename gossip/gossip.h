@@ -269,8 +269,9 @@ enum gossip_refused {
 	REFUSED_FLOOR,     /* held back: it would forget a peer that can be reached */
 	REFUSED_FROM,
 	REFUSED_REPLAY,
-	REFUSED_QUOTA, /* its owner has published more than a host may */
-	REFUSED_NAMES, /* a new name: too many are heard of already */
+	REFUSED_QUOTA,   /* its owner has published more than a host may */
+	REFUSED_NAMES,   /* a new name: too many are heard of already */
+	REFUSED_CONTEST, /* that somebody else has our name: that peer has stopped us for long enough */
 	GOSSIP_REFUSED
 };
 const char *gossip_refused_name(enum gossip_refused why); /* as a label of a metric */

@@ -97,6 +97,25 @@ static void contest_sign(struct gossip *g, struct hostport by)
 	gossip_act_note(g, NOTE_ERROR, false, "%s", g->contest_text);
 }
 
+/* Somebody's word for it, which may be a lie: it stops us for a while and not again and again. What we have met ourselves, or what our own key has signed,
+ * is no such thing. */
+static void contest_reported(struct gossip *g, uint64_t reporter, struct hostport by)
+{
+	char name[PEER_TEXT];
+	struct peer *p = gossip_peer_find(g, reporter);
+	if (!p)
+		return;
+	if (p->report_ms == 0 || g->now >= p->report_ms + CONTEST_REPORT_AGAIN_MS)
+		p->report_ms = g->now;
+	if (g->now >= p->report_ms + CONTEST_REPORT_MS) {
+		g->counters.refused[REFUSED_CONTEST]++;
+		return;
+	}
+	gossip_act_note_about(
+		g, reporter, NOTE_WARNING, false, "%s says that another host uses our peer name", peer_format(reporter, name));
+	contest_sign(g, by);
+}
+
 void gossip_contest_timer(struct gossip *g)
 {
 	if (g->now < g->contest_until_ms) {
@@ -127,13 +146,14 @@ bool gossip_contest_guard_peers(void *ctx, const struct crdt_item *it)
 	if (claim) {
 		g->claimed = it->stamp;
 		g->claim_heard = true;
+		g->claim_from = gossip_sign_by_us(g, it) ? g->self : g->judging ? g->judging->peer : PEER_NONE;
 		g->claim_at = info.n_addresses > 0 ? info.addresses[0] : nowhere;
 		return true;
 	}
 	return g->contested;
 }
 
-/* To all neighbours but one, once per claim and CONTEST_SEEN_MS. */
+/* To all neighbours but the one it came from (NULL: it is ours to say), once per claim and CONTEST_SEEN_MS. */
 static void flood(struct gossip *g, const struct message_contest *c, const struct link *except)
 {
 	for (size_t i = 0; i < CONTEST_SEEN; i++) {
@@ -146,6 +166,8 @@ static void flood(struct gossip *g, const struct message_contest *c, const struc
 	g->seen[g->seen_at++ % CONTEST_SEEN] = (struct flood_seen){ c->name, c->uid, g->now };
 	struct message m = { .type = MESSAGE_CONTEST };
 	m.u.contest = *c;
+	if (!except)
+		gossip_sign_contest(g, &m.u.contest);
 	for (size_t i = 0; i < g->n_links; i++)
 		if (g->links[i]->stage == STAGE_ESTABLISHED && g->links[i] != except)
 			(void)gossip_link_send(g, g->links[i], &m);
@@ -174,7 +196,10 @@ void gossip_contest_heard(struct gossip *g)
 	if (!g->claim_heard)
 		return;
 	g->claim_heard = false;
-	contest_sign(g, g->claim_at);
+	if (g->claim_from == g->self)
+		contest_sign(g, g->claim_at);
+	else
+		contest_reported(g, g->claim_from, g->claim_at);
 	struct message_contest c = { .name = g->self, .uid = g->uid, .incarnation = g->incarnation, .hops = GOSSIP_HOPS_MAX };
 	memcpy(c.key, g->key, sizeof c.key);
 	if (g->n_addresses > 0)
@@ -185,11 +210,13 @@ void gossip_contest_heard(struct gossip *g)
 void gossip_contest_received(struct gossip *g, struct link *l, const struct message_contest *c)
 {
 	struct message_contest on = *c;
-	if (on.address.ip.family == 0 && l->peer == on.name)
-		on.address = gossip_link_published(l);
 	if (on.name == g->self) {
-		if (on.uid != g->uid)
+		if (on.uid == g->uid || !gossip_sign_contest_accept(g, l, &on))
+			return;
+		if (on.reporter == g->self)
 			contest_sign(g, on.address);
+		else
+			contest_reported(g, on.reporter, on.address);
 		return;
 	}
 	if (on.hops == 0)
@@ -377,6 +404,14 @@ void gossip_hello_received(struct gossip *g, struct link *l, const struct messag
 	establish(g, l, p);
 }
 
+static bool others_link_with_us(const struct gossip *g, const struct link *but)
+{
+	for (size_t i = 0; i < g->n_links; i++)
+		if (g->links[i] != but && g->links[i]->stage == STAGE_ESTABLISHED)
+			return true;
+	return false;
+}
+
 void gossip_bye_received(struct gossip *g, struct link *l, const struct message_bye *b)
 {
 	char text[REASON_MAX], at[HOSTPORT_TEXT], who[160];
@@ -391,7 +426,11 @@ void gossip_bye_received(struct gossip *g, struct link *l, const struct message_
 		(void)snprintf(text, sizeof text, "the other end says that the host at %s has our peer name", at_text(b->address, at));
 		how = RETRY_RARELY;
 		show = LINK_FAILED;
-		if (l->peer != g->self) /* else met directly, and known better from HELLO */
+		if (l->peer == g->self)
+			break;                     /* met directly, and known better from HELLO */
+		if (others_link_with_us(g, l)) /* and take us for whom we say, so this is one peer's word */
+			contest_reported(g, l->peer, b->address);
+		else
 			contest_sign(g, b->address);
 		break;
 	case BYE_LIMIT: how = gossip_connect_full(g, l, b->address); break;

@@ -68,21 +68,23 @@
 #define PUBLISH_QUICK_MS    1000 /* one so soon after another: in a larger mesh the next one waits twice as long */
 /* What costs each peer as much as there are peers, is not done for each of the many changes that a large mesh sees when it starts: our own
  * links are published, and routes looked for, at most once in so many milliseconds (one for each two peers). The first one after a pause waits for nothing. */
-#define PEERS_PAUSE_MIN       32
-#define PEERS_PAUSE_MAX_MS    500
-#define PEERS_MAX             16384
-#define PEERS_HEARD_MAX       8192 /* others than these are known only when they are linked with us: names can be made up */
-#define CONTEST_HOLD_MS       60000
-#define CONTEST_SEEN          16 /* floods remembered */
-#define CONTEST_SEEN_MS       5000
-#define FLOOD_BURST           32
-#define FLOOD_PER_SECOND      4
-#define ACCEPT_BURST          64
-#define HANDSHAKES_BURST      256 /* of those who are let in; the others are told that we are busy */
-#define HANDSHAKES_PER_SECOND 400
-#define BUSY_MIN_MS           200 /* and come back after so long */
-#define BUSY_MAX_MS           1200
-#define ACCEPT_PER_SECOND     50
+#define PEERS_PAUSE_MIN         32
+#define PEERS_PAUSE_MAX_MS      500
+#define PEERS_MAX               16384
+#define PEERS_HEARD_MAX         8192 /* others than these are known only when they are linked with us: names can be made up */
+#define CONTEST_HOLD_MS         60000
+#define CONTEST_REPORT_MS       180000  /* so long one peer's word, that somebody else has our name, may stop us */
+#define CONTEST_REPORT_AGAIN_MS 1800000 /* and again after that */
+#define CONTEST_SEEN            16      /* floods remembered */
+#define CONTEST_SEEN_MS         5000
+#define FLOOD_BURST             32
+#define FLOOD_PER_SECOND        4
+#define ACCEPT_BURST            64
+#define HANDSHAKES_BURST        256 /* of those who are let in; the others are told that we are busy */
+#define HANDSHAKES_PER_SECOND   400
+#define BUSY_MIN_MS             200 /* and come back after so long */
+#define BUSY_MAX_MS             1200
+#define ACCEPT_PER_SECOND       50
 #define ACCEPT_FIRST_BURST \
 	256 /* the same for addresses without a half-open connection: one scanner does not keep the others out */
 #define ACCEPT_FIRST_PER_SECOND 200
@@ -191,6 +193,7 @@ struct peer {
 	bool was_reachable;
 	enum ending ending; /* of our last link to it */
 	bool given_up;      /* by us, for its silence */
+	uint64_t report_ms; /* since when its word about our name has counted; 0: never */
 	uint64_t hinted_ms; /* when what it did last made us doubt ourselves */
 	bool pruned;        /* our link to it is surplus and gone, and still published */
 	uint16_t port, n_addresses;
@@ -361,6 +364,7 @@ struct gossip {
 	char contest_text[REASON_MAX * 2];
 	struct stamp claimed; /* the latest item "i" of a namesake: heard again it is no new sign */
 	bool claim_heard;
+	uint64_t claim_from; /* over whose link; our own name: our own key has signed it */
 	struct hostport claim_at;
 	struct message_contest rivals[2]; /* two hosts with one name, of which others told us; name 0: none */
 	struct flood_seen seen[CONTEST_SEEN];
@@ -485,6 +489,10 @@ void gossip_sign_trusted(struct gossip *g);                  /* something was ta
 void gossip_sign_later_timer(struct gossip *g);
 void gossip_sign_prove_timer(struct gossip *g);
 void gossip_sign_unicast(struct gossip *g, struct message_unicast *u); /* ours, which will be relayed */
+bool gossip_sign_by_us(struct gossip *g, const struct crdt_item *it);  /* of `peers`: by our own key */
+void gossip_sign_contest(struct gossip *g, struct message_contest *c); /* which we report */
+/* Is it from its reporter, and fresh? That may be our own key: a copy of us. */
+bool gossip_sign_contest_accept(struct gossip *g, const struct link *l, const struct message_contest *c);
 /* Is it from whom it says, and not heard before? Else it is counted. */
 bool gossip_sign_unicast_accept(struct gossip *g, const struct link *l, const struct message_unicast *u);
 

@@ -174,7 +174,7 @@ static void unicast_decode(struct rbuf *r, struct message *m)
 		rbuf_fail(r);
 }
 
-static void hostport_encode(struct wbuf *w, struct hostport h)
+void gossip_hostport_encode(struct wbuf *w, struct hostport h)
 {
 	wbuf_ip(w, h.ip);
 	wbuf_u16(w, h.port);
@@ -192,7 +192,7 @@ static struct hostport hostport_decode(struct rbuf *r)
 static void bye_encode(struct wbuf *w, const struct message *m)
 {
 	wbuf_u8(w, (uint8_t)m->u.bye.reason);
-	hostport_encode(w, m->u.bye.address);
+	gossip_hostport_encode(w, m->u.bye.address);
 	wbuf_lv(w, m->u.bye.text);
 }
 
@@ -214,8 +214,12 @@ static void contest_encode(struct wbuf *w, const struct message *m)
 	wbuf_u64(w, c->uid);
 	wbuf_u64(w, c->incarnation);
 	wbuf_bytes(w, c->key, sizeof c->key);
-	hostport_encode(w, c->address);
+	gossip_hostport_encode(w, c->address);
 	wbuf_u8(w, c->hops);
+	wbuf_u48(w, c->reporter);
+	wbuf_u64(w, c->reporter_uid);
+	wbuf_u64(w, c->serial);
+	wbuf_bytes(w, c->signature, sizeof c->signature);
 }
 
 static void contest_decode(struct rbuf *r, struct message *m)
@@ -227,8 +231,12 @@ static void contest_decode(struct rbuf *r, struct message *m)
 	rbuf_copy(r, c->key, sizeof c->key);
 	c->address = hostport_decode(r);
 	c->hops = rbuf_u8(r);
+	c->reporter = rbuf_u48(r);
+	c->reporter_uid = rbuf_u64(r);
+	c->serial = rbuf_u64(r);
+	rbuf_copy(r, c->signature, sizeof c->signature);
 	rbuf_skip(r, rbuf_left(r));
-	if (c->name == PEER_NONE || c->uid == 0 || c->hops > GOSSIP_HOPS_MAX)
+	if (c->name == PEER_NONE || c->uid == 0 || c->reporter == PEER_NONE || c->hops > GOSSIP_HOPS_MAX)
 		rbuf_fail(r);
 }
 

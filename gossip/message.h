@@ -92,6 +92,9 @@ struct
 	uint8_t key[32];
 	struct hostport address;
 	uint8_t hops;
+	/* Who says so, and its signature, as of a unicast to that name. */
+	uint64_t reporter, reporter_uid, serial;
+	uint8_t signature[64];
 };
 
 struct message {
@@ -115,6 +118,7 @@ struct message_row {
 	void (*encode)(struct wbuf *w, const struct message *m);
 	void (*decode)(struct rbuf *r, struct message *m);
 };
+void gossip_hostport_encode(struct wbuf *w, struct hostport h);
 const struct message_row *gossip_message_row(uint8_t type); /* NULL: unknown */
 
 /* Appends the message. ERR_NOMEM, ERR_LIMIT. */

@@ -138,6 +138,13 @@ static enum crdt_verdict later(const struct channel *c, enum gossip_refused why)
 	return CRDT_PROOF_LATER;
 }
 
+bool gossip_sign_by_us(struct gossip *g, const struct crdt_item *it)
+{
+	const struct channel *c = &g->channels[CHANNEL_PEERS];
+	return crdt_proof_signature(it->proof).n > 0 && crdt_proof_writer(it->proof) == PEER_NONE &&
+		signed_by(c, it, g->self, g->sign_key);
+}
+
 static enum crdt_verdict judge_own(const struct channel *c, const struct crdt_item *it)
 {
 	struct gossip *g = c->gossip;
@@ -430,6 +437,48 @@ bool gossip_sign_unicast_accept(struct gossip *g, const struct link *l, const st
 	return true;
 }
 
+/* A CONTEST is signed as a unicast of its reporter's to whoever has the name. */
+static struct message_unicast contest_unicast(const struct message_contest *c, uint8_t mem[128])
+{
+	struct wbuf w;
+	wbuf_fixed(&w, mem, 128);
+	wbuf_u48(&w, c->name);
+	wbuf_u64(&w, c->uid);
+	wbuf_u64(&w, c->incarnation);
+	wbuf_bytes(&w, c->key, sizeof c->key);
+	gossip_hostport_encode(&w, c->address);
+	assert(!w.failed);
+	struct message_unicast u = {
+		.from = c->reporter, .to = c->name, .kind = UINT8_MAX, .is_signed = true, .payload = wbuf_slice(&w)
+	};
+	u.uid = c->reporter_uid;
+	u.serial = c->serial;
+	memcpy(u.signature, c->signature, sizeof u.signature);
+	return u;
+}
+
+void gossip_sign_contest(struct gossip *g, struct message_contest *c)
+{
+	uint8_t mem[128];
+	c->reporter = g->self;
+	struct message_unicast u = contest_unicast(c, mem);
+	gossip_sign_unicast(g, &u);
+	c->reporter_uid = u.uid;
+	c->serial = u.serial;
+	memcpy(c->signature, u.signature, sizeof c->signature);
+}
+
+bool gossip_sign_contest_accept(struct gossip *g, const struct link *l, const struct message_contest *c)
+{
+	uint8_t mem[128], text[128];
+	struct message_unicast u = contest_unicast(c, mem);
+	if (c->reporter != g->self)
+		return c->reporter != PEER_NONE && gossip_sign_unicast_accept(g, l, &u);
+	/* What a former run of ours has said can be repeated by anybody. */
+	g->counters.signatures_checked++;
+	return c->incarnation >= g->incarnation && g->prover->verify(g->sign_key, unicast_text(&u, text), u.signature);
+}
+
 const char *gossip_refused_name(enum gossip_refused why)
 {
 	switch (why) {
@@ -442,6 +491,7 @@ const char *gossip_refused_name(enum gossip_refused why)
 	case REFUSED_REPLAY: return "replay";
 	case REFUSED_QUOTA: return "quota";
 	case REFUSED_NAMES: return "names";
+	case REFUSED_CONTEST: return "contest";
 	case GOSSIP_REFUSED: break;
 	}
 	return "unknown";

@@ -72,10 +72,9 @@ static const struct {
 	{ { .type = MESSAGE_BYE, .u.bye = { BYE_DUPLICATE_NAME, { { 4, { 10, 0, 0, 1 } }, 6783 }, { (const uint8_t *)"x", 1 } } },
 		"0703040a0000011a7f0178" },
 	{ { .type = MESSAGE_BYE, .u.bye = { BYE_STOPPING, { { 0 }, 0 }, { NULL, 0 } } }, "070100000000" },
-	{ { .type = MESSAGE_CONTEST, .u.contest = { 0x0c, 1, 2, { 9 }, { { 4, { 10, 0, 0, 1 } }, 6783 }, 32 } },
-		"0800000000000c00000000000000010000000000000002"
-		"0900000000000000000000000000000000000000000000000000000000000000"
-		"040a0000011a7f20" },
+	{ { .type = MESSAGE_CONTEST, .u.contest = { 0x0c, 1, 2, { 9 }, { { 4, { 10, 0, 0, 1 } }, 6783 }, 32, 0x0d, 3, 4, { 7 } } },
+		"0800000000000c000000000000000100000000000000020900000000000000000000000000000000000000000000000000000000000000040a0000011a7f20"
+		"00000000000d0000000000000003000000000000000407000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000" },
 	{ { .type = MESSAGE_WANT, .u.want = { WORTH_WANTED } }, "0901" },
 };
 enum { EXAMPLES = sizeof examples / sizeof examples[0] };
@@ -116,6 +115,9 @@ static void assert_same(const struct message *a, const struct message *b)
 			a->u.contest.incarnation == b->u.contest.incarnation && a->u.contest.hops == b->u.contest.hops);
 		assert_true(hostport_eq(a->u.contest.address, b->u.contest.address));
 		assert_memory_equal(a->u.contest.key, b->u.contest.key, 32);
+		assert_true(a->u.contest.reporter == b->u.contest.reporter && a->u.contest.reporter_uid == b->u.contest.reporter_uid &&
+			a->u.contest.serial == b->u.contest.serial);
+		assert_memory_equal(a->u.contest.signature, b->u.contest.signature, CRDT_SIGNATURE);
 		break;
 	case MESSAGE_WANT: assert_int_equal(a->u.want.worth, b->u.want.worth); break;
 	}
@@ -206,6 +208,10 @@ static void make(struct rng *r, struct message *m, uint8_t *mem)
 		m->u.contest.incarnation = rng_u64(r);
 		rng_fill(r, m->u.contest.key, 32);
 		m->u.contest.address = somewhere(r);
+		m->u.contest.reporter = rng_between(r, 1, PEER_MAX);
+		m->u.contest.reporter_uid = rng_u64(r);
+		m->u.contest.serial = rng_u64(r);
+		rng_fill(r, m->u.contest.signature, CRDT_SIGNATURE);
 		m->u.contest.hops = (uint8_t)rng_below(r, GOSSIP_HOPS_MAX + 1);
 		break;
 	case MESSAGE_WANT: m->u.want.worth = (uint8_t)rng_u64(r); break;

@@ -448,6 +448,63 @@ static void golden(void **state)
 		"ec544638e3d1db21d52ee93b4c72185bde8bd93b8b661083337175c03496f35ee92456f17bb65e15f6fb9765a7b02fe2fcb77b86cdf4ae03827642efc687c40b");
 }
 
+static void say_contest(struct net *t, struct rogue *r, uint64_t reporter)
+{
+	uint8_t mem[300];
+	struct wbuf w;
+	struct message m = { .type = MESSAGE_CONTEST,
+		.u.contest = { .name = t->n[0].name,
+			.uid = 4711,
+			.incarnation = 1000,
+			.hops = 3,
+			.reporter = reporter,
+			.reporter_uid = 1,
+			.serial = 9 } };
+	wbuf_fixed(&w, mem, sizeof mem);
+	assert_int_equal(gossip_message_encode(&w, &m), ERR_OK);
+	rogue_say(t, r, w.data, w.len);
+}
+
+/* That somebody else has our name is said in nobody else's name, and one member's word for it does not stop us for good. */
+static void false_contests(void **state)
+{
+	struct net t;
+	struct rogue r;
+	struct made m;
+	uint8_t mem[512], public_key[32], secret_key[64];
+
+	(void)state;
+	begin(&t, &r, 3, 8);
+	say_contest(&t, &r, t.n[1].name);
+	say_contest(&t, &r, t.n[0].name);
+	say_contest(&t, &r, 0x99);
+	assert_false(t.n[0].contested);
+	assert_int_equal(refused(&t, 0, REFUSED_FROM), 2);
+	uint64_t stopped = 0, minutes = 25;
+	for (uint64_t k = 0; k < minutes * 120; k++) {
+		say_contest(&t, &r, ROGUE);
+		rogue_run(&t, &r, 500);
+		stopped += t.n[0].contested ? 500 : 0;
+	}
+	print_message("stopped for %d s of %d\n", (int)(stopped / 1000), (int)minutes * 60);
+	assert_in_range(stopped, CONTEST_HOLD_MS, CONTEST_REPORT_MS + CONTEST_HOLD_MS + 1000);
+	assert_true(refused(&t, 0, REFUSED_CONTEST) > 0);
+	gossip_prover_ed25519.pair((const uint8_t[32]){ 3 }, public_key, secret_key);
+	for (uint64_t ctr = 1; ctr < 5; ctr++) {
+		info_of(&m, mem, &t, 0, ctr, public_key, secret_key);
+		rogue_item(&t, &r, CHANNEL_PEERS, &m.it);
+		rogue_run(&t, &r, 100);
+		assert_false(t.n[0].contested);
+	}
+	/* Our own key says so: a copy of us. */
+	(void)secret_of(&t, t.n[0].name, secret_key);
+	memcpy(public_key, t.n[0].g->sign_key, sizeof public_key);
+	info_of(&m, mem, &t, 0, 9, public_key, t.n[0].g->sign_secret);
+	rogue_item(&t, &r, CHANNEL_PEERS, &m.it);
+	assert_true(t.n[0].contested);
+	end(&t, &r);
+}
+
 /* Names can be made up, each with a key: of those that are only heard of there are so many, and no more. */
 static void made_up_names(void **state)
 {
@@ -493,6 +550,7 @@ int main(void)
 		cmocka_unit_test(honest_relay),
 		cmocka_unit_test(golden),
 		cmocka_unit_test(made_up_names),
+		cmocka_unit_test(false_contests),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
