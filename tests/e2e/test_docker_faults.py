@@ -169,12 +169,27 @@ class Orders:
     def disconnect_container(self, h, rng):
         return self.with_one(h, rng, "network", "disconnect", "-f", SIDE)
 
+    def attach_container(self, h, rng):
+        """By weft itself, beside what Docker does."""
+        names = self.names(h) if self.dockerd[h] and h.running() else []
+        if not names:
+            return False
+        self.running.append(self.pool.submit(h.weft, "attach", rng.choice(names), timeout=60))
+        return True
+
+    def detach_container(self, h, rng):
+        names = self.names(h) if self.dockerd[h] and h.running() else []
+        if not names:
+            return False
+        self.running.append(self.pool.submit(h.weft, "detach", rng.choice(names), timeout=60))
+        return True
+
     def rm_container(self, h, rng):
         return self.with_one(h, rng, "rm", "-f")
 
     FAULTS = [kill_weftd, kill_weftd, start_weftd, start_weftd, stop_weftd, kill_dockerd, stop_dockerd, start_dockerd, start_dockerd, power_off,
               power_on, power_on, cut_off, heal, run, run, run, run, kill_container, start_container, restart_container, connect_container,
-              connect_container, disconnect_container, rm_container]
+              connect_container, disconnect_container, attach_container, attach_container, detach_container, rm_container]
 
     def order(self, seed):
         rng = random.Random(seed)
