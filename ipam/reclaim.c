@@ -261,7 +261,9 @@ static void report_marks(struct ipam *i, const struct epoch *e, uint64_t after)
 			unsaid += size;
 			continue;
 		}
-		line_format(more, sizeof more, n > 1 ? " and %zu more ranges" : "", n - 1);
+		more[0] = '\0';
+		if (n > 1)
+			line_format(more, sizeof more, " and %zu more ranges", n - 1);
 		out_note(i, 2,
 			"reclaimed: %s%s of %s (%" PRIu64 " addresses), free and not heard of for too long, is %s's now (epoch %" PRIu64 ")",
 			range_format(m->what.r, r), more, ipam_who(i, m->from, from), size, ipam_who(i, m->heir, heir), m->epoch);
