@@ -12,6 +12,7 @@
 
 #include "base/mem.h"
 #include "router/docker/keeper.h"
+#include "router/events.h"
 
 static void look_at_everything(struct docker_keeper *k);
 
@@ -362,7 +363,14 @@ static void look_at_everything(struct docker_keeper *k)
 
 static void on_connected(void *ctx)
 {
-	look_at_everything(ctx);
+	struct docker_keeper *k = ctx;
+	struct docker_stats s;
+
+	docker_stats(k->docker, &s);
+	if (s.connects != k->told) /* else an event was missed */
+		router_event(k->r, "docker", json_pack("{s:b, s:s}", "connected", 1, "version", s.version));
+	k->told = s.connects;
+	look_at_everything(k);
 }
 
 static void on_event(void *ctx, const struct docker_event *e)
@@ -390,6 +398,7 @@ static void on_lost(void *ctx)
 	struct docker_keeper *k = ctx;
 
 	(void)uv_timer_stop(&k->retry);
+	router_event(k->r, "docker", json_pack("{s:b}", "connected", 0));
 }
 
 /* --- what the core is told by others --------------------------------------------------------------------------------------------------------- */

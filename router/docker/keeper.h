@@ -71,6 +71,7 @@ struct docker_keeper {
 	bool filling;    /* inside ask_next */
 	bool own;        /* what the core is told now comes from here */
 	uv_timer_t retry;
+	uint64_t told;              /* how many connections GET /events has heard of */
 	uint64_t complained_ms;     /* 0: not yet */
 	struct docker_stats counts; /* resyncs */
 	int closing;

@@ -8,7 +8,7 @@ import socket
 import threading
 import time
 
-from lib import topology, wait_until
+from lib import Failed, topology, wait_until
 
 DNS = "169.254.67.83"
 
@@ -23,16 +23,26 @@ def lookup(d, name):
 
 
 def becomes(d, name, want, seconds=3):
-    wait_until(lambda: lookup(d, name) == sorted(want), seconds, lambda: f"{name} on {d.name} becomes {want}, not {lookup(d, name)}")
+    try:
+        wait_until(lambda: lookup(d, name) == sorted(want), seconds, f"{name} on {d.name} becomes {want}")
+    except Failed as e:
+        raise Failed(f"{e}; it is {lookup(d, name)}") from None
 
 
 def attach(d, name, *args):
-    return d.weft_ok("attach", *args, name).strip()
+    """Its IPv4 address."""
+    return d.weft_ok("attach", *args, name).split()[0]
 
 
 def active(d):
     """Addresses leased on this host."""
     return {a.split("/")[0] for e in d.api("GET", "/ip").json()["owned"] for a in e["addrs"]}
+
+
+def verified(*hosts):
+    for d in hosts:
+        p = d.weft("verify", timeout=60)
+        assert p.returncode == 0, f"{d.name}: {p.stdout}{p.stderr}"
 
 
 def lines(d, text):
@@ -109,7 +119,7 @@ def test_C1_docker_containers_by_name_prefix_and_not_at_all(d1):
     assert addr in d1.weft_ok("ps", "site") and d1.weft("ps", "web").returncode == 4
     assert [c["name"] for c in d1.weft_json("ps", "site")["containers"]] == ["site"]
     assert addr in d1.weft_ok("ps", cid[:10])
-    assert d1.weft_ok("detach", "site").strip() == addr
+    assert d1.weft_ok("detach", "site").split()[0] == addr
     becomes(d1, "site", [])
     becomes(d1, "shop", [])
     before = d1.status()["docker"]["events"]
@@ -117,6 +127,26 @@ def test_C1_docker_containers_by_name_prefix_and_not_at_all(d1):
     wait_until(lambda: d1.status()["docker"]["events"] >= before + 2, 5, "the daemon has heard of the restart")
     becomes(d1, "site", [], 0.5)
     assert "ethwe" not in d1.container("site").exec("ip", "-o", "link").stdout, "what was detached is not attached again"
+
+
+@topology(timeout=180)
+def test_I18_both_families_are_named_and_attached_again(d1):
+    d1.start_daemon("--ipalloc-range6", "fd00:77::/64")
+    connected(d1)
+    web = d1.run("web")
+    both = d1.weft_ok("attach", "web").split()
+    assert len(both) == 2 and both[1].startswith("fd00:77::"), both
+    becomes(d1, "web", both)
+    d1.docker("restart", "-t", "0", "web")
+    wait_until(lambda: web.ips() == both[:1] and both[1] in str(web.addresses(family=6)), 5, "it is attached again in both families")
+    becomes(d1, "web", both)
+    d1.kill()
+    d1.docker("restart", "-t", "0", "web")
+    d1.restart()
+    connected(d1)
+    wait_until(lambda: web.ips() == both[:1] and both[1] in str(web.addresses(family=6)), 5, "and after a restart of the daemon")
+    becomes(d1, "web", both)
+    verified(d1)
 
 
 @topology(timeout=180)
@@ -176,6 +206,7 @@ def test_N3_five_rounds_of_killing_and_starting_three_replicas(dock, d1, d2):
                 becomes(d, name, [a])
             for name, a in zip(where, pool):
                 becomes(d, "p" + name, [a])
+    verified(d1, d2)
     for d in (d1, d2):
         for name, host in where.items():
             if host is d:
@@ -183,8 +214,9 @@ def test_N3_five_rounds_of_killing_and_starting_three_replicas(dock, d1, d2):
     for d in (d1, d2):
         for name in ("svc", "pool", *where, *("p" + n for n in where)):
             becomes(d, name, [], 5)
-        wait_until(lambda: d.status("dns")["entries"] == [], 5, lambda: f"no record is left: {d.status('dns')['entries']}")
-        wait_until(lambda: active(d) == set(), 5, lambda: f"no address is left: {active(d)}")
+        wait_until(lambda: d.status("dns")["entries"] == [], 5, "no record is left")
+        wait_until(lambda: active(d) == set(), 5, "no address is left")
+    verified(d1, d2)
 
 
 @topology(timeout=240)
@@ -222,6 +254,7 @@ def test_C3_N11_what_happened_while_the_daemon_was_down(d1):
     becomes(d1, "goes", [addr["goes"]], 5)
     assert d1.container("goes").ips() == [addr["goes"]]
     wait_until(lambda: addr["removed"] not in active(d1), 45, "the removed one's address is free")
+    verified(d1)
 
 
 @topology(timeout=180)
