@@ -6,12 +6,13 @@
                          h3: a host outside, without a daemon
 """
 
+import concurrent.futures
 import json
 import re
 import socket
 import threading
 
-from lib import bare, connections, in_netns, topology, wait_linked, wait_until
+from lib import bare, build_dir, connections, in_netns, topology, wait_linked, wait_until
 
 PORT = 7070
 REMEDY = re.compile(r"let them pass: (.*)")
@@ -327,6 +328,37 @@ def test_C5_an_exposed_host_is_reached_on_every_path(net, h1, h2, c2):
         h2.start_daemon(*args, peers=[h1])
         wait_linked(h1, h2)
         wait_until(lambda: path() == "userspace" and c2.ping(host) and h1.ping(a2), 10, f"with {args[0]}")
+
+
+@topology(timeout=60)
+def test_C5_without_address_management_and_while_it_waits(h1, h2, c1):
+    h1.start_daemon("--ipalloc-range", "")
+    p = h1.weft("expose")
+    assert p.returncode == 1 and "--ipalloc-range" in p.stderr and p.stdout == "", p
+    assert h1.weft_ok("expose", "10.3.0.1/24").strip() == "10.3.0.1" and exposed(h1) == ["10.3.0.1/24"]
+    h1.attach(c1, "10.3.0.2/24")
+    assert h1.ping("10.3.0.2") and h1.weft_ok("hide", "10.3.0.1").strip() == "10.3.0.1" and exposed(h1) == []
+    # two hosts that never agree: what waits is given up with its asker, and hiding does not wait
+    h2.start_daemon("--ipalloc-init", "consensus=3")
+    waiting = h2.spawn(f"{build_dir()}/weft", "--socket", h2.socket, "expose")
+    wait_until(lambda: "consensus" in h2.weft_ok("status", "ipam") or waiting.poll() is not None, 5, "it waits")
+    assert waiting.poll() is None
+    assert h2.weft_ok("expose", "10.2.9.1/24").strip() == "10.2.9.1", "an address outside the range needs no agreement"
+    assert h2.weft_ok("hide").strip() == "" and h2.weft_ok("hide", "10.2.9.1/24").strip() == "10.2.9.1"
+    waiting.terminate()
+    waiting.wait()
+    assert exposed(h2) == []
+    # many at once
+    h2.stop()
+    h2.forget_state()
+    h2.start_daemon()
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        got = set(pool.map(lambda n: h2.weft("expose" if n % 3 else "hide").returncode, range(30)))
+    assert got == {0}, got
+    last = h2.weft_ok("expose").strip()
+    assert exposed(h2) == [f"{last}/12"] and h2.weft_ok("hide").strip() == last and exposed(h2) == []
+    leases = h2.api("GET", "/ip").text
+    assert "weft:expose" not in leases, leases
 
 
 @topology(timeout=60)
