@@ -8,7 +8,7 @@ import socket
 import threading
 import time
 
-from lib import Failed, topology, wait_until
+from lib import Failed, build_dir, topology, wait_until
 
 DNS = "169.254.67.83"
 
@@ -105,6 +105,9 @@ def test_C1_docker_containers_by_name_prefix_and_not_at_all(d1):
     assert attach(d1, "web") == addr, "attaching again changes nothing"
     becomes(d1, "web", [addr])
     becomes(d1, "shop", [addr])
+    capture = d1.spawn(os.path.join(build_dir(), "weft"), "capture", "--count", "1", "-w", "/run/web.pcap", "web")
+    wait_until(lambda: web.exec("ping", "-c", "1", "-W", "1", DNS, check=False) and capture.poll() is not None, 10, "a frame of it is captured")
+    assert capture.poll() == 0, d1.log()
     # A name by hand goes with the container that has it; what was put by Docker's word is left alone by it.
     d1.weft_ok("dns-add", "web", "-h", "by-hand.weft.local")
     d1.weft_ok("dns-add", addr, "web", "-h", "by-address.weft.local")
