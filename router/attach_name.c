@@ -6,7 +6,7 @@
 #include "base/mem.h"
 #include "router/attach_internal.h"
 #include "router/attach_request.h"
-#include "router/docker/docker.h"
+#include "router/docker/containers.h"
 
 struct naming {
 	struct router *r;
@@ -64,6 +64,27 @@ static void refuse(struct naming *n, enum err err, const char *text)
 	(void)attach_refuse(done, ctx, err, text);
 }
 
+static void take_id(void *ctx, const char *ident)
+{
+	char *id = ctx;
+
+	if (strlen(ident) == DOCKER_ID_MAX)
+		(void)snprintf(id, DOCKER_ID_MAX + 1, "%s", ident);
+}
+
+/* Docker cannot say now: what it said before is good enough for taking all away. */
+static bool was_dockers(const struct naming *n, const char *name, struct attach_who *who)
+{
+	char id[DOCKER_ID_MAX + 1] = "";
+
+	if (n->attach || json_array_size(json_object_get(n->doc, "addresses")) > 0 || core_local(n->r->core, name) != NULL)
+		return false;
+	docker_keeper_idents(n->r->keeper, name, take_id, id);
+	who->target = (struct netns_target){ .kind = NETNS_NAME };
+	(void)snprintf(who->target.ident, sizeof(who->target.ident), "%s", id);
+	return id[0] != '\0';
+}
+
 /* Docker does not know it, or cannot say. */
 static void not_dockers(struct naming *n, enum err err, const char *why)
 {
@@ -71,6 +92,10 @@ static void not_dockers(struct naming *n, enum err err, const char *why)
 	struct attach_who who = { 0 };
 	struct err_note note = { "" };
 
+	if (err != ERR_NOT_FOUND && err != ERR_CONFLICT && was_dockers(n, name, &who)) {
+		go_on(n, &who, &note);
+		return;
+	}
 	enum err parsed = netns_parse(name, &who.target, &note);
 	if (parsed == ERR_OK && err != ERR_NOT_FOUND && err != ERR_UNREACHABLE && err != ERR_STATE &&
 		access(who.target.path, F_OK) != 0 && core_local(n->r->core, name) == NULL)

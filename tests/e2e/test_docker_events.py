@@ -445,11 +445,15 @@ def test_C3_dockerd_dead_hanging_and_flapping(d1):
     d1.run("web")
     addr = attach(d1, "web")
     becomes(d1, "web", [addr])
+    d1.run("side")
+    side = attach(d1, "side")
+    becomes(d1, "side", [side])
     d1.dockerd_kill()
     wait_until(lambda: not d1.status()["docker"]["connected"], 5, "the daemon has noticed")
     assert d1.status()["docker"]["health"] == "lost"
     p = d1.weft("attach", "web2")
     assert p.returncode != 0 and "web2" in p.stderr, p
+    assert d1.weft_ok("detach", "side").split() == [side], "what Docker said before it died is remembered"
     d1.dockerd_start()
     connected(d1)
     d1.docker("start", "web", check=False)
