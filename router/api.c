@@ -128,12 +128,18 @@ static void over(struct api_request *q)
 		a->resetting = NULL;
 }
 
-static const struct server_service everything = {
-	.route = route, .refuse = api_answer_error, .over = over, .body_max = API_BODY_MAX, .silence_s = API_SILENCE_S
-};
-static const struct server_service status_only = {
-	.route = route_status, .refuse = api_answer_error, .over = over, .body_max = API_BODY_MAX, .silence_s = API_SILENCE_S
-};
+static const struct server_service everything = { .route = route,
+	.refuse = api_answer_error,
+	.over = over,
+	.body_max = API_BODY_MAX,
+	.connections_max = API_CONNECTIONS_MAX,
+	.silence_s = API_SILENCE_S };
+static const struct server_service status_only = { .route = route_status,
+	.refuse = api_answer_error,
+	.over = over,
+	.body_max = API_BODY_MAX,
+	.connections_max = API_CONNECTIONS_MAX,
+	.silence_s = API_SILENCE_S };
 
 /* --- start and end ---------------------------------------------------------------------------------------------------------------------- */
 

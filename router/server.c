@@ -312,7 +312,7 @@ static enum MHD_Result may_connect(void *cls, const struct sockaddr *addr, sockl
 
 	(void)addr;
 	(void)n;
-	return l->connections < API_CONNECTIONS_MAX ? MHD_YES : MHD_NO;
+	return l->connections < l->service->connections_max ? MHD_YES : MHD_NO;
 }
 
 static void on_connection(void *cls, struct MHD_Connection *conn, void **state, enum MHD_ConnectionNotificationCode what)
@@ -370,7 +370,7 @@ static enum err serve(struct server *s, int fd, const struct server_service *ser
 	l->server = s;
 	l->service = service;
 	l->daemon = MHD_start_daemon(MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME, 0, may_connect, l, access_request, l,
-		MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_CONNECTION_LIMIT, (unsigned)API_CONNECTIONS_MAX + CONNECTIONS_SPARE,
+		MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_CONNECTION_LIMIT, (unsigned)service->connections_max + CONNECTIONS_SPARE,
 		MHD_OPTION_CONNECTION_TIMEOUT, service->silence_s, MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY,
 		MHD_OPTION_UNESCAPE_CALLBACK, leave_escaped, NULL, MHD_OPTION_NOTIFY_COMPLETED, completed, NULL,
 		MHD_OPTION_NOTIFY_CONNECTION, on_connection, l, MHD_OPTION_END);

@@ -15,7 +15,8 @@ struct server_service {
 	void (*left)(struct api_request *q);
 	void (*over)(struct api_request *q); /* it is about to be freed, answered or not; may be NULL */
 	size_t body_max;
-	unsigned silence_s; /* a connection that is silent for longer is closed; 0: never */
+	size_t connections_max; /* one more is closed at once */
+	unsigned silence_s;     /* a connection that is silent for longer is closed; 0: never */
 };
 
 /* owner: stands in each request. */

@@ -9,7 +9,10 @@
 #include "router/docker/plugin_internal.h"
 
 #define TYPE_PLUGIN "application/vnd.docker.plugins.v1.2+json"
-enum { BODY_MAX = 8 << 20 /* ten thousand published ports of one container take one */ };
+enum {
+	BODY_MAX = 8 << 20,     /* ten thousand published ports of one container take one MiB */
+	CONNECTIONS_MAX = 1024, /* dockerd has one for each container that it starts or stops at the same time */
+};
 
 /* --- answers ------------------------------------------------------------------------------------------------------------------------------ */
 
@@ -282,9 +285,13 @@ static void left(struct api_request *q)
 		answer_error(q, MHD_HTTP_SERVICE_UNAVAILABLE, "cancelled");
 }
 
-static const struct server_service service = {
-	.route = route, .refuse = refuse, .left = left, .over = desert, .body_max = BODY_MAX, .silence_s = 0
-};
+static const struct server_service service = { .route = route,
+	.refuse = refuse,
+	.left = left,
+	.over = desert,
+	.body_max = BODY_MAX,
+	.connections_max = CONNECTIONS_MAX,
+	.silence_s = 0 };
 
 /* --- time ----------------------------------------------------------------------------------------------------------------------------------- */
 
@@ -352,6 +359,8 @@ static enum err make(struct plugin *p, struct err_note *note)
 		server_new(&p->server, p->r, p) != ERR_OK)
 		return err_note(note, ERR_NOMEM, "out of memory");
 	enum err err = plugin_load(p, note);
+	if (err == ERR_OK)
+		err = plugin_adopt(p, note);
 	if (err == ERR_OK)
 		plugin_reserve_all(p);
 	return err;

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "router/container.h"
+#include "router/docker/inspect.h"
 #include "router/docker/plugin_internal.h"
 
 void plugin_endpoint_ident(const struct plugin_endpoint *e, char out[CORE_IDENT_MAX + 1])
@@ -341,6 +342,11 @@ static void on_net_sure(void *ctx, enum err err, const char *text)
 	}
 }
 
+static void name_interface(struct plugin_endpoint *e)
+{
+	(void)snprintf(e->ifname, sizeof(e->ifname), "wd%.12s", e->id);
+}
+
 static struct plugin_endpoint *endpoint_new(struct plugin *p, const struct plugin_endpoint_request *req)
 {
 	struct plugin_endpoint *e = mem_zalloc(1, sizeof(*e));
@@ -351,7 +357,7 @@ static struct plugin_endpoint *endpoint_new(struct plugin *p, const struct plugi
 		return NULL;
 	(void)snprintf(e->id, sizeof(e->id), "%s", req->id);
 	(void)snprintf(e->net, sizeof(e->net), "%s", req->network);
-	(void)snprintf(e->ifname, sizeof(e->ifname), "wd%.12s", req->id);
+	name_interface(e);
 	for (size_t i = 0; i < sizeof(bytes); i++)
 		bytes[i] = (uint8_t)(random >> 8 * i);
 	e->mac = req->mac_given ? req->mac : container_random_mac(bytes);
@@ -365,6 +371,32 @@ static struct plugin_endpoint *endpoint_new(struct plugin *p, const struct plugi
 		return NULL;
 	}
 	return e;
+}
+
+enum err plugin_adopt(struct plugin *p, struct err_note *note)
+{
+	const struct core_endpoint *of;
+
+	for (size_t it = 0; core_next_local(router_core(p->r), &it, &of);) {
+		const char *id = of->ident + strlen(PLUGIN_IDENT);
+		if (strncmp(of->ident, PLUGIN_IDENT, strlen(PLUGIN_IDENT)) != 0 || !docker_id_ok(id) ||
+			map_get(p->endpoints, slice_str(id)) != NULL)
+			continue;
+		struct plugin_endpoint *e = mem_zalloc(1, sizeof(*e));
+		if (e == NULL)
+			return err_note(note, ERR_NOMEM, "out of memory");
+		(void)snprintf(e->id, sizeof(e->id), "%s", id);
+		name_interface(e);
+		e->mac = of->mac;
+		for (size_t i = 0; i < of->n_addrs && e->n_addrs < PLUGIN_ADDR_MAX; i++)
+			e->addrs[e->n_addrs++] = of->addrs[i];
+		if (map_put(p->endpoints, slice_str(e->id), e, NULL) != ERR_OK) {
+			mem_free(e);
+			return err_note(note, ERR_NOMEM, "out of memory");
+		}
+		plugin_keep_endpoint(p, e, NULL, NULL);
+	}
+	return ERR_OK;
 }
 
 /* The same endpoint again: nothing of it is to be answered anew. */
@@ -418,6 +450,11 @@ void plugin_create_endpoint(struct plugin_call *c, const json_t *body)
 
 /* --- the others ----------------------------------------------------------------------------------------------------------------------------- */
 
+static bool is_on(const struct plugin_endpoint *e, const char *network)
+{
+	return e->net[0] == '\0' || strcmp(e->net, network) == 0;
+}
+
 static void on_deleted(void *ctx, enum err err, const char *text)
 {
 	struct plugin_call *c = ctx;
@@ -428,7 +465,20 @@ static void on_deleted(void *ctx, enum err err, const char *text)
 		plugin_ok(c, json_object());
 }
 
-/* What is not there is deleted already. */
+static void on_unknown_removed(void *ctx, const struct router_result *res)
+{
+	on_deleted(ctx, res->err == ERR_NOT_FOUND ? ERR_OK : res->err, res->text);
+}
+
+/* Its record is not there: it is deleted already, or the record was lost and the interface is still to go. */
+static void remove_unknown(struct plugin_call *c, const char *id)
+{
+	char ident[CORE_IDENT_MAX + 1];
+
+	(void)snprintf(ident, sizeof(ident), PLUGIN_IDENT "%s", id);
+	(void)router_endpoint_remove(c->p->r, ident, on_unknown_removed, c);
+}
+
 void plugin_delete_endpoint(struct plugin_call *c, const json_t *body)
 {
 	struct plugin_endpoint_request req;
@@ -438,11 +488,13 @@ void plugin_delete_endpoint(struct plugin_call *c, const json_t *body)
 
 	if (err != ERR_OK)
 		plugin_fail(c, err, note.text);
-	else if (e != NULL && strcmp(e->net, req.network) != 0)
+	else if (e != NULL && !is_on(e, req.network))
 		plugin_fail(c, ERR_NOT_FOUND, "that endpoint is on another network");
 	else if (e != NULL && e->making)
 		plugin_fail(c, ERR_BUSY, "the endpoint is being made; try again");
-	else if (e == NULL || e->removing)
+	else if (e == NULL)
+		remove_unknown(c, req.id);
+	else if (e->removing)
 		plugin_ok(c, json_object());
 	else
 		plugin_endpoint_remove(c->p, e, on_deleted, c);
@@ -456,7 +508,7 @@ static struct plugin_endpoint *find(struct plugin_call *c, const json_t *body)
 	enum err err = plugin_parse_endpoint_ids(body, &req, &note);
 	struct plugin_endpoint *e = err == ERR_OK ? map_get(c->p->endpoints, slice_str(req.id)) : NULL;
 
-	if (err == ERR_OK && (e == NULL || strcmp(e->net, req.network) != 0))
+	if (err == ERR_OK && (e == NULL || !is_on(e, req.network)))
 		err = err_note(&note, ERR_NOT_FOUND, "there is no endpoint %.12s on network %.12s", req.id, req.network);
 	if (err == ERR_OK && (e->making || e->removing))
 		err = err_note(&note, ERR_STATE, "the endpoint %.12s is being made or removed", req.id);

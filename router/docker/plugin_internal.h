@@ -78,7 +78,8 @@ struct plugin_net {
 };
 
 struct plugin_endpoint {
-	char id[DOCKER_ID_MAX + 1], net[DOCKER_ID_MAX + 1];
+	char id[DOCKER_ID_MAX + 1];
+	char net[DOCKER_ID_MAX + 1]; /* "": not known, since the record was lost: its interface was found */
 	char ifname[PLUGIN_IFNAME_N + 1];
 	struct prefix addrs[PLUGIN_ADDR_MAX];
 	size_t n_addrs;
@@ -180,6 +181,9 @@ const struct plugin_endpoint *plugin_endpoint_with(const struct plugin *p, struc
 void plugin_endpoint_ident(const struct plugin_endpoint *e, char out[CORE_IDENT_MAX + 1]);
 /* Removes it, its record and its leases. done may be NULL. */
 void plugin_endpoint_remove(struct plugin *p, struct plugin_endpoint *e, plugin_done done, void *ctx);
+
+/* At the start: endpoints that the kernel shows and of which no record is. */
+enum err plugin_adopt(struct plugin *p, struct err_note *note) MUST_CHECK;
 
 /* plugin_records.c */
 enum err plugin_load(struct plugin *p, struct err_note *note) MUST_CHECK;

@@ -638,3 +638,23 @@ def test_plugin_killed_at_any_moment(net, h1):
     wait_until(lambda: not [i for i in leases(h1) if i.startswith("docker")], 10, "no lease is left")
     nothing_left(h1)
     wait_until(lambda: "n1" not in h1.weft_ok("network", "ls"), 5, "the network is gone")
+
+
+@topology(timeout=120)
+def test_C2_a_host_without_its_disk_still_removes_what_runs(dock, d1, d2):
+    start(d1, d2)
+    create((d1, d2), "app")
+    a, b = d1.run("aa", "--net", "app"), d2.run("bb", "--net", "app")
+    wait_until(lambda: a.reaches(b.ip("app")), 5, "both reach each other")
+    d1.kill()
+    d1.forget_state()
+    d1.restart()
+    wait_until(lambda: b.reaches(a.ip("app")), 10, "the container is reached as before")
+    why = refused(d1, "run", "-d", "--name", "cc", "--net", "app", "busybox:local", "sleep", "1")
+    assert "create it again" in why, why
+    d1.docker("rm", "-f", "aa", "cc")
+    wait_clean(d1)
+    d1.docker("network", "rm", "app")
+    create((d1,), "app")
+    c = d1.run("cc", "--net", "app")
+    wait_until(lambda: c.reaches(b.ip("app")), 5, "a new one reaches the other host")
