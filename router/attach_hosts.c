@@ -51,10 +51,8 @@ void attach_hosts_remove(struct router *r, const struct netns_target *t, const s
 
 	if (t->kind != NETNS_PID || netns_open(t, &nsfd, NULL) != ERR_OK)
 		return;
-	enum err err = hosts_open(t->pid, nsfd, &h, NULL); /* what cannot be opened now could not be when it was attached */
-	if (err == ERR_OK)
-		err = n_gone > 0 ? hosts_without(h, gone, n_gone, &note) : hosts_put(h, NULL, &note);
-	if (note.text[0] != '\0')
+	if (hosts_open(t->pid, nsfd, &h, NULL) == ERR_OK && /* what cannot be opened now could not be when it was attached */
+		(n_gone > 0 ? hosts_without(h, gone, n_gone, &note) : hosts_put(h, NULL, &note)) != ERR_OK)
 		log_write(r->log, LOG_LEVEL_WARNING, "%s is detached, but for its names: %s", t->ident, note.text);
 	hosts_close(h);
 	(void)close(nsfd);

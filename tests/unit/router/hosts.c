@@ -18,7 +18,8 @@ static struct prefix prefix(const char *text)
 static char *text_of(struct wbuf *w, char out[4096])
 {
 	assert_true(w->len < 4096);
-	memcpy(out, wbuf_slice(w).p, w->len);
+	if (w->len > 0)
+		memcpy(out, wbuf_slice(w).p, w->len);
 	out[w->len] = '\0';
 	wbuf_reset(w);
 	return out;
