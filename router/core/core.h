@@ -55,7 +55,8 @@ struct core_cfg {
 	bool ipam;
 	struct universe universe;
 	struct prefix default_subnet;
-	struct prefix range6; /* --ipalloc-range6, network bits only; family 0: containers get no IPv6 address but in networks that have a subnet6 */
+	struct prefix
+		range6; /* --ipalloc-range6, network bits only; family 0: containers get no IPv6 address but in networks that have a subnet6 */
 	/* --ipalloc-range auto: universe was picked from this list, and while nothing is divided in it another of it, or one that others use,
 	 * may take its place (range.c). None: it was named. range_free: no route of this host overlaps it. */
 	struct universe auto_ranges[CORE_AUTO_RANGES_MAX];

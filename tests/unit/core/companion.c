@@ -68,7 +68,8 @@ static void by_the_range(void **state)
 	goes_with(&t, "weft", "10.48.0.1/12", NULL);
 	goes_with(&t, "weft", "10.31.255.255/12", NULL);
 	goes_with(&t, "weft", "fd00:1::4/108", NULL);
-	assert_false(core_companion_of(t.n[0].core, "weft", prefix("fd00:1::10:0/128").addr, &v4)); /* an offset the range has not got */
+	assert_false(
+		core_companion_of(t.n[0].core, "weft", prefix("fd00:1::10:0/128").addr, &v4)); /* an offset the range has not got */
 	assert_false(core_companion_of(t.n[0].core, "weft", prefix("fd00:1:0:0:1::4/128").addr, &v4));
 	assert_false(core_companion_of(t.n[0].core, "weft", prefix("fd00:2::4/128").addr, &v4));
 	nodes_free(&t);
