@@ -282,10 +282,10 @@ def test_C8_ps_lists_id_mac_and_addresses(net, h1, h2, c1, c2, c3):
     h1.detach(c1)
     assert c1.ref not in h1.weft_ok("ps")
     # the host itself, when it is exposed
-    exposed = h1.weft_ok("expose", "net:default", "net:10.33.1.0/24").split()
+    exposed = h1.weft_ok("expose", "net:default", "ip:10.34.7.7/24").split()
     text = h1.weft_ok("ps")
     row = next(line.split() for line in text.splitlines() if line.startswith("weft:expose "))
     assert row[1] == bridge and [a.split("/")[0] for a in row[2:]] == exposed, text
     assert len([line for line in text.splitlines() if line.split()[1] == bridge]) == 1, f"one line for the host: {text}"
-    h1.weft_ok("hide", "net:default", "net:10.33.1.0/24")
+    h1.weft_ok("hide", "net:default", "ip:10.34.7.7/24")
     assert "weft:expose " + bridge == h1.weft_ok("ps").splitlines()[0]
