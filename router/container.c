@@ -305,8 +305,13 @@ enum err container_detach(struct kernel *k, const char *ident, int nsfd, const s
 	enum err e = container_host_find(k, ident, &h, note);
 	if (e != ERR_OK)
 		return e;
-	if (!h.there || !h.readable)
-		return err_note(note, ERR_NOT_FOUND, "container %s is not attached", ident);
+	if (!h.there || !h.readable) {
+		bool half_made = h.there && n_addrs == 0; /* the daemon died over it */
+		int result = half_made ? netlink_link_del(kernel_netlink(k), h.link.index) : 0;
+		return result && result != -ENODEV
+			? netlink_error(kernel_netlink(k), result, note, "remove the interface of container %s", ident)
+			: err_note(note, ERR_NOT_FOUND, "container %s is not attached", ident);
+	}
 	split(&h.record, addrs, n_addrs, removed);
 	if (n_addrs > 0 && removed->n_addrs == 0)
 		return err_note(note, ERR_NOT_FOUND, "container %s has none of these addresses", ident);
