@@ -8,7 +8,7 @@ import socket
 import threading
 import time
 
-from lib import Failed, build_dir, topology, wait_until
+from lib import Failed, build_dir, sanitized, topology, wait_until
 
 DNS = "169.254.67.83"
 
@@ -106,7 +106,8 @@ def test_C1_docker_containers_by_name_prefix_and_not_at_all(d1):
     becomes(d1, "web", [addr])
     becomes(d1, "shop", [addr])
     capture = d1.spawn(os.path.join(build_dir(), "weft"), "capture", "--count", "1", "-w", "/run/web.pcap", "web")
-    wait_until(lambda: web.exec("ping", "-c", "1", "-W", "1", DNS, check=False) and capture.poll() is not None, 10, "a frame of it is captured")
+    wait_until(lambda: web.exec("ping", "-c", "1", "-W", "1", DNS, check=False) and capture.poll() is not None, 10,
+               "a frame of it is captured")
     assert capture.poll() == 0, d1.log()
     # A name by hand goes with the container that has it; what was put by Docker's word is left alone by it.
     d1.weft_ok("dns-add", "web", "-h", "by-hand.weft.local")
@@ -306,7 +307,8 @@ def test_C3_L8_a_host_boots_with_what_it_had(d1):
 
 
 class Pretender:
-    """What passes for Docker on a Unix socket. answers: what a path begins with -> body, or function of the connection; None: no answer. Later ones first."""
+    """What passes for Docker on a Unix socket. answers: what a path begins with -> body, or function of the connection; None: no answer.
+    Later ones first."""
 
     def __init__(self, path, answers):
         self.answers = {"/": b"[]", "/version": b'{"Version":"0"}', "/events": self.stream, **answers}
@@ -362,7 +364,7 @@ def test_O5_a_docker_that_comes_and_goes_does_not_fill_the_log(net, h1):
 
 @topology(timeout=120)
 def test_C3_a_docker_that_answers_too_much_nonsense_and_nothing(net, h1, c1):
-    """2,000 containers, of which each answer is another fault; events that are none: the daemon goes on, bounded in memory, time and log."""
+    """2,000 containers, of which each answer is another fault; events that are none: the daemon goes on, bounded in memory and log."""
     ids = [f"{n:08x}" + hashlib.sha256(b"%d" % n).hexdigest()[:56] for n in range(1, 2001)]
     fake = Pretender(f"{net.dir}/docker.sock", {
         "/containers/json": json.dumps([{"Id": i, "State": "running"} for i in ids]).encode(),
@@ -388,7 +390,7 @@ def test_C3_a_docker_that_answers_too_much_nonsense_and_nothing(net, h1, c1):
         h1.status()
         assert time.monotonic() - began < 1
     wait_until(lambda: lines(h1, "does not tell") == 1, 40, "one line says that of some nothing is known")
-    assert h1.rss_bytes() < before + (96 << 20), h1.rss_bytes()
+    assert sanitized() or h1.rss_bytes() < before + (96 << 20), h1.rss_bytes()
     assert lines(h1, "Docker") < 30, lines(h1, "Docker")
 
 
