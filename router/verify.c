@@ -196,6 +196,9 @@ static void look_at_lease(const struct comparing *c, const struct verify_lease *
 	if (v != NULL)
 		FOUND(c, "address", "give it back: DELETE /ip/ID/ADDRESS of the API, see weftd(8)",
 			"%s is held for %s, which does not use it", addr, shown(l->ident, a));
+	else if (l->waits)
+		NOTED(c, "address", "nothing: it is free again in about a minute, unless Docker makes use of it",
+			"%s is held for %s, which no container has", addr, shown(l->ident, a));
 	else if (has_container(l->ident))
 		FOUND(c, "address", "give it back: DELETE /ip/ID/ADDRESS of the API, see weftd(8)",
 			"%s is held for %s, and there is no such container", addr, shown(l->ident, a));

@@ -30,6 +30,7 @@
 struct verify_lease {
 	const char *ident;
 	struct prefix addr;
+	bool waits; /* for Docker to make use of it; else it is free again in a while */
 };
 struct verify_name {
 	const char *ident, *fqdn;

@@ -101,12 +101,12 @@ static void take_addresses(struct gather *g)
 	for (size_t it = 0; ipam_next_lease(ipam, &it, &ident, &addr);) {
 		struct verify_lease *l = MORE(g, &g->leases, struct verify_lease);
 		if (l != NULL)
-			*l = (struct verify_lease){ ident, addr };
+			*l = (struct verify_lease){ ident, addr, plugin_lease_waits(router_plugin(g->r), ident, addr.addr) };
 	}
 	for (size_t it = 0; ipam_next_pending(ipam, &it, &p);) {
 		struct verify_lease *l = strcmp(p.kind, "claim") == 0 ? MORE(g, &g->claims, struct verify_lease) : NULL;
 		if (l != NULL)
-			*l = (struct verify_lease){ p.ident, p.subnet };
+			*l = (struct verify_lease){ .ident = p.ident, .addr = p.subnet };
 	}
 }
 

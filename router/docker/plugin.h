@@ -23,8 +23,9 @@ void plugin_view(const struct plugin *p, struct plugin_view *out);
 bool plugin_next_endpoint(const struct plugin *p, size_t *it, char ident[CORE_IDENT_MAX + 1]);
 /* Leases that stand for something else than the IPv4 address of an endpoint: gateways, --aux-address, IPv6 addresses; *it starts at 0. */
 bool plugin_next_reserved(const struct plugin *p, size_t *it, struct ip *v4);
-/* Is a lease of this ident one that dockerd may still release: its pool is known, or an endpoint is? For who looks for leaked ones. */
-bool plugin_knows_lease(const struct plugin *p, const char *ident);
+/* A lease of one of its pools that no endpoint uses just now: dockerd is about to make use of it, or has forgotten it, and then it is free again in a while. false: it is
+ * used, or it should have been free by now. */
+bool plugin_lease_waits(const struct plugin *p, const char *ident, struct ip v4);
 const struct plugin *router_plugin(const struct router *r); /* NULL: off */
 
 #endif

@@ -706,21 +706,6 @@ struct plugin_net *plugin_net_of_pool(const struct plugin *p, const char *pool_i
 	return NULL;
 }
 
-bool plugin_knows_lease(const struct plugin *p, const char *ident)
-{
-	struct slice key;
-	void *value;
-
-	if (p == NULL)
-		return false;
-	if (strncmp(ident, PLUGIN_IDENT, strlen(PLUGIN_IDENT)) == 0)
-		return map_get(p->endpoints, slice_str(ident + strlen(PLUGIN_IDENT))) != NULL;
-	for (size_t at = 0; plugin_is_lease(ident) && map_next(p->pools, &at, &key, &value);)
-		if (lease_of(value, ident))
-			return true;
-	return false;
-}
-
 /* Does the pool, or an endpoint's IPv6 address, need this lease? */
 static bool needed(const struct plugin *p, const struct plugin_pool *pool, struct ip v4)
 {

@@ -66,6 +66,14 @@ static void look_for_unused(struct plugin *p, uint64_t now)
 			mem_free(map_del(p->unused, key));
 }
 
+bool plugin_lease_waits(const struct plugin *p, const char *ident, struct ip v4)
+{
+	if (p == NULL || !plugin_lease_unused(p, ident, v4))
+		return false;
+	const struct unused *u = map_get(p->unused, slice_str(ident));
+	return u == NULL || router_now_ms(p->r) - u->since_ms < p->unused_ms + 2 * (p->unused_ms / LOOKS + PLUGIN_TICK_MS);
+}
+
 /* --- endpoints ------------------------------------------------------------------------------------------------------------------------------ */
 
 static bool listed(const struct docker_listed *v, size_t n, const char *endpoint)

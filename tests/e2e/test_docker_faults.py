@@ -39,6 +39,12 @@ def verified(hosts, timeout=60, what="afterwards"):
                 raise Failed(f"{what}: {h.name}: weft verify: exit {p.returncode}\n{p.stdout}{p.stderr}")
 
 
+def nothing(h):
+    """What dockerd forgot is free again some time later."""
+    at = h.weft_json("verify")["looked_at"]
+    return at["addresses"] == at["containers"] == at["interfaces"] == at["names"] == 0
+
+
 def talk(containers, what):
     """{host: container}: each reaches each other one by name."""
     for h, c in containers.items():
@@ -244,9 +250,7 @@ class Orders:
             h.docker("network", "rm", NETWORK, SIDE)
         verified(self.hosts, what="at the end")
         for h in self.hosts:
-            doc = h.weft_json("verify")
-            left = {k: doc["looked_at"][k] for k in ("addresses", "containers", "names", "interfaces")}
-            assert not any(left.values()), f"{h.name}: {left} left"
+            wait_until(lambda h=h: nothing(h), 40, f"nothing is left on {h.name}")
             links = h.exec("ip", "-o", "link").stdout
             assert "vethwe" not in links, f"{h.name}: {links}"
 
@@ -297,8 +301,7 @@ def test_C2_two_hundred_containers_come_and_go_eight_at_a_time(d1, d2, d3):
         down = time.monotonic() - began
     verified(hosts, timeout=30, what="when all are gone")
     for h in hosts:
-        at = h.weft_json("verify")["looked_at"]
-        assert at["containers"] == at["addresses"] == at["interfaces"] == at["names"] == 0, f"{h.name}: {at}"
+        assert nothing(h), f"{h.name}: {h.weft_json('verify')}"
     each = sorted(s[2] for s in started)
     print(f"{count} containers: started in {up:.1f} s (docker run: median {each[count // 2]:.2f}, longest {each[-1]:.2f} s), removed in {down:.1f} s")
 

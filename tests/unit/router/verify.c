@@ -74,8 +74,8 @@ static void good(struct t *t)
 		t->containers[i] = (struct verify_container){ .e = &t->e[i], .owner = i < 2 ? VERIFY_PEER_HERE : VERIFY_PEER_REACHABLE };
 		snprintf(t->containers[i].host, sizeof(t->containers[i].host), "%s", i < 2 ? "this host" : "h2");
 	}
-	t->leases[0] = (struct verify_lease){ "c1", addr("10.32.0.1/12") };
-	t->leases[1] = (struct verify_lease){ "dockerip:weft:7", addr("10.32.0.2/12") };
+	t->leases[0] = (struct verify_lease){ .ident = "c1", .addr = addr("10.32.0.1/12") };
+	t->leases[1] = (struct verify_lease){ .ident = "dockerip:weft:7", .addr = addr("10.32.0.2/12") };
 	interface_for(&t->interfaces[0], "vethwe1", &t->e[0]);
 	interface_for(&t->interfaces[1], "vethwe2", &t->e[1]);
 	t->names[0] = (struct verify_name){ "c1", "a.weft.local.", addr("10.32.0.1/12").addr };
@@ -180,13 +180,16 @@ static void addresses(void **state)
 
 	(void)state;
 	good(&t);
-	t.leases[2] = (struct verify_lease){ "docker:" DOCKER_ID, addr("10.32.0.9/12") };
+	t.leases[2] = (struct verify_lease){ .ident = "docker:" DOCKER_ID, .addr = addr("10.32.0.9/12") };
 	t.f.n_leases = 3;
 	expect(&t, false, "address", "10.32.0.9 is held for docker:0123456789ab, which does not use it");
 	t.leases[2].ident = "netns:/gone";
 	expect(&t, false, "address", "no such container");
 	t.leases[2].ident = "dockerip:weft:9";
 	expect(&t, false, "address", "no such container");
+	t.leases[2].waits = true;
+	expect(&t, true, "address", "no container has");
+	t.leases[2].waits = false;
 	t.ips[0] = addr("10.32.0.9/12").addr;
 	t.f.n_reserved = 1;
 	compare(&t);
@@ -198,7 +201,7 @@ static void addresses(void **state)
 	good(&t);
 	t.f.n_leases = 1;
 	expect(&t, false, "address", "10.32.0.2 is used by docker:0123456789ab and held for nobody");
-	t.claims[0] = (struct verify_lease){ "dockerip:weft:7", addr("10.32.0.2/12") };
+	t.claims[0] = (struct verify_lease){ .ident = "dockerip:weft:7", .addr = addr("10.32.0.2/12") };
 	t.f.n_claims = 1;
 	expect(&t, true, "address", "waits for another host");
 	good(&t);
