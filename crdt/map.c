@@ -255,11 +255,6 @@ void crdt_map_set_writer(struct crdt_map *m, uint64_t owner, uint64_t incarnatio
 		m->last.inc = highest.inc + 1;
 }
 
-struct stamp crdt_map_writer_stamp(const struct crdt_map *m)
-{
-	return m->last;
-}
-
 struct own_key {
 	uint8_t b[CRDT_KEY_MAX];
 };

@@ -127,8 +127,6 @@ enum err crdt_map_prove(struct crdt_map *m, struct slice *after, uint8_t mem[CRD
 	size_t *asked, struct crdt_changes *ch) MUST_CHECK;
 size_t crdt_map_trusted(const struct crdt_map *m); /* how many items crdt_map_prove would ask about */
 
-struct stamp crdt_map_writer_stamp(const struct crdt_map *m); /* last stamp given */
-
 /* Local writes under the writer's prefix; subkey is 1 … CRDT_KEY_MAX-6 bytes. A put of the value that is there changes nothing.
  * Changed keys are added to ch (may be NULL). ERR_NOMEM, ERR_LIMIT. */
 enum err crdt_map_put(struct crdt_map *m, struct slice subkey, struct slice value, struct crdt_changes *ch) MUST_CHECK;

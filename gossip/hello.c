@@ -298,7 +298,11 @@ static void lose(struct gossip *g, struct link *loser, const struct link *surviv
 static void establish(struct gossip *g, struct link *l, struct peer *p)
 {
 	struct link *old = p->link;
+	char who[160];
 	gossip_link_move(g, l, STAGE_ESTABLISHED);
+	if (!l->outbound && session_psk_used(l->session) > 1)
+		gossip_act_note_about(
+			g, p->name, NOTE_INFO, false, "%s uses the second of the passwords given here", gossip_link_who(l, who));
 	l->established_ms = l->last_in_ms = g->now;
 	if (p->given_up && p->uid == l->uid && g->now < p->lost_ms + DOUBT_BACK_MS)
 		gossip_doubt_hint(g, p);
@@ -319,7 +323,6 @@ static void establish(struct gossip *g, struct link *l, struct peer *p)
 	gossip_spread_established(g, l);
 	if (old)
 		return;
-	char who[160];
 	gossip_act_note_about(g, p->name, NOTE_INFO, false, "linked with %s", gossip_link_who(l, who));
 }
 

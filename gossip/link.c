@@ -204,8 +204,14 @@ void gossip_link_bye(struct gossip *g, struct link *l, enum bye_reason r, struct
 
 void gossip_link_lost(struct gossip *g, struct link *l, const char *why)
 {
+	char text[REASON_MAX];
 	if (l->stage == STAGE_HANDSHAKE)
 		g->counters.handshakes_garbage++;
+	if (l->stage == STAGE_HANDSHAKE && l->session && strcmp(why, "closed by the other end") == 0 &&
+		session_eof(l->session) != ERR_OK) { /* how far it had come */
+		(void)snprintf(text, sizeof text, "%s", session_error_text(l->session));
+		why = text;
+	}
 	gossip_link_close(g, l, why);
 }
 

@@ -18,7 +18,7 @@
 
 enum { GREETING_MAGIC = 0, GREETING_MIN = 4, GREETING_MAX = 5, GREETING_RESERVED = 6, GREETING_END = 8 };
 static_assert(GREETING_END == SESSION_GREETING && GREETING_RESERVED + 2 == GREETING_END, "greeting");
-static_assert(SESSION_KEY == NOISE_KEY && SESSION_HASH <= NOISE_HASH, "sizes");
+static_assert(SESSION_KEY == NOISE_KEY, "sizes");
 static_assert(
 	SESSION_RECORD_MAX < SESSION_ALERT_MARK && SESSION_HANDSHAKE_MAX < SESSION_ALERT_MARK, "no length looks like an alert");
 static_assert(SESSION_FRAGMENT_MAX + 1 + NOISE_TAG == SESSION_RECORD_MAX, "a full fragment fills a record");
@@ -38,8 +38,7 @@ struct session {
 	bool alert_follows; /* the frame that is coming is an alert */
 	bool handed_out;    /* `message` is the caller's until the next input */
 	uint8_t handshakes; /* handshake messages read */
-	uint8_t version;
-	uint8_t empties; /* empty records in a row */
+	uint8_t empties;    /* empty records in a row */
 	enum err error;
 	enum session_alert alert, reply;
 	size_t n_psk, psk_used;
@@ -49,7 +48,7 @@ struct session {
 	uint8_t ours[SESSION_GREETING];
 	struct noise_handshake hs;
 	struct noise_cipher tx, rx;
-	uint8_t remote[SESSION_KEY], hash[SESSION_HASH];
+	uint8_t remote[SESSION_KEY];
 	size_t want; /* length of the frame that is coming; 0: the length itself comes next */
 	struct wbuf frame, message;
 	struct err_note why;
@@ -187,10 +186,10 @@ enum err session_eof(struct session *s)
 {
 	static const char *const when[] = {
 		[SESSION_NEW] = "the connection was closed",
-		[SESSION_GREETED] = "the other end closed the connection before it said what it is",
-		[SESSION_HANDSHAKE] = "the other end closed the connection during the handshake",
-		[SESSION_CONFIRM] = "the other end closed the connection before it confirmed the password",
-		[SESSION_OPEN] = "the other end closed the connection",
+		[SESSION_GREETED] = "closed by the other end before it said what it is",
+		[SESSION_HANDSHAKE] = "closed by the other end during the handshake",
+		[SESSION_CONFIRM] = "closed by the other end before it confirmed the password",
+		[SESSION_OPEN] = "closed by the other end",
 	};
 	bool pending = s->frame.len > 0 || s->want > 0 || (s->message.len > 0 && !s->handed_out);
 	struct wbuf none;
@@ -200,7 +199,7 @@ enum err session_eof(struct session *s)
 	wbuf_fixed(&none, NULL, 0);
 	if (s->state == SESSION_OPEN && pending)
 		return give_up(
-			s, err_note(&s->why, ERR_TRUNCATED, "the other end closed the connection in the middle of a message"), &none);
+			s, err_note(&s->why, ERR_TRUNCATED, "closed by the other end in the middle of a message"), &none);
 	return give_up(s, err_note(&s->why, ERR_CLOSED, "%s", when[s->state]), &none);
 }
 
@@ -261,7 +260,6 @@ static enum err on_greeting(struct session *s, struct slice body, struct wbuf *o
 			err_note(&s->why, ERR_VERSION,
 				"the other end speaks versions %u-%u of the protocol, we speak %u-%u: upgrade the older one", lowest, highest,
 				our_lowest, our_highest));
-	s->version = highest < our_highest ? highest : our_highest;
 	e = begin_handshake(s, body.p);
 	if (e != ERR_OK)
 		return e;
@@ -291,7 +289,6 @@ static enum err read_proof(struct session *s, struct slice body, struct wbuf *pa
 static enum err on_established(struct session *s, struct wbuf *out)
 {
 	memcpy(s->remote, noise_remote(&s->hs), SESSION_KEY);
-	memcpy(s->hash, noise_hash(&s->hs), SESSION_HASH);
 	noise_split(&s->hs, &s->tx, &s->rx);
 	noise_wipe(&s->hs);
 	sodium_memzero(&s->keys, sizeof s->keys);
@@ -554,17 +551,7 @@ const uint8_t *session_remote_key(const struct session *s)
 	return s->proven ? s->remote : NULL;
 }
 
-const uint8_t *session_hash(const struct session *s)
-{
-	return s->proven ? s->hash : NULL;
-}
-
 size_t session_psk_used(const struct session *s)
 {
 	return s->proven ? s->psk_used : 0;
-}
-
-uint8_t session_version(const struct session *s)
-{
-	return s->version;
 }

@@ -31,7 +31,6 @@
 #include "base/err.h"
 
 #define SESSION_KEY           32
-#define SESSION_HASH          32
 #define SESSION_VERSION_MIN   1 /* of the protocol, what this program speaks */
 #define SESSION_VERSION_MAX   1
 #define SESSION_PSK_MAX       2 /* pre-shared keys an end accepts (while passwords are changed) */
@@ -111,12 +110,8 @@ const char *session_error_text(const struct session *s); /* one line for a perso
 /* The alert that was sent or received, for counters. */
 enum session_alert session_alert(const struct session *s);
 
-/* Known once it has been open, and from then on: the other end's static key, the first SESSION_HASH bytes of the handshake's
- * hash (the same at both ends, different for each session, not secret), which of our pre-shared keys it was, and the protocol
- * version. */
+/* Known once it has been open, and from then on: the other end's static key, and which of our pre-shared keys it was. */
 const uint8_t *session_remote_key(const struct session *s); /* NULL before */
-const uint8_t *session_hash(const struct session *s);       /* NULL before */
 size_t session_psk_used(const struct session *s);           /* 0 before */
-uint8_t session_version(const struct session *s);           /* 0 until both have greeted */
 
 #endif

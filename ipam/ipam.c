@@ -400,7 +400,9 @@ static enum err message(struct ipam *i, uint64_t from, struct slice payload)
 	enum err e = ipam_message_decode(payload, &m);
 	if (e != ERR_OK) {
 		if (i->unread_ms == 0 || i->now - i->unread_ms >= UNREAD_MS) /* it may be sent again and again */
-			out_note(i, 1, "a message from %s about addresses cannot be read: %s", ipam_who(i, from, name), err_text(e));
+			out_note(i, 1, "a message (%s) from %s about addresses cannot be read: %s",
+				ipam_message_name(payload.n > 0 ? (enum ipam_message_type)payload.p[0] : 0), ipam_who(i, from, name),
+				err_text(e));
 		i->unread_ms = i->now;
 		return ERR_OK;
 	}

@@ -184,7 +184,6 @@ struct ipam_reclaim_view {
 	uint64_t left_ms, spare,
 		reclaimed; /* spare: addresses of ours that we keep our hands off; reclaimed: by anybody, in this run */
 };
-bool ipam_spare(const struct ipam *i, uint32_t addr); /* kept spare: ours by the ring, and not given out */
 void ipam_reclaim_view(const struct ipam *i, struct ipam_reclaim_view *out);
 bool ipam_next_member(const struct ipam *i, size_t *it, uint64_t *peer); /* by name */
 struct ipam_reclaimed {

@@ -172,11 +172,6 @@ size_t ipam_active(const struct ipam *i)
 
 /* --- membership, and what was reclaimed --- */
 
-bool ipam_spare(const struct ipam *i, uint32_t addr)
-{
-	return ranges_has(&i->reclaim.locked, addr);
-}
-
 void ipam_reclaim_view(const struct ipam *i, struct ipam_reclaim_view *out)
 {
 	const struct reclaim *c = &i->reclaim;

@@ -194,6 +194,14 @@ static void digests(struct prom *p)
 	for (size_t i = 0; i < CHANNELS; i++)
 		if (core_channel(p->core, channels[i].id) != NULL)
 			labelled(p, crdt_map_count(core_channel(p->core, channels[i].id)), "channel=\"%s\"", channels[i].name);
+	family(p, "weft_state_live_items", "gauge", "The same without deletions.");
+	for (size_t i = 0; i < CHANNELS; i++)
+		if (core_channel(p->core, channels[i].id) != NULL)
+			labelled(p, crdt_map_live(core_channel(p->core, channels[i].id)), "channel=\"%s\"", channels[i].name);
+	family(p, "weft_state_bytes", "gauge", "Bytes of keys and values of replicated state.");
+	for (size_t i = 0; i < CHANNELS; i++)
+		if (core_channel(p->core, channels[i].id) != NULL)
+			labelled(p, crdt_map_bytes(core_channel(p->core, channels[i].id)), "channel=\"%s\"", channels[i].name);
 }
 
 /* --- addresses ------------------------------------------------------------------------------------------------------------------------ */

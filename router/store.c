@@ -20,7 +20,6 @@ struct store {
 	MDB_dbi dbi;
 	MDB_txn *txn;
 	int lock_fd;
-	bool fresh;
 	char dir[PATH_BYTES];
 	size_t map_bytes;
 	unsigned long long commits;
@@ -129,7 +128,6 @@ static enum err open_env(struct store *s, struct err_note *note)
 {
 	char path[PATH_BYTES + 16];
 	MDB_txn *txn = NULL;
-	MDB_stat stat;
 	int rc = mdb_env_create(&s->env);
 
 	(void)snprintf(path, sizeof(path), "%s/weft.mdb", s->dir);
@@ -151,10 +149,7 @@ static enum err open_env(struct store *s, struct err_note *note)
 		rc = mdb_txn_begin(s->env, NULL, 0, &txn);
 	if (rc == 0)
 		rc = mdb_dbi_open(txn, NULL, 0, &s->dbi);
-	if (rc == 0)
-		rc = mdb_stat(txn, s->dbi, &stat);
 	if (rc == 0) {
-		s->fresh = stat.ms_entries == 0;
 		rc = mdb_txn_commit(txn);
 		txn = NULL;
 	}
@@ -195,11 +190,6 @@ void store_close(struct store *s)
 	if (s->lock_fd >= 0)
 		(void)close(s->lock_fd);
 	mem_free(s);
-}
-
-bool store_fresh(const struct store *s)
-{
-	return s->fresh;
 }
 
 static MDB_val val(struct slice v)

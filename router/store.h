@@ -16,7 +16,6 @@ struct store;
  * ERR_PERMISSION, ERR_IO, ERR_SYSTEM. */
 enum err store_open(struct store **out, const char *dir, struct err_note *note) MUST_CHECK;
 void store_close(struct store *s);
-bool store_fresh(const struct store *s); /* nothing was in it when it was opened */
 /* Every record whose key begins with prefix, in order; slices are valid during the call. An error of fn ends it and is given back. */
 typedef enum err (*store_each_fn)(void *ctx, struct slice key, struct slice value);
 enum err store_each(struct store *s, const char *prefix, store_each_fn fn, void *ctx, struct err_note *note) MUST_CHECK;

@@ -20,6 +20,18 @@ void liar_init(struct liar *l, uint64_t seed)
 
 /* --- links ------------------------------------------------------------------------------------------------------------------------------- */
 
+/* The latest of what our own core has said there. */
+static struct stamp last_own(const struct core *c, uint8_t channel)
+{
+	struct crdt_item it = { .key = { NULL, 0 } };
+	struct stamp last = { c->gossip->incarnation, 0 };
+
+	while (crdt_map_next(c->maps[channel], it.key, &it))
+		if (crdt_owner(it.key) == c->gossip->self && stamp_cmp(it.stamp, last) > 0)
+			last = it.stamp;
+	return last;
+}
+
 static struct link *open_link(const struct core *c, size_t which)
 {
 	const struct gossip *g = c->gossip;
@@ -282,7 +294,7 @@ static bool say_own(struct liar *l, struct core *c)
 		wbuf_u64(&v, rng_u64(&l->rng) >> rng_below(&l->rng, 64));
 		break;
 	}
-	struct stamp last = crdt_map_writer_stamp(c->maps[channel]);
+	struct stamp last = last_own(c, channel);
 	struct crdt_item it = { .key = wbuf_slice(&k),
 		.stamp = { last.inc, last.ctr + 1 + rng_below(&l->rng, 20) },
 		.live = rng_chance(&l->rng, 900000),

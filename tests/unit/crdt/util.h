@@ -116,6 +116,17 @@ static inline bool util_equal(const struct crdt_map *a, const struct crdt_map *b
 	return !have_x && !have_y;
 }
 
+/* The highest stamp of an owner's items, its floor included. */
+static inline struct stamp util_last(const struct crdt_map *m, uint64_t owner)
+{
+	struct crdt_item it;
+	struct stamp last = { 0, 0 };
+	for (bool there = crdt_map_seek(m, slice_of(NULL, 0), &it); there; there = crdt_map_next(m, it.key, &it))
+		if (crdt_owner(it.key) == owner && stamp_cmp(it.stamp, last) > 0)
+			last = it.stamp;
+	return last;
+}
+
 static inline struct slice util_none(void)
 {
 	return slice_of(NULL, 0);

@@ -16,7 +16,7 @@
 #include "../base/seed.h"
 #include "base/heap.h"
 #include "base/rng.h"
-#include "ipam/ipam.h"
+#include "ipam/internal.h"
 #include "ipam/message.h"
 
 #define HOSTS_MAX 8
@@ -329,11 +329,11 @@ static inline void check_owners(struct model *m)
 		size_t owners = 0;
 		for (size_t k = 0; k < m->n; k++)
 			owners += m->h[k].up && !m->h[k].dead && ring_owner(m->h[k].maps[IPAM_MAP_RING], m->u, a) == m->h[k].name &&
-				!ipam_spare(m->h[k].ipam, a);
+				!ranges_has(&m->h[k].ipam->reclaim.locked, a);
 		for (size_t k = 0; k < m->n && owners > 1; k++)
 			printf("%u: by host %zu's ring it is %llx's; spare %d\n", a & 0xff, k,
 				m->h[k].up ? (unsigned long long)ring_owner(m->h[k].maps[IPAM_MAP_RING], m->u, a) : 0,
-				m->h[k].up && ipam_spare(m->h[k].ipam, a));
+				m->h[k].up && ranges_has(&m->h[k].ipam->reclaim.locked, a));
 		MODEL_CHECK(m, owners <= 1);
 	}
 }

@@ -271,7 +271,7 @@ static void lowest_and_same_again(void **state)
 		assert_true(strcmp(last, ident) <= 0);
 		last = ident;
 	}
-	struct answer a = direct(&m, 0, (struct ipam_event){ .kind = IPAM_LOOKUP, .ident = "c03" });
+	struct told a = direct(&m, 0, (struct ipam_event){ .kind = IPAM_LOOKUP, .ident = "c03" });
 	assert_true(a.there && a.err == ERR_OK && ip_to_v4(a.result.addr) == 0x0a200001 && a.result.len == 24);
 	expect_direct(
 		&m, 0, (struct ipam_event){ .kind = IPAM_LOOKUP, .ident = "c09" }, ERR_NOT_FOUND, "c09 has no address in 10.32.0.0/24");

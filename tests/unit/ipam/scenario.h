@@ -57,15 +57,15 @@ static inline const char *reason(struct model *m, size_t at, size_t n)
 }
 
 /* The text of the answer to a request made directly. */
-struct answer {
+struct told {
 	bool there;
 	enum err err;
 	char text[256];
 	struct prefix result;
 };
-static inline struct answer direct(struct model *m, size_t at, struct ipam_event ev)
+static inline struct told direct(struct model *m, size_t at, struct ipam_event ev)
 {
-	struct answer a = { 0 };
+	struct told a = { 0 };
 	struct ipam_actions out;
 	ipam_actions_init(&out, m->arena);
 	ev.now_ms = m->now;
@@ -104,7 +104,7 @@ static inline void heal_all(struct model *m)
 
 static inline void expect_direct(struct model *m, size_t at, struct ipam_event ev, enum err err, const char *part)
 {
-	struct answer a = direct(m, at, ev);
+	struct told a = direct(m, at, ev);
 	assert_true(a.there);
 	if (a.err != err)
 		fail_msg("%s, not %s: %s", err_name(a.err), err_name(err), a.text);
