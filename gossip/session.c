@@ -198,8 +198,7 @@ enum err session_eof(struct session *s)
 		return s->error;
 	wbuf_fixed(&none, NULL, 0);
 	if (s->state == SESSION_OPEN && pending)
-		return give_up(
-			s, err_note(&s->why, ERR_TRUNCATED, "closed by the other end in the middle of a message"), &none);
+		return give_up(s, err_note(&s->why, ERR_TRUNCATED, "closed by the other end in the middle of a message"), &none);
 	return give_up(s, err_note(&s->why, ERR_CLOSED, "%s", when[s->state]), &none);
 }
 
