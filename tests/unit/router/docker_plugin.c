@@ -196,7 +196,7 @@ static void slices(void **state)
 		assert_int_equal(plugin_slice_len(range), ranges[i].len);
 		/* names get slices of their own, all of the range, and then none is left */
 		for (; taken < n; taken++) {
-			char name[16];
+			char name[32];
 			(void)snprintf(name, sizeof(name), "net%zu", taken);
 			assert_int_equal(plugin_slice(range, name, got, taken, &got[taken]), ERR_OK);
 			assert_int_equal(got[taken].len, ranges[i].len);
