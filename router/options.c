@@ -439,8 +439,8 @@ enum err options_check(const struct options *o, struct err_note *note)
 			prefix_format(o->range6, a), prefix_format(o->range, b), 96u + o->range.len);
 	if (o->range_auto && o->range6.len > 96 + OPTIONS_AUTO_RANGE_LEN)
 		return err_note(note, ERR_USAGE,
-			"--ipalloc-range6 %s is smaller than what --ipalloc-range auto may find; give at most /%d", prefix_format(o->range6, a),
-			96 + OPTIONS_AUTO_RANGE_LEN);
+			"--ipalloc-range6 %s is smaller than what --ipalloc-range auto may find; give at most /%d",
+			prefix_format(o->range6, a), 96 + OPTIONS_AUTO_RANGE_LEN);
 	if (o->require_encryption && o->password == NULL)
 		return err_note(note, ERR_USAGE, "--require-encryption needs a password; give --password-file or WEFT_PASSWORD");
 	return ERR_OK;

@@ -322,7 +322,8 @@ enum err options_set_range6(const struct setting *s)
 	if (prefix_parse(s->value, p) != ERR_OK || p->addr.family != 6)
 		return options_wrong(s, "an IPv6 prefix like fd00:1234::/64");
 	if (p->addr.b[0] == 0xff || (p->addr.b[0] == 0xfe && (p->addr.b[1] & 0xc0) == 0x80) || p->len < 8)
-		return options_wrong(s, "an IPv6 prefix for hosts, like fd00:1234::/64: not of groups (ff00::/8) or of links (fe80::/10), and /8 or longer");
+		return options_wrong(s,
+			"an IPv6 prefix for hosts, like fd00:1234::/64: not of groups (ff00::/8) or of links (fe80::/10), and /8 or longer");
 	return prefix_is_network(*p) ? ERR_OK : options_wrong(s, "it has bits after the prefix");
 }
 

@@ -18,7 +18,7 @@ no-tie-break ~ crdt/map.c ~ int c = crdt_item_cmp(it, &ours); ~ int c = stamp_cm
 grant-before-disk ~ ipam/donate.c ~ e = out_ring(i, &ch, true); ~ { e = out_changed(i, IPAM_MAP_RING, \&ch); i->ring_dirty = i->rewrite = true; } ~ --seeds 1-300
 lease-after-its-end ~ ipam/lease.c ~ return i->reclaim.leased && lasting(i) && i->now >= i->reclaim.until_ms; ~ return i->reclaim.leased \&\& lasting(i) \&\& i->now >= i->reclaim.until_ms + 60000; ~ --seeds 1-100
 given-from-spare ~ ipam/own.c ~ e = ranges_minus(&s->mine, &s->whole, &i->reclaim.locked); ~ e = ranges_minus(\&s->mine, \&s->whole, \&i->given); ~ --seeds 1-100
-forgotten-early ~ crdt/map.c ~ struct crdt_item mine = \*it; ~ if (m->owned \&\& !floor \&\& !own \&\& !it->live) { if (old != NULL) { if (change(ch, it->key) != ERR_OK) return ERR_NOMEM; drop_node(m, old); } return ERR_OK; } struct crdt_item mine = *it; ~ --seeds 1-20
+forgotten-early ~ crdt/map.c ~ struct crdt_item mine = \*it; ~ if (m->owned \&\& !floor \&\& !own \&\& !it->live) { if (old != NULL) { if (change(ch, it->key) != ERR_OK) return ERR_NOMEM; crdt_map_drop(m, old); } return ERR_OK; } struct crdt_item mine = *it; ~ --seeds 1-20
 END
 }
 
