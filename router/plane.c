@@ -343,31 +343,32 @@ static bool has_containers(uint16_t number)
 	return any || (err != ERR_OK && err != ERR_NOT_FOUND);
 }
 
-/* By the core, or open. */
-static bool known_number(const struct plane *p, const struct core *core, uint16_t number)
+static bool is_open(const struct plane *p, uint16_t number)
 {
-	struct core_network net;
-
-	for (size_t it = 0; core_next_network(core, &it, &net);)
-		if (net.number == number)
-			return true;
 	for (const struct plane_net *open = p->nets; open != NULL; open = open->next)
 		if (open->number == number)
 			return true;
 	return false;
 }
 
-/* Devices of networks that were removed while no daemon ran here. */
-static void remove_remains(struct plane *p, const struct core *core)
+/* Devices of networks that were removed, or whose last container went, while no daemon ran here. Nobody else would remove them: what is removed later is
+ * closed, and these are not open. */
+static void remove_remains(struct plane *p)
 {
 	struct numbers there = { 0 };
 	struct err_note note = { "" };
 	enum err err = link_networks(plane_default(p)->kernel, note_number, &there, &note);
 
 	p->remains = err != ERR_OK;
-	for (size_t i = 0; i < there.n; i++)
-		if (!known_number(p, core, there.v[i]) && !has_containers(there.v[i]))
+	for (size_t i = 0; i < there.n; i++) {
+		if (is_open(p, there.v[i]))
+			continue;
+		if (has_containers(there.v[i])) /* of a network that nobody has told us of yet */
+			p->remains = true;
+		else
 			also(&err, delete_devices(there.v[i], err == ERR_OK ? &note : NULL));
+	}
+	p->remains = p->remains || err != ERR_OK;
 	if (err != ERR_OK) {
 		p->failures++;
 		log_write(p->cfg.log, LOG_LEVEL_WARNING, "devices of former networks remain: %s", note.text);
@@ -430,7 +431,7 @@ void plane_apply(struct plane *p, const struct core *core, uint64_t now_ms)
 	for (struct plane_net *n = p->nets; n != NULL; n = n->next)
 		net_apply(p, n, core, settled);
 	if (settled && p->remains)
-		remove_remains(p, core);
+		remove_remains(p);
 }
 
 bool plane_bridge_lost(const struct plane *p)

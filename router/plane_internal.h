@@ -43,7 +43,7 @@ struct plane {
 	size_t failures;
 	uint64_t inherited_until;
 	bool reset;   /* nothing of ours is in the kernel any more */
-	bool remains; /* devices of networks that were removed while no daemon ran have not been looked for yet */
+	bool remains; /* devices of networks that went while no daemon ran are still to be looked for */
 	int epoll;
 	/* plane_filter.c */
 	struct nft *nft;

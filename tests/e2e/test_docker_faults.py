@@ -13,7 +13,7 @@ import time
 from lib import SCALE, Failed, sanitized, skip, topology, wait_linked, wait_until
 
 NETWORK, SIDE = "app", "side"
-CI_S = 200  # seconds for orders where no number is asked for
+CI_S = 60 if sanitized() else 120  # seconds for orders where no number is asked for
 FIRST_SEED = int(os.environ.get("WEFT_FAULTS_SEED", os.environ.get("WEFT_SEED", "1")))
 ORDERS = int(os.environ.get("WEFT_FAULTS_ORDERS", "0"))
 

@@ -283,6 +283,22 @@ def test_D12_networks_and_their_traffic_outlive_a_restart(h1, h2, c1, c2, c3, c4
     assert {"red", "blue"} <= set(networks(h1)), networks(h1)
 
 
+@topology(timeout=90)
+def test_D12_a_network_removed_after_a_restart_leaves_no_devices(h1, c1):
+    """Nobody was attached to it when the daemon started, so the daemon did not open it."""
+    started(h1)
+    h1.weft_ok("network", "create", "red", "--subnet", SUBNET)
+    h1.attach(c1, "--network", "red")
+    bridge = f"weft-{networks(h1)['red']['number']}"
+    h1.detach(c1)
+    h1.kill()
+    assert h1.exec("ip", "link", "show", bridge, check=False).returncode == 0
+    h1.start_daemon()
+    wait_until(lambda: h1.exec("ip", "link", "show", bridge, check=False).returncode != 0, 60, "the bridge that nobody uses is removed")
+    h1.weft_ok("network", "rm", "red")
+    h1.weft_ok("verify")
+
+
 @topology(timeout=120)
 def test_D12_networks_made_on_both_sides_of_a_partition(net, h1, h2, c1, c2):
     started(h1, h2)
