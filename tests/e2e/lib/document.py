@@ -14,7 +14,7 @@ the block: <!-- test: host2# pkill weftd -->.
 import os
 import re
 
-from .proc import SCALE, Failed, build_dir, wait_until
+from .proc import SCALE, Failed, build_dir, sanitized, skip, wait_until
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
 ASKS = re.compile(r"(build/)?weft (-o json )?(status|dns-lookup|ps|verify|report|metrics|version)\b|docker exec|docker (logs|inspect|ps)\b|dig |curl |wget |cat |ip |nft ")
@@ -73,6 +73,8 @@ def pattern(expected):
 
 def run(path, hosts, timeout=60):
     """Every command of the document; the first that does something else than is written there fails the test. Gives how many ran."""
+    if sanitized():
+        skip("documents are held against the programs that people build")
     for i, h in enumerate(hosts, 1):
         h.exec("hostname", f"host{i}")
         for n, o in enumerate(hosts, 1):
