@@ -8,14 +8,15 @@
  * Addresses are literal, so that nothing waits for a resolver; environment variables for proxies are not looked at; redirects are not followed. */
 #include "router/docker/client.h"
 
-#include <curl/curl.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/un.h>
+#include <unistd.h>
 
 #include "base/addr.h"
 #include "base/map.h"
 #include "base/mem.h"
+#include "router/docker/curl_lib.h"
 
 enum { STREAM_WAITING_MAX = 4 << 20 };
 
@@ -39,7 +40,8 @@ struct watched { /* a socket */
 
 struct client {
 	uv_loop_t *loop;
-	CURLM *multi;
+	struct curl_lib curl; /* good once multi is there */
+	CURLM *multi;         /* NULL: nobody has been asked yet */
 	uv_timer_t timer;
 	struct map *questions; /* number -> struct question */
 	uint64_t next;
@@ -87,7 +89,7 @@ static void action(struct client *c, curl_socket_t fd, int flags)
 	if (c->closing)
 		return;
 	c->inside = true;
-	(void)curl_multi_socket_action(c->multi, fd, flags, &running);
+	(void)c->curl.multi_socket_action(c->multi, fd, flags, &running);
 	c->inside = false;
 	after_action(c);
 }
@@ -133,7 +135,7 @@ static struct watched *watch(struct client *c, curl_socket_t fd)
 	w->fd = fd;
 	w->poll.data = w;
 	c->handles++;
-	(void)curl_multi_assign(c->multi, fd, w);
+	(void)c->curl.multi_assign(c->multi, fd, w);
 	return w;
 }
 
@@ -146,7 +148,7 @@ static int on_socket(CURL *easy, curl_socket_t fd, int what, void *ctx, void *mi
 	(void)easy;
 	if (what == CURL_POLL_REMOVE) {
 		if (w != NULL) {
-			(void)curl_multi_assign(c->multi, fd, NULL);
+			(void)c->curl.multi_assign(c->multi, fd, NULL);
 			(void)uv_poll_stop(&w->poll); /* at once: libcurl closes it after this */
 			uv_close((uv_handle_t *)&w->poll, on_poll_closed);
 		}
@@ -183,7 +185,8 @@ static size_t on_header(char *p, size_t size, size_t n, void *ctx)
 
 	q->head_bytes += size * n;
 	q->over_head = q->head_bytes > CLIENT_HEADERS_MAX;
-	if (size * n <= 2 && p[0] == '\r' && curl_easy_getinfo(q->easy, CURLINFO_RESPONSE_CODE, &status) == CURLE_OK && status >= 200)
+	if (size * n <= 2 && p[0] == '\r' && q->c->curl.easy_getinfo(q->easy, CURLINFO_RESPONSE_CODE, &status) == CURLE_OK &&
+		status >= 200)
 		q->head_there = true;
 	return q->over_head || q->dead ? 0 : size * n;
 }
@@ -193,7 +196,7 @@ static size_t on_header(char *p, size_t size, size_t n, void *ctx)
 static void free_question(struct question *q)
 {
 	if (q->easy != NULL)
-		curl_easy_cleanup(q->easy);
+		q->c->curl.easy_cleanup(q->easy);
 	wbuf_free(&q->body);
 	mem_free(q);
 }
@@ -205,22 +208,46 @@ static bool set_up(struct question *q, const char *path, unsigned limit_ms)
 	int n = snprintf(url, sizeof(url), "%s%s", q->c->base, path);
 	bool ok = n > 0 && (size_t)n < sizeof(url);
 
-	ok = ok && curl_easy_setopt(e, CURLOPT_URL, url) == CURLE_OK;
+	ok = ok && q->c->curl.easy_setopt(e, CURLOPT_URL, url) == CURLE_OK;
 	if (q->c->socket_path[0] != '\0')
-		ok = ok && curl_easy_setopt(e, CURLOPT_UNIX_SOCKET_PATH, q->c->socket_path) == CURLE_OK;
-	ok = ok && curl_easy_setopt(e, CURLOPT_PROTOCOLS_STR, "http") == CURLE_OK;
-	ok = ok && curl_easy_setopt(e, CURLOPT_PROXY, "") == CURLE_OK;
-	ok = ok && curl_easy_setopt(e, CURLOPT_NOSIGNAL, 1L) == CURLE_OK;
-	ok = ok && curl_easy_setopt(e, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1) == CURLE_OK;
-	ok = ok && curl_easy_setopt(e, CURLOPT_FOLLOWLOCATION, 0L) == CURLE_OK;
-	ok = ok && curl_easy_setopt(e, CURLOPT_CONNECTTIMEOUT_MS, (long)CLIENT_CONNECT_MS) == CURLE_OK;
-	ok = ok && curl_easy_setopt(e, CURLOPT_TIMEOUT_MS, (long)limit_ms) == CURLE_OK;
-	ok = ok && curl_easy_setopt(e, CURLOPT_ERRORBUFFER, q->why) == CURLE_OK;
-	ok = ok && curl_easy_setopt(e, CURLOPT_WRITEFUNCTION, on_body) == CURLE_OK;
-	ok = ok && curl_easy_setopt(e, CURLOPT_WRITEDATA, q) == CURLE_OK;
-	ok = ok && curl_easy_setopt(e, CURLOPT_HEADERFUNCTION, on_header) == CURLE_OK;
-	ok = ok && curl_easy_setopt(e, CURLOPT_HEADERDATA, q) == CURLE_OK;
-	return ok && curl_easy_setopt(e, CURLOPT_PRIVATE, q) == CURLE_OK;
+		ok = ok && q->c->curl.easy_setopt(e, CURLOPT_UNIX_SOCKET_PATH, q->c->socket_path) == CURLE_OK;
+	ok = ok && q->c->curl.easy_setopt(e, CURLOPT_PROTOCOLS_STR, "http") == CURLE_OK;
+	ok = ok && q->c->curl.easy_setopt(e, CURLOPT_PROXY, "") == CURLE_OK;
+	ok = ok && q->c->curl.easy_setopt(e, CURLOPT_NOSIGNAL, 1L) == CURLE_OK;
+	ok = ok && q->c->curl.easy_setopt(e, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1) == CURLE_OK;
+	ok = ok && q->c->curl.easy_setopt(e, CURLOPT_FOLLOWLOCATION, 0L) == CURLE_OK;
+	ok = ok && q->c->curl.easy_setopt(e, CURLOPT_CONNECTTIMEOUT_MS, (long)CLIENT_CONNECT_MS) == CURLE_OK;
+	ok = ok && q->c->curl.easy_setopt(e, CURLOPT_TIMEOUT_MS, (long)limit_ms) == CURLE_OK;
+	ok = ok && q->c->curl.easy_setopt(e, CURLOPT_ERRORBUFFER, q->why) == CURLE_OK;
+	ok = ok && q->c->curl.easy_setopt(e, CURLOPT_WRITEFUNCTION, on_body) == CURLE_OK;
+	ok = ok && q->c->curl.easy_setopt(e, CURLOPT_WRITEDATA, q) == CURLE_OK;
+	ok = ok && q->c->curl.easy_setopt(e, CURLOPT_HEADERFUNCTION, on_header) == CURLE_OK;
+	ok = ok && q->c->curl.easy_setopt(e, CURLOPT_HEADERDATA, q) == CURLE_OK;
+	return ok && q->c->curl.easy_setopt(e, CURLOPT_PRIVATE, q) == CURLE_OK;
+}
+
+/* libcurl is not had before somebody is there to be asked. */
+static enum err ready(struct client *c, struct err_note *note)
+{
+	if (c->multi != NULL)
+		return ERR_OK;
+	if (c->socket_path[0] != '\0' && access(c->socket_path, F_OK) != 0)
+		return err_note(note, ERR_UNREACHABLE, "there is no %s", c->socket_path);
+	enum err err = curl_lib_load(&c->curl, note);
+	if (err != ERR_OK)
+		return err;
+	CURLM *m = c->curl.global_init(CURL_GLOBAL_NOTHING) == CURLE_OK ? c->curl.multi_init() : NULL;
+	if (m != NULL && c->curl.multi_setopt(m, CURLMOPT_SOCKETFUNCTION, on_socket) == CURLM_OK &&
+		c->curl.multi_setopt(m, CURLMOPT_SOCKETDATA, c) == CURLM_OK &&
+		c->curl.multi_setopt(m, CURLMOPT_TIMERFUNCTION, on_timer_wish) == CURLM_OK &&
+		c->curl.multi_setopt(m, CURLMOPT_TIMERDATA, c) == CURLM_OK &&
+		c->curl.multi_setopt(m, CURLMOPT_MAXCONNECTS, 4L) == CURLM_OK) {
+		c->multi = m;
+		return ERR_OK;
+	}
+	if (m != NULL)
+		(void)c->curl.multi_cleanup(m);
+	return err_note(note, ERR_NOMEM, "out of memory");
 }
 
 static uint64_t refuse(const struct client_stream *f, enum err err, const char *why)
@@ -233,6 +260,11 @@ static uint64_t refuse(const struct client_stream *f, enum err err, const char *
 
 static uint64_t ask(struct client *c, const char *path, unsigned limit_ms, size_t max, const struct client_stream *f, bool stream)
 {
+	struct err_note note = { "" };
+	enum err err = ready(c, &note);
+
+	if (err != ERR_OK)
+		return refuse(f, err, note.text);
 	if (map_count(c->questions) >= CLIENT_ASKING_MAX)
 		return refuse(f, ERR_STATE, "too many questions wait for Docker's answer");
 	struct question *q = mem_zalloc(1, sizeof(*q));
@@ -243,9 +275,9 @@ static uint64_t ask(struct client *c, const char *path, unsigned limit_ms, size_
 	q->stream = stream;
 	q->f = *f;
 	wbuf_grow(&q->body, max);
-	q->easy = curl_easy_init();
+	q->easy = c->curl.easy_init();
 	bool ok = q->easy != NULL && set_up(q, path, limit_ms) && map_put64(c->questions, q->number, q, NULL) == ERR_OK;
-	if (ok && curl_multi_add_handle(c->multi, q->easy) != CURLM_OK) {
+	if (ok && c->curl.multi_add_handle(c->multi, q->easy) != CURLM_OK) {
 		(void)map_del64(c->questions, q->number);
 		ok = false;
 	}
@@ -271,7 +303,7 @@ uint64_t client_follow(struct client *c, const char *path, const struct client_s
 static void take_out(struct question *q)
 {
 	(void)map_del64(q->c->questions, q->number);
-	(void)curl_multi_remove_handle(q->c->multi, q->easy);
+	(void)q->c->curl.multi_remove_handle(q->c->multi, q->easy);
 }
 
 void client_cancel(struct client *c, uint64_t question)
@@ -318,9 +350,9 @@ static void finish(struct question *q)
 	long status = 0;
 
 	take_out(q);
-	if (curl_easy_getinfo(q->easy, CURLINFO_RESPONSE_CODE, &status) == CURLE_OK && status > 0)
+	if (q->c->curl.easy_getinfo(q->easy, CURLINFO_RESPONSE_CODE, &status) == CURLE_OK && status > 0)
 		a.status = (unsigned)status;
-	a.why = a.err == ERR_LIMIT ? "the answer is too long" : q->why[0] != '\0' ? q->why : curl_easy_strerror(q->code);
+	a.why = a.err == ERR_LIMIT ? "the answer is too long" : q->why[0] != '\0' ? q->why : q->c->curl.easy_strerror(q->code);
 	q->f.done(q->f.ctx, &a);
 	free_question(q);
 }
@@ -331,7 +363,7 @@ static bool due_stream(const struct question *q)
 	long status = 0;
 
 	return !q->dead && q->stream && q->head_there && (!q->head_told || q->body.len > 0) &&
-		curl_easy_getinfo(q->easy, CURLINFO_RESPONSE_CODE, &status) == CURLE_OK && status == 200;
+		q->c->curl.easy_getinfo(q->easy, CURLINFO_RESPONSE_CODE, &status) == CURLE_OK && status == 200;
 }
 
 /* Hands it on. The callbacks may cancel the stream, which frees it: then there is nothing more to do here. */
@@ -386,8 +418,8 @@ static void after_action(struct client *c)
 	int left;
 	void *mine;
 
-	while ((m = curl_multi_info_read(c->multi, &left)) != NULL) {
-		if (m->msg != CURLMSG_DONE || curl_easy_getinfo(m->easy_handle, CURLINFO_PRIVATE, (char **)&mine) != CURLE_OK)
+	while ((m = c->curl.multi_info_read(c->multi, &left)) != NULL) {
+		if (m->msg != CURLMSG_DONE || c->curl.easy_getinfo(m->easy_handle, CURLINFO_PRIVATE, (char **)&mine) != CURLE_OK)
 			continue;
 		q = mine;
 		q->finished = true;
@@ -442,15 +474,7 @@ enum err client_new(struct client **out, uv_loop_t *loop, const char *host, stru
 	}
 	c->loop = loop;
 	c->questions = map_new(1); /* of numbers of our own */
-	c->multi = curl_global_init(CURL_GLOBAL_NOTHING) == CURLE_OK ? curl_multi_init() : NULL;
-	if (c->questions == NULL || c->multi == NULL || curl_multi_setopt(c->multi, CURLMOPT_SOCKETFUNCTION, on_socket) != CURLM_OK ||
-		curl_multi_setopt(c->multi, CURLMOPT_SOCKETDATA, c) != CURLM_OK ||
-		curl_multi_setopt(c->multi, CURLMOPT_TIMERFUNCTION, on_timer_wish) != CURLM_OK ||
-		curl_multi_setopt(c->multi, CURLMOPT_TIMERDATA, c) != CURLM_OK ||
-		curl_multi_setopt(c->multi, CURLMOPT_MAXCONNECTS, 4L) != CURLM_OK) {
-		if (c->multi != NULL)
-			(void)curl_multi_cleanup(c->multi);
-		map_free(c->questions);
+	if (c->questions == NULL) {
 		mem_free(c);
 		return err_note(note, ERR_NOMEM, "out of memory");
 	}
@@ -472,7 +496,8 @@ void client_free(struct client *c, void (*closed)(void *ctx), void *ctx)
 		take_out(value);
 		free_question(value);
 	}
-	(void)curl_multi_cleanup(c->multi); /* which has on_socket take away what is still watched */
+	if (c->multi != NULL)
+		(void)c->curl.multi_cleanup(c->multi); /* which has on_socket take away what is still watched */
 	map_free(c->questions);
 	c->closing = true;
 	(void)uv_timer_stop(&c->timer);

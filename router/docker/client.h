@@ -29,7 +29,7 @@ struct client_answer {
 	struct slice body;
 };
 typedef void (*client_done)(void *ctx, const struct client_answer *a);
-/* GET path. Always asynchronous. 0: refused (ERR_STATE, ERR_NOMEM), and done has been called. */
+/* GET path. 0: refused (ERR_STATE; ERR_UNREACHABLE: there is no socket; ERR_UNSUPPORTED: no libcurl; ERR_NOMEM), and done has been called. Else asynchronous. */
 uint64_t client_get(struct client *c, const char *path, unsigned limit_ms, size_t max, client_done done, void *ctx);
 
 /* An answer without end: head when its status is there (anything but 200 is an answer like any other: see `done`), data as it comes, `done` when it ends.
