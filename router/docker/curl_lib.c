@@ -1,8 +1,8 @@
 #include "router/docker/curl_lib.h"
 
-#include <dlfcn.h>
 #include <stdbool.h>
-#include <string.h>
+
+#include "router/dataplane/library.h"
 
 #define FILE_NAME "libcurl.so.4"
 #define PACKAGE   "libcurl4"
@@ -28,19 +28,13 @@ CURL_LIB_FUNCTIONS(X)
 #pragma weak curl_multi_socket_action
 #pragma weak curl_multi_info_read
 
-/* POSIX lets a function's address be a void *; C has no cast for it. false: there is none of that name. */
-static bool find(void *library, const char *name, void *to, size_t size)
-{
-	void *address = dlsym(library, name);
-
-	_Static_assert(sizeof(address) == sizeof(void (*)(void)), "addresses of functions and of objects are alike");
-	memcpy(to, &address, size);
-	return address != NULL;
-}
-
 enum err curl_lib_load(struct curl_lib *out, struct err_note *note)
 {
-	const char *missing = NULL;
+	const struct library_function v[] = {
+#define X(result, name, parameters) { "curl_" #name, &out->name },
+		CURL_LIB_FUNCTIONS(X)
+#undef X
+	};
 	bool linked = true;
 
 #define X(result, name, parameters) \
@@ -48,23 +42,5 @@ enum err curl_lib_load(struct curl_lib *out, struct err_note *note)
 	linked = linked && out->name != NULL;
 	CURL_LIB_FUNCTIONS(X)
 #undef X
-	if (linked)
-		return ERR_OK;
-	/* Closing does not unload it: whoever has the addresses keeps no count. */
-	void *library = dlopen(FILE_NAME, RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
-
-	if (library == NULL) {
-		const char *words = dlerror();
-		return err_note(note, ERR_UNSUPPORTED, "cannot load libcurl: %.120s; install the package " PACKAGE,
-			words != NULL ? words : FILE_NAME);
-	}
-#define X(result, name, parameters)                                   \
-	if (!find(library, "curl_" #name, &out->name, sizeof(out->name))) \
-		missing = "curl_" #name;
-	CURL_LIB_FUNCTIONS(X)
-#undef X
-	(void)dlclose(library);
-	if (missing != NULL)
-		return err_note(note, ERR_UNSUPPORTED, FILE_NAME " is too old: it has no %s; install a newer package " PACKAGE, missing);
-	return ERR_OK;
+	return linked ? ERR_OK : library_load(FILE_NAME, PACKAGE, v, sizeof(v) / sizeof(v[0]), note);
 }
