@@ -36,8 +36,9 @@ struct session {
 	uint8_t mac1[HANDSHAKE_MAC]; /* of our RESPONSE */
 	bool initiator, confirmed, renew;
 	uint64_t peer_number; /* we began it: of the peer's last INIT before its RESPONSE */
-	/* The peer began it with nothing to send with, though it had had what we send with: it has forgotten that. */
-	bool peer_had_none;
+	uint64_t init_number; /* the peer began it: of its INIT */
+	bool peer_had_none;   /* which said that it had nothing to send with, */
+	bool peer_forgot;     /* though it had had what we sent with then */
 };
 
 struct attempt {

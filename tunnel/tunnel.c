@@ -172,7 +172,8 @@ static void expire(struct tunnel *t, struct peer *p, uint64_t now_ms)
 	}
 }
 
-/* Whether the present session is to be renewed: in use and old, used too often, or nothing comes back. */
+/* Whether the present session is to be renewed: in use and old, used too often, or nothing comes back in it. What comes in others does not count: the peer
+ * goes over to what it hears us in, so if it does not, it may not have that one. */
 static void judge(const struct tunnel *t, struct peer *p, struct session *s, bool received, uint64_t now_ms)
 {
 	uint64_t limit = t->rekey_datagrams + (s->initiator ? 0 : t->rekey_datagrams / 8);
@@ -198,18 +199,20 @@ static void judge(const struct tunnel *t, struct peer *p, struct session *s, boo
 static void poll(struct tunnel *t, struct peer *p, uint64_t now_ms)
 {
 	const struct session *u, *heard = NULL;
+	bool answered = false;
 
 	for (size_t i = 0; i < TUNNEL_SESSIONS_MAX; i++)
 		if (p->s[i].keys && seal_take_received(p->s[i].keys)) {
 			if (!p->s[i].confirmed)
 				tunnel_confirmed(t, p, &p->s[i], now_ms);
+			answered = answered || p->present == (int)i;
 			if (!heard || p->s[i].made_ms > heard->made_ms)
 				heard = &p->s[i];
 		}
 	if (heard)
 		p->peer_uses = seal_index(heard->keys);
 	if (tunnel_present(p))
-		judge(t, p, tunnel_present(p), heard != NULL, now_ms);
+		judge(t, p, tunnel_present(p), answered, now_ms);
 	u = tunnel_unconfirmed(p);
 	p->poll_ms = now_ms + t->rekey_ms / 24 + 1;
 	if (u) {

@@ -144,7 +144,7 @@ static enum fwd_drop identify(struct tunnel *t, const struct noise_handshake *hs
 }
 
 /* Is the peer known to have had the session that we send with, when it began this one? Else the two may have crossed. */
-static bool had_present(struct peer *p, const struct handshake_offer *offer)
+static bool had_present(struct peer *p)
 {
 	struct session *s = tunnel_present(p);
 
@@ -153,8 +153,6 @@ static bool had_present(struct peer *p, const struct handshake_offer *offer)
 		p->unheard = false;
 		p->peer_uses = seal_index(s->keys);
 	}
-	if (s && s->initiator && s->run == offer->run && offer->number > s->peer_number)
-		return true;
 	return s && p->peer_uses == seal_index(s->keys);
 }
 
@@ -191,7 +189,9 @@ static enum err respond(struct tunnel *t, struct peer *p, struct noise_handshake
 		return ERR_NOMEM;
 	}
 	memcpy(s->mac1, mac1, sizeof mac1);
-	s->peer_had_none = offer->using == 0 && had_present(p, offer);
+	s->init_number = offer->number;
+	s->peer_had_none = offer->using == 0;
+	s->peer_forgot = s->peer_had_none && had_present(p);
 	/* Not sent is as good as lost. */
 	return tunnel_send(out, &(struct tunnel_action){ .peer = p->name, .to = o->from, .relayed = o->src != PEER_NONE }, &w)
 		? ERR_OK

@@ -147,13 +147,19 @@ void tunnel_established(struct tunnel *t, struct peer *p, struct session *s, boo
 	p->owed = true;
 }
 
+/* Has the peer, when it began s, forgotten what we send with now? It had answered our INIT, and had nothing to send with later. */
+static bool forgotten(const struct session *now, const struct session *s)
+{
+	return s->peer_forgot || (s->peer_had_none && now->initiator && now->run == s->run && s->init_number > now->peer_number);
+}
+
 /* Whether s, which the peer began, is to be sent with rather than the present one. The peer decides by the same rule. */
 static bool takes_over(const struct tunnel *t, struct peer *p, const struct session *s)
 {
 	const struct session *now = tunnel_present(p);
 	uint64_t cross_ms = t->rekey_ms / 4 < CROSS_MS ? t->rekey_ms / 4 : CROSS_MS;
 
-	if (!now || now->run < s->run || s->peer_had_none) /* a peer that was started anew has nothing else */
+	if (!now || now->run < s->run || forgotten(now, s)) /* a peer that was started anew has nothing else */
 		return true;
 	if (s->made_ms >= now->made_ms + cross_ms)
 		return true;

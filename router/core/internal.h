@@ -17,8 +17,9 @@
 #define PATH_HOLD_MS         2000
 #define PATH_HOLD_SIGN_MS    5000
 #define PATH_HOLD_MAX_MS     15000
-#define PATH_HEARTBEAT_MS    400  /* of the path in use, while there is traffic */
-#define PATH_DEAD_MS         2000 /* without an answer to at least PATH_DEAD_PROBES probes: it does not work */
+#define PATH_UNKNOWN_MS      10000 /* so long what a peer had agreed on with us outlasts its being forgotten by the mesh */
+#define PATH_HEARTBEAT_MS    400   /* of the path in use, while there is traffic */
+#define PATH_DEAD_MS         2000  /* without an answer to at least PATH_DEAD_PROBES probes: it does not work */
 #define PATH_DEAD_PROBES     4
 #define PATH_DOUBT_MS        800   /* without an answer: others are looked at, should this one be dead */
 #define PATH_ACTIVE_MS       10000 /* after the last traffic */
@@ -105,6 +106,7 @@ struct peer_state {         /* what forwarding and names know of one peer */
 	bool present;                    /* its names are answered: gossip_present() */
 	bool sealed;                     /* data of this pair has to be */
 	uint64_t lost_ms, hold_until;    /* out of sight since; the fast path stays until then (0: it does not) */
+	uint64_t unknown_until;          /* the mesh does not know it: it is forgotten then (0: it does) */
 	uint64_t active_until;           /* there was traffic less than PATH_ACTIVE_MS before */
 	struct path_offer offer;
 	struct ip underlay, local, fast_to; /* family 0: not known */

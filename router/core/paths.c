@@ -297,12 +297,28 @@ static void weigh_all(struct core *c, struct peer_state *p)
 	p->renewed = p->back = false;
 }
 
+/* Whether the peer is in sight, and its names are answered. */
+static enum err see(struct core *c, struct peer_state *p, bool *moved)
+{
+	bool reachable = gossip_reachable(c->gossip, p->name), present = gossip_present(c->gossip, p->name);
+	enum err err = c->table != NULL ? dns_table_set_reachable(c->table, p->name, present) : ERR_OK;
+
+	if (err != ERR_OK)
+		return err;
+	if (p->reachable && !reachable)
+		p->lost_ms = c->now_ms;
+	*moved = *moved || reachable != p->reachable || present != p->present;
+	p->back = p->back || (reachable && p->hold_until != 0);
+	p->reachable = reachable;
+	p->present = present;
+	return ERR_OK;
+}
+
 /* What is known of the peer: first of all peers, since one is reached over another. */
 static enum err learn(struct core *c, struct peer_state *p, const struct peer_info *info, struct core_actions *out, bool *moved)
 {
-	bool reachable = gossip_reachable(c->gossip, p->name), anew = info->uid != p->uid, before = p->uid != 0;
-	bool present = gossip_present(c->gossip, p->name);
-	enum err err = c->table != NULL ? dns_table_set_reachable(c->table, p->name, present) : ERR_OK;
+	bool anew = info->uid != p->uid, before = p->uid != 0;
+	enum err err = see(c, p, moved);
 
 	if (err == ERR_OK)
 		err = sessions_peer(c, p, info->key, out);
@@ -310,13 +326,8 @@ static enum err learn(struct core *c, struct peer_state *p, const struct peer_in
 		return err;
 	path_offer_decode(info->extra, &p->offer);
 	(void)snprintf(p->nickname, sizeof(p->nickname), "%s", info->nickname);
-	if (p->reachable && !reachable)
-		p->lost_ms = c->now_ms;
-	*moved = *moved || reachable != p->reachable || present != p->present || anew;
-	p->back = p->back || (reachable && p->hold_until != 0);
+	*moved = *moved || anew;
 	p->renewed = p->renewed || (anew && before);
-	p->reachable = reachable;
-	p->present = present;
 	p->uid = info->uid;
 	p->members = has_members(c, p->name);
 	take_addresses(c, p, info, anew);
@@ -327,8 +338,9 @@ static enum err learn(struct core *c, struct peer_state *p, const struct peer_in
 	return ERR_OK;
 }
 
-/* A peer that was forgotten as a whole is no longer known to the mesh. Names it may still have are not to be answered, and where it has none
- * the table forgets it too. */
+/* Who was forgotten as a whole is no longer known to the mesh. Names it may still have are not to be answered, and where it has none the table
+ * forgets it too. But who runs anew is unknown for a moment as well, where the floor that ends its former run comes before what it says of the
+ * present one: what we have agreed on with it is not to be lost by that, for it would not know. */
 static enum err drop_unknown(struct core *c, struct core_actions *out, bool *moved)
 {
 	struct slice key;
@@ -338,8 +350,18 @@ static enum err drop_unknown(struct core *c, struct core_actions *out, bool *mov
 	for (size_t at = 0; map_next(c->peers, &at, &key, &value);) {
 		struct peer_state *p = value;
 		uint64_t name = p->name;
-		if (gossip_peer(c->gossip, name, &info))
+		if (gossip_peer(c->gossip, name, &info)) {
+			p->unknown_until = 0;
 			continue;
+		}
+		if (p->unknown_until == 0 && (p->reachable || gossip_reachable(c->gossip, name)))
+			p->unknown_until = c->now_ms + PATH_UNKNOWN_MS;
+		if (c->now_ms < p->unknown_until) {
+			enum err seen = see(c, p, moved);
+			if (seen != ERR_OK)
+				return seen;
+			continue;
+		}
 		enum err err = sessions_forget(c, name, out);
 		if (err == ERR_OK && c->table != NULL)
 			err = dns_table_set_reachable(c->table, name, !names_any_of(c, name));
@@ -534,6 +556,8 @@ enum err paths_turn(struct core *c, struct peer_state *p, struct core_actions *o
 		c->forwarding = true;
 	p->said = hop;
 	uint64_t at = p->hold_until != 0 ? p->hold_until : UINT64_MAX;
+	if (p->unknown_until != 0 && p->unknown_until < at)
+		at = p->unknown_until;
 	for (enum path k = PATH_FAST; k <= PATH_RELAY; k++) {
 		uint64_t due = probes_deadline_ms(c, p, k);
 		at = due < at ? due : at;
@@ -645,6 +669,12 @@ enum err paths_tick(struct core *c, struct core_actions *out)
 
 	while (err == ERR_OK && (top = heap_peek(&c->turns)) != NULL && top->key <= c->now_ms) {
 		struct peer_state *p = (struct peer_state *)(void *)top;
+		bool moved = false;
+		if (p->unknown_until != 0 && c->now_ms >= p->unknown_until) {
+			err = paths_refresh(c, out, &moved); /* it is none of them any more */
+			c->forwarding = c->forwarding || moved;
+			continue;
+		}
 		if (p->hold_until != 0 && c->now_ms >= p->hold_until && !held(c, p))
 			weigh_all(c, p);
 		err = paths_turn(c, p, out); /* its next one is later than now */

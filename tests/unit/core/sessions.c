@@ -175,6 +175,44 @@ static void news_of_a_new_run_do_not_end_its_session(void **state)
 	nodes_free(&t);
 }
 
+/* The mesh knows nothing of the peer: what its owner wrote before the floor is gone, what it wrote since is not there yet, or nobody is. */
+static void forgotten_by_the_mesh(struct nodes *t)
+{
+	uint8_t mem[6];
+	struct core_actions acts;
+	enum crdt_merge what;
+	struct wbuf key;
+	bool moved = false;
+
+	wbuf_fixed(&key, mem, sizeof(mem));
+	wbuf_u48(&key, t->n[1].name);
+	struct crdt_item floor = { .key = wbuf_slice(&key), .stamp = { 1, UINT64_MAX >> 1 } };
+	assert_int_equal(crdt_map_restore(t->n[0].core->maps[CHANNEL_PEERS], &floor, &what, NULL), ERR_OK);
+	core_actions_init(&acts, t->n[0].arena);
+	assert_int_equal(paths_refresh(t->n[0].core, &acts, &moved), ERR_OK);
+}
+
+static void a_peer_unknown_for_a_moment_keeps_its_session(void **state)
+{
+	struct nodes t;
+	struct path_hop hop;
+
+	(void)state;
+	nodes_pair(&t, password, password);
+	struct seal_keys *keys = nodes_hop(&t, 0, 1).keys;
+	forgotten_by_the_mesh(&t);
+	assert_ptr_equal(nodes_hop(&t, 0, 1).keys, keys);
+	assert_true(understood(&t, 1, 0));
+	/* its host does not say again who it is */
+	nodes_kill(&t, 1);
+	nodes_run(&t, PATH_UNKNOWN_MS / 2);
+	assert_int_equal(nodes_hop(&t, 0, 1).path, PATH_NONE);
+	nodes_run(&t, PATH_UNKNOWN_MS);
+	assert_false(core_hop(t.n[0].core, t.n[1].name, &hop));
+	assert_int_equal(sessions_of(&t, 0), 0);
+	nodes_free(&t);
+}
+
 /* Somebody who has lost the session others still use asks for a new one as soon as he hears of that. */
 static void a_session_only_one_end_has_is_made_anew(void **state)
 {
@@ -578,6 +616,7 @@ int main(void)
 		cmocka_unit_test(sessions_are_there_on_demand),
 		cmocka_unit_test(a_peer_that_starts_anew_gets_new_keys),
 		cmocka_unit_test(news_of_a_new_run_do_not_end_its_session),
+		cmocka_unit_test(a_peer_unknown_for_a_moment_keeps_its_session),
 		cmocka_unit_test(a_session_only_one_end_has_is_made_anew),
 		cmocka_unit_test(a_session_is_confirmed_without_being_used),
 		cmocka_unit_test(ends_of_a_chain_talk_through_the_middle),

@@ -1000,6 +1000,32 @@ static void forgotten_at_once(void **state)
 
 /* ---- relays */
 
+/* As above, but the other hears of it by the INIT before it has the RESPONSE of the session that is forgotten. */
+static void forgotten_before_it_was_heard_of(void **state)
+{
+	(void)state;
+	for (size_t who = 0; who < 2; who++) {
+		struct world *w = world_new(2, 51 + who, &plain);
+		struct tunnel_actions a;
+		unsigned refused;
+
+		want(w, 1 - who, who);
+		deliver(w, 0); /* the INIT */
+		assert_int_equal(w->n_packets, 1);
+		w->packets[0].due_ms += 1; /* the RESPONSE, behind the next INIT */
+		a = actions(w);
+		tunnel_forget(w->h[who].t, name_of(1 - who), &a);
+		carry_out(w, who, &a);
+		know(w, who, 1 - who);
+		want(w, who, 1 - who);
+		run(w, w->now + 100);
+		refused = w->refused;
+		assert_true(joined(w, 0, 1));
+		assert_int_equal(w->refused, refused);
+		world_free(w);
+	}
+}
+
 static void over_relays(void **state)
 {
 	struct world *w = world_new(3, 40, &plain);
@@ -1259,6 +1285,7 @@ int main(void)
 		cmocka_unit_test(silence),
 		cmocka_unit_test(restarted),
 		cmocka_unit_test(forgotten_at_once),
+		cmocka_unit_test(forgotten_before_it_was_heard_of),
 		cmocka_unit_test(over_relays),
 		cmocka_unit_test(many_peers),
 		cmocka_unit_test(enumeration),
