@@ -29,6 +29,7 @@ enum err dns_answer_cfg_init(struct dns_answer_cfg *c, const char *domain, uint3
 struct work {
 	const struct dns_answer_cfg *cfg;
 	const struct dns_table *table;
+	const struct dns_view *view;
 	struct rng *rng;
 	struct dns_header header;
 	bool asked; /* the question was read */
@@ -103,13 +104,13 @@ static enum kind classify(const struct work *k, struct dns_name *subject, struct
 	if (dns_name_labels(name) == 1) {
 		if (dns_name_join(name, domain, subject) != ERR_OK)
 			return KIND_FOREIGN;
-		bool known = dns_table_knows(k->table, subject) != DNS_KNOWN_NOT;
+		bool known = dns_table_knows(k->table, k->view, subject) != DNS_KNOWN_NOT;
 		return known || !is_infrastructure(k->q.type) ? KIND_NAME : KIND_FOREIGN;
 	}
 	if (dns_reverse_parse(name, reverse)) {
 		bool known = false;
 		if (reverse->len == ip_bits(reverse->addr))
-			(void)dns_table_names(k->table, reverse->addr, NULL, 0, &known);
+			(void)dns_table_names(k->table, k->view, reverse->addr, NULL, 0, &known);
 		return known || is_ours(k->cfg, *reverse) ? KIND_REVERSE : KIND_FOREIGN;
 	}
 	return KIND_FOREIGN;
@@ -210,7 +211,7 @@ static void answer_apex(struct work *k)
 static void answer_name(struct work *k, const struct dns_name *subject)
 {
 	const struct ip *v[DNS_ADDRESSES_MAX];
-	enum dns_known known = dns_table_knows(k->table, subject);
+	enum dns_known known = dns_table_knows(k->table, k->view, subject);
 	size_t n = 0;
 
 	if (k->q.type == DNS_ANY && known == DNS_KNOWN_NAME) {
@@ -218,7 +219,7 @@ static void answer_name(struct work *k, const struct dns_name *subject)
 		return;
 	}
 	if (k->q.type == DNS_A || k->q.type == DNS_AAAA)
-		n = dns_table_addresses(k->table, subject, k->q.type == DNS_A ? 4 : 6, v, DNS_ADDRESSES_MAX);
+		n = dns_table_addresses(k->table, k->view, subject, k->q.type == DNS_A ? 4 : 6, v, DNS_ADDRESSES_MAX);
 	if (n > DNS_ADDRESSES_MAX) {
 		n = DNS_ADDRESSES_MAX;
 		k->truncated = true;
@@ -248,7 +249,7 @@ static void answer_reverse(struct work *k, struct prefix p)
 {
 	struct slice names[DNS_PTR_MAX];
 	bool whole = p.len == ip_bits(p.addr), known = false;
-	size_t n = whole ? dns_table_names(k->table, p.addr, names, DNS_PTR_MAX, &known) : 0;
+	size_t n = whole ? dns_table_names(k->table, k->view, p.addr, names, DNS_PTR_MAX, &known) : 0;
 
 	if (known && k->q.type == DNS_ANY) {
 		put_hinfo(k);
@@ -324,10 +325,10 @@ static size_t client_limit(const struct work *k, bool is_tcp)
 	return k->edns.size < k->cfg->edns_max ? k->edns.size : k->cfg->edns_max;
 }
 
-struct dns_result dns_answer(const struct dns_answer_cfg *c, const struct dns_table *t, struct rng *rng, struct slice query,
-	bool is_tcp, struct wbuf *w, struct dns_stats *stats)
+struct dns_result dns_answer(const struct dns_answer_cfg *c, const struct dns_table *t, const struct dns_view *view,
+	struct rng *rng, struct slice query, bool is_tcp, struct wbuf *w, struct dns_stats *stats)
 {
-	struct work k = { .cfg = c, .table = t, .rng = rng };
+	struct work k = { .cfg = c, .table = t, .view = view, .rng = rng };
 	struct dns_result result = { .verdict = DNS_VERDICT_ANSWER };
 	struct dns_name subject;
 	struct prefix reverse = { 0 };

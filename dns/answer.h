@@ -69,10 +69,10 @@ struct dns_result {
 };
 
 /* Appends the response to w, which must have room for the limit (a fixed wbuf of edns_max octets for UDP, 65535 for TCP, is always
- * enough; with less the answer is cut as if the limit were less). Nothing is allocated, the table is only read. The answer counts in
+ * enough; with less the answer is cut as if the limit were less). Of the table there is what `view` shows (NULL: all of it). Nothing is allocated, the table is only read. The answer counts in
  * stats; a forwarded query counts when it is answered (dns/forward.h). */
-struct dns_result dns_answer(const struct dns_answer_cfg *c, const struct dns_table *t, struct rng *rng, struct slice query,
-	bool is_tcp, struct wbuf *w, struct dns_stats *stats);
+struct dns_result dns_answer(const struct dns_answer_cfg *c, const struct dns_table *t, const struct dns_view *view,
+	struct rng *rng, struct slice query, bool is_tcp, struct wbuf *w, struct dns_stats *stats);
 
 /* A SERVFAIL or REFUSED for a query that dns_answer said to forward but which cannot be: header and question, our flags.
  * false: it does not parse or w has no room. */

@@ -391,23 +391,32 @@ enum err dns_table_set_reachable(struct dns_table *t, uint64_t owner, bool reach
 	return ERR_OK;
 }
 
-enum dns_known dns_table_knows(const struct dns_table *t, const struct dns_name *name)
+static bool shown(const struct dns_view *view, const struct item *i)
 {
-	const struct node *node = find_node(t, name);
-	if (!node)
-		return DNS_KNOWN_NOT;
-	return node->n > 0 ? DNS_KNOWN_NAME : DNS_KNOWN_ABOVE;
+	return !view || view->shows(view->ctx, i->owner->peer, i->id, i->addr);
 }
 
-size_t dns_table_addresses(
-	const struct dns_table *t, const struct dns_name *name, uint8_t family, const struct ip **out, size_t max)
+/* Of what stands below a name it is not asked who sees it. */
+enum dns_known dns_table_knows(const struct dns_table *t, const struct dns_view *view, const struct dns_name *name)
+{
+	const struct node *node = find_node(t, name);
+	for (size_t k = 0; node && k < node->n; k++) {
+		if (shown(view, node->v[k]))
+			return DNS_KNOWN_NAME;
+	}
+	return node && node->below > 0 ? DNS_KNOWN_ABOVE : DNS_KNOWN_NOT;
+}
+
+size_t dns_table_addresses(const struct dns_table *t, const struct dns_view *view, const struct dns_name *name, uint8_t family,
+	const struct ip **out, size_t max)
 {
 	const struct node *node = find_node(t, name);
 	const struct ip *last = NULL;
 	size_t n = 0;
 	for (size_t k = 0; node && k < node->n; k++) {
 		const struct item *i = node->v[k];
-		if (!i->owner->reachable || (family != 0 && i->addr.family != family) || (last && ip_eq(*last, i->addr)))
+		if (!i->owner->reachable || (family != 0 && i->addr.family != family) || (last && ip_eq(*last, i->addr)) ||
+			!shown(view, i))
 			continue;
 		last = &i->addr;
 		if (n < max)
@@ -427,16 +436,25 @@ static bool named_already(const struct slice *out, size_t n, struct slice name)
 	return false;
 }
 
-size_t dns_table_names(const struct dns_table *t, struct ip addr, struct slice *out, size_t max, bool *known)
+/* The next one from i on that is seen, reachable or not. */
+static const struct item *seen(const struct dns_view *view, const struct item *i)
+{
+	while (i && !shown(view, i))
+		i = i->older;
+	return i;
+}
+
+size_t dns_table_names(
+	const struct dns_table *t, const struct dns_view *view, struct ip addr, struct slice *out, size_t max, bool *known)
 {
 	const struct chain *c = addr.family == 0 ? NULL : map_get(t->addrs, addr_key(&addr));
-	const struct item *i = c ? c->latest : NULL;
+	const struct item *i = seen(view, c ? c->latest : NULL);
 	size_t n = 0;
 
 	if (known)
 		*known = i != NULL;
 	while (i && !i->owner->reachable)
-		i = i->older;
+		i = seen(view, i->older);
 	for (const struct item *first = i; i && n < max; i = i->older) {
 		if (i->owner == first->owner && strcmp(i->id, first->id) == 0 && !named_already(out, n, item_name(i)))
 			out[n++] = item_name(i);

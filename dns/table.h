@@ -43,23 +43,30 @@ size_t dns_table_remove_owner(struct dns_table *t, uint64_t owner);             
 /* May come before the owner's first entry and outlives its last. ERR_NOMEM: only when setting a new owner unreachable. */
 enum err dns_table_set_reachable(struct dns_table *t, uint64_t owner, bool reachable) MUST_CHECK;
 
+/* Who asks sees the entries that `shows` says so of; a view of NULL: all. */
+struct dns_view {
+	bool (*shows)(const void *ctx, uint64_t owner, const char *id, struct ip addr);
+	const void *ctx;
+};
+
 /* What is known of a name (in any case). */
 enum dns_known {
 	DNS_KNOWN_NOT,   /* nothing at it or below it */
 	DNS_KNOWN_ABOVE, /* no entry, but one below it: an empty non-terminal (RFC 8020) */
 	DNS_KNOWN_NAME,  /* at least one entry, reachable or not */
 };
-enum dns_known dns_table_knows(const struct dns_table *t, const struct dns_name *name);
+enum dns_known dns_table_knows(const struct dns_table *t, const struct dns_view *view, const struct dns_name *name);
 
 /* The different addresses of one family (4 or 6; 0: both) that reachable owners gave the name. Gives how many there are and writes the
  * first `max` to out, in order of the address. They point into the table and stay valid until it changes. */
-size_t dns_table_addresses(
-	const struct dns_table *t, const struct dns_name *name, uint8_t family, const struct ip **out, size_t max);
+size_t dns_table_addresses(const struct dns_table *t, const struct dns_view *view, const struct dns_name *name, uint8_t family,
+	const struct ip **out, size_t max);
 
 /* The names of an address: of the container that has it now, that is all names which the (owner, id) of the latest reachable entry
  * gave it, latest first; the same name in another case is left out. Gives how many were written, at most max. *known (may be NULL)
  * says whether there is any entry, reachable or not. */
-size_t dns_table_names(const struct dns_table *t, struct ip addr, struct slice *out, size_t max, bool *known);
+size_t dns_table_names(
+	const struct dns_table *t, const struct dns_view *view, struct ip addr, struct slice *out, size_t max, bool *known);
 
 size_t dns_table_count(const struct dns_table *t);
 size_t dns_table_count_reachable(const struct dns_table *t);

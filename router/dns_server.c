@@ -36,8 +36,9 @@ struct listener {
 	struct dns_server *s;
 	uint64_t number;
 	struct hostport at;
-	int ifindex; /* of a network's bridge; 0: for all */
-	bool wanted; /* in dns_server_set_networks */
+	int ifindex;   /* of a network's bridge; 0: for all */
+	char *network; /* whose; NULL: for all */
+	bool wanted;   /* in dns_server_set_networks */
 	int handles;
 	uv_udp_t udp;
 	uv_tcp_t tcp;
@@ -45,7 +46,8 @@ struct listener {
 
 struct client {
 	struct dns_server *s;
-	uint64_t number;
+	uint64_t number, listener;
+	struct sockaddr_storage peer;
 	uv_tcp_t tcp;
 	uv_timer_t idle;
 	int handles;
@@ -80,13 +82,26 @@ struct waiting {
 	uint64_t since_ns;
 };
 
+struct later { /* a query by UDP of somebody who is not known yet */
+	struct later *next;
+	uint64_t listener; /* its number */
+	struct sockaddr_storage peer;
+	uint64_t since_ns;
+	unsigned tries;
+	size_t n;
+	uint8_t query[];
+};
+
 struct dns_server {
 	struct part self;
 	uv_loop_t *loop;
 	struct dns_answer_cfg answer;
 	const struct dns_table *table;
 	void (*settle)(void *ctx);
-	void *settle_ctx;
+	enum dns_asker (*asker)(void *ctx, struct ip from, const char *network, struct dns_view *view);
+	void *ctx;
+	struct later *later; /* the latest first */
+	size_t n_later;
 	struct rng rng;
 	struct dns_stats stats;
 	struct dns_server_stats own;
@@ -168,6 +183,10 @@ static void maybe_free(struct dns_server *s)
 	map_free(s->clients);
 	map_free(s->upstreams);
 	free_map(s->waiting);
+	for (struct later *x = s->later, *next; x; x = next) {
+		next = x->next;
+		mem_free(x);
+	}
 	dns_resolv_free(&s->resolv);
 	mem_free(s);
 	if (done)
@@ -185,8 +204,10 @@ static void on_listener_closed(uv_handle_t *handle)
 {
 	struct listener *l = handle->data;
 	struct dns_server *s = l->s;
-	if (--l->handles == 0)
+	if (--l->handles == 0) {
+		mem_free(l->network);
 		mem_free(l);
+	}
 	s->handles--;
 	maybe_free(s);
 }
@@ -342,41 +363,92 @@ static void forward(struct dns_server *s, const struct waiting *who, struct slic
 	carry_out(s, &a);
 }
 
-static void on_udp(uv_udp_t *handle, ssize_t n, const uv_buf_t *buf, const struct sockaddr *peer, unsigned flags)
+static enum dns_asker who_asks(struct dns_server *s, const struct sockaddr *peer, const char *network, struct dns_view *view)
 {
-	struct listener *l = handle->data;
+	*view = (struct dns_view){ 0 };
+	return s->asker ? s->asker(s->ctx, dns_from_sockaddr(peer).ip, network, view) : DNS_ASKER_KNOWN;
+}
+
+static size_t sockaddr_size(const struct sockaddr *a)
+{
+	return a->sa_family == AF_INET ? sizeof(struct sockaddr_in) : sizeof(struct sockaddr_in6);
+}
+
+/* false: nothing more can wait. */
+static bool wait_for_asker(struct listener *l, const struct sockaddr *peer, struct slice query, uint64_t since_ns, unsigned tries)
+{
 	struct dns_server *s = l->s;
+	struct later *x = tries < DNS_LATER_TRIES && s->n_later < DNS_LATER_MAX ? mem_zalloc(1, sizeof(*x) + query.n) : NULL;
+
+	if (!x)
+		return false;
+	*x = (struct later){ .next = s->later, .listener = l->number, .since_ns = since_ns, .tries = tries + 1, .n = query.n };
+	memcpy(&x->peer, peer, sockaddr_size(peer));
+	if (query.n > 0)
+		memcpy(x->query, query.p, query.n);
+	s->later = x;
+	s->n_later++;
+	return true;
+}
+
+static void udp_query(struct listener *l, const struct sockaddr *peer, struct slice query, uint64_t since_ns, unsigned tries)
+{
+	struct dns_server *s = l->s;
+	struct dns_view view;
 	struct wbuf w;
 
-	/* Errors are of earlier answers (ICMP) and concern nobody any more; an empty call says that there is nothing left. */
-	if (n < 0 || !peer || (flags & UV_UDP_PARTIAL))
-		return;
-	uint64_t since = uv_hrtime();
-	struct slice query = slice_of(buf->base, (size_t)n);
-	wbuf_fixed(&w, s->out, sizeof(s->out));
 	if (s->settle)
-		s->settle(s->settle_ctx);
-	struct dns_result r = dns_answer(&s->answer, s->table, &s->rng, query, false, &w, &s->stats);
+		s->settle(s->ctx);
+	if (who_asks(s, peer, l->network, &view) == DNS_ASKER_LATER && wait_for_asker(l, peer, query, since_ns, tries))
+		return;
+	wbuf_fixed(&w, s->out, sizeof(s->out));
+	struct dns_result r = dns_answer(&s->answer, s->table, view.shows ? &view : NULL, &s->rng, query, false, &w, &s->stats);
 	if (r.verdict == DNS_VERDICT_ANSWER) {
 		send_udp(l, peer, wbuf_slice(&w));
-		observe(s, DNS_STAT_LOCAL, since);
+		observe(s, DNS_STAT_LOCAL, since_ns);
 	} else if (r.verdict == DNS_VERDICT_FORWARD) {
-		struct waiting who = { .listener = l->number, .since_ns = since };
-		memcpy(&who.peer, peer, peer->sa_family == AF_INET ? sizeof(struct sockaddr_in) : sizeof(struct sockaddr_in6));
+		struct waiting who = { .listener = l->number, .since_ns = since_ns };
+		memcpy(&who.peer, peer, sockaddr_size(peer));
 		forward(s, &who, query, r.limit);
+	}
+}
+
+static void on_udp(uv_udp_t *handle, ssize_t n, const uv_buf_t *buf, const struct sockaddr *peer, unsigned flags)
+{
+	/* Errors are of earlier answers (ICMP) and concern nobody any more; an empty call says that there is nothing left. */
+	if (n >= 0 && peer && !(flags & UV_UDP_PARTIAL))
+		udp_query(handle->data, peer, slice_of(buf->base, (size_t)n), uv_hrtime(), 0);
+}
+
+void dns_server_askers_known(struct dns_server *s)
+{
+	struct later *x = s->later, *next;
+
+	s->later = NULL; /* who is still not known waits in a new list */
+	s->n_later = 0;
+	for (; x; x = next) {
+		struct listener *l = s->stopping ? NULL : map_get64(s->listeners, x->listener);
+		next = x->next;
+		if (l)
+			udp_query(l, generic(&x->peer), slice_of(x->query, x->n), x->since_ns, x->tries);
+		mem_free(x);
 	}
 }
 
 static void client_query(struct client *c, struct slice query)
 {
 	struct dns_server *s = c->s;
+	struct dns_view view;
 	struct wbuf w;
 	uint64_t since = uv_hrtime();
 
-	wbuf_fixed(&w, s->out, sizeof(s->out));
 	if (s->settle)
-		s->settle(s->settle_ctx);
-	struct dns_result r = dns_answer(&s->answer, s->table, &s->rng, query, true, &w, &s->stats);
+		s->settle(s->ctx);
+	/* Who asks by TCP has asked by UDP before, as a rule, so he is known by now. */
+	const struct listener *l = map_get64(s->listeners, c->listener);
+	(void)who_asks(s, generic(&c->peer), l ? l->network : NULL, &view);
+	wbuf_fixed(&w, s->out, sizeof(s->out));
+	struct dns_result r = dns_answer(&s->answer, s->table, view.shows ? &view : NULL, &s->rng, query, true, &w, &s->stats);
 	if (r.verdict == DNS_VERDICT_ANSWER) {
 		send_tcp(c, wbuf_slice(&w));
 		observe(s, DNS_STAT_LOCAL, since);
@@ -506,9 +578,12 @@ static void on_connection(uv_stream_t *listener, int status)
 	c->s = s;
 	c->tcp.data = c->idle.data = c;
 	c->number = ++s->last_client;
+	c->listener = l->number;
 	(void)uv_tcp_init(s->loop, &c->tcp); /* cannot fail: no socket is made */
 	s->handles++;
-	bool taken = uv_accept(listener, (uv_stream_t *)&c->tcp) == 0;
+	int size = sizeof(c->peer);
+	bool taken =
+		uv_accept(listener, (uv_stream_t *)&c->tcp) == 0 && uv_tcp_getpeername(&c->tcp, (struct sockaddr *)&c->peer, &size) == 0;
 	bool room = map_count(s->clients) < DNS_TCP_MAX;
 	if (!taken || !room || map_put64(s->clients, c->number, c, NULL) != ERR_OK) {
 		s->own.tcp_refused++;
@@ -735,6 +810,12 @@ static enum err add_listener(
 	l->at = at;
 	l->ifindex = network ? network->ifindex : 0;
 	l->wanted = true;
+	l->network = network ? mem_strdup(network->name) : NULL;
+	if (network && !l->network) {
+		map_del64(s->listeners, l->number);
+		mem_free(l);
+		return err_note(note, ERR_NOMEM, "out of memory");
+	}
 	l->udp.data = l->tcp.data = l;
 	/* Neither init makes a socket, so neither fails. */
 	(void)uv_udp_init(s->loop, &l->udp);
@@ -818,7 +899,8 @@ static enum err prepare(struct dns_server *s, const struct dns_server_cfg *cfg, 
 	assert(cfg->n_listen <= DNS_LISTEN_MAX && cfg->n_ours <= DNS_OURS_MAX && cfg->table);
 	s->table = cfg->table;
 	s->settle = cfg->settle;
-	s->settle_ctx = cfg->ctx;
+	s->asker = cfg->asker;
+	s->ctx = cfg->ctx;
 	s->answer.n_ours = cfg->n_ours;
 	memcpy(s->answer.ours, cfg->ours, sizeof(s->answer.ours));
 	s->resolver = cfg->resolver;

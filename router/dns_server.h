@@ -21,8 +21,13 @@
 #define DNS_TCP_WAITING_MAX 64     /* forwarded queries of one connection; further ones are read when some are answered */
 #define DNS_TCP_QUEUE_MAX   262144 /* octets of answers that one connection has not taken; then it is not read */
 #define DNS_RESOLV_MS       1000   /* how often resolv.conf is looked at */
+#define DNS_LATER_MAX       256 /* queries that wait until it is known who asks; further ones are answered as if he might see all */
+#define DNS_LATER_TRIES     3
 
 struct dns_server;
+
+/* Who asks, and so what there is for him. LATER: that is being found out, and dns_server_askers_known will be called. */
+enum dns_asker { DNS_ASKER_KNOWN, DNS_ASKER_LATER };
 
 struct dns_server_cfg {
 	/* Each gets a UDP and a TCP listener. 0.0.0.0 works, but on a host with several addresses the kernel chooses from which of them a
@@ -38,6 +43,9 @@ struct dns_server_cfg {
 	size_t n_ours;
 	const struct dns_table *table; /* must live until dns_server_stop; changes only in the loop's thread */
 	void (*settle)(void *ctx);     /* called before the table is looked at; NULL: needs nothing */
+	/* network: the name of the one by whose bridge he asks; NULL: not by one in dns_server_set_networks. Sets *view, whose ctx is valid until the next
+	 * call. NULL: everybody sees all. */
+	enum dns_asker (*asker)(void *ctx, struct ip from, const char *network, struct dns_view *view);
 	void *ctx;
 	uint64_t seed; /* for the order of addresses */
 };
@@ -49,6 +57,9 @@ enum err dns_server_start(
 /* Closes everything; unanswered queries stay so. Handles end in the loop, then `done` (may be NULL) is called and s is gone. */
 void dns_server_stop(struct dns_server *s, void (*done)(void *ctx), void *ctx);
 
+/* What was not known of askers is known, or will not be: who waits is answered. */
+void dns_server_askers_known(struct dns_server *s);
+
 /* The first of `ours` is another now. */
 void dns_server_set_range(struct dns_server *s, struct prefix range);
 
@@ -56,7 +67,7 @@ void dns_server_set_range(struct dns_server *s, struct prefix range);
  * bridge is answered by it. The list replaces the former one; one with another index is another. What cannot be listened on is left out, the first
  * failure told (see dns_server_start; ERR_NOT_FOUND: no such interface, ERR_NOMEM), and tried again by the next call. */
 struct dns_server_network {
-	const char *ifname;
+	const char *name, *ifname;
 	int ifindex;
 };
 enum err dns_server_set_networks(

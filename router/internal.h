@@ -6,6 +6,7 @@
 #include "base/map.h"
 #include "router/batch.h"
 #include "router/conns.h"
+#include "router/dns_server.h"
 #include "router/identity.h"
 #include "router/log.h"
 #include "router/plane.h"
@@ -32,6 +33,12 @@ struct undelivered { /* to be told to the core when the step that sent it is ove
 	enum err err;
 };
 
+#define ASKER_NETWORKS_MAX 64 /* of one container; names of further ones it does not see */
+struct asker {                /* asker.c: the networks of who asks for a name; they belong to the core's endpoints */
+	const char *networks[ASKER_NETWORKS_MAX];
+	size_t n;
+};
+
 struct router {
 	uv_loop_t *loop;
 	const struct options *opt;
@@ -48,7 +55,8 @@ struct router {
 	size_t n_late, cap_late;
 	struct dns_server *dns;
 	struct resolvers *resolvers;
-	bool dns_broken; /* what was to be listened on for networks was not */
+	struct asker asker; /* the last one */
+	bool dns_broken;    /* what was to be listened on for networks was not */
 	struct api *api;
 	struct docker_keeper *keeper; /* NULL: Docker is switched off */
 	struct plugin *plugin;        /* NULL: not served */
@@ -107,6 +115,10 @@ void router_send_datagram(struct router *r, const struct core_action *a);
 /* resolvers.c */
 void resolvers_follow(struct router *r); /* now and then: the host's name servers are led to us */
 void resolvers_end(struct router *r);    /* in an orderly end: they are asked themselves again */
+/* asker.c: see dns_server_cfg; ctx is the router */
+enum dns_asker router_asker(void *ctx, struct ip from, const char *network, struct dns_view *view);
+/* Whom plugin_outside told to wait need not any more. */
+void router_askers_known(struct router *r);
 /* router_dns.c */
 enum err router_open_dns(struct router *r, struct err_note *note) MUST_CHECK; /* unless it is switched off */
 /* Containers of each network that has devices here now are answered. Failures are logged and tried again by the next call. */

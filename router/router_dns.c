@@ -25,6 +25,7 @@ enum err router_open_dns(struct router *r, struct err_note *note)
 	struct dns_server_cfg cfg = {
 		.table = core_names(r->core),
 		.settle = settle,
+		.asker = router_asker,
 		.ctx = r,
 		.resolv_conf = o->resolv_conf,
 		.resolver = ip_v4(WEFT_DNS_V4),
@@ -64,7 +65,7 @@ static enum err set_networks(struct router *r, struct err_note *note)
 			mem_free(v);
 			return err_note(note, ERR_NOMEM, "out of memory");
 		}
-		v[n++] = (struct dns_server_network){ kernel_bridge_name(net.kernel), index };
+		v[n++] = (struct dns_server_network){ net.name, kernel_bridge_name(net.kernel), index };
 	}
 	err = dns_server_set_networks(r->dns, v, n, note);
 	mem_free(v);

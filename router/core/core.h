@@ -306,6 +306,9 @@ const struct core_endpoint *core_local(const struct core *c, const char *ident);
  * says it is, if that is what they disagree about; else whose we heard of first. NULL: nobody's. The same for an address. */
 const struct core_endpoint *core_mac_holder(const struct core *c, struct mac mac, const char *network);
 const struct core_endpoint *core_address_holder(const struct core *c, struct ip addr, const char *network);
+/* Is a name that the owner put for that ident and address one of a container of other networks than these only? Then it is none for who is on these. */
+bool core_is_elsewhere(
+	const struct core *c, uint64_t owner, const char *ident, struct ip addr, const char *const *networks, size_t n);
 
 /* What hosts in reach said to the last CORE_DIGESTS, in no order; *it starts at 0. */
 struct core_digest {

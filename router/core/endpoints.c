@@ -544,6 +544,23 @@ const struct core_endpoint *core_address_holder(const struct core *c, struct ip 
 	return best != NULL ? &best->of->e : NULL;
 }
 
+bool core_is_elsewhere(
+	const struct core *c, uint64_t owner, const char *ident, struct ip addr, const char *const *networks, size_t n)
+{
+	bool elsewhere = false;
+	uint8_t key[17];
+
+	for (const struct endpoint_addr *a = map_get(c->by_addr, addr_key(&addr, key)); a != NULL; a = a->next) {
+		if (a->of->e.peer != owner || strcmp(a->of->e.ident, ident) != 0)
+			continue;
+		for (size_t i = 0; i < n; i++)
+			if (strcmp(a->of->e.network, networks[i]) == 0)
+				return false;
+		elsewhere = true;
+	}
+	return elsewhere;
+}
+
 void endpoints_free(struct core *c)
 {
 	struct slice key;

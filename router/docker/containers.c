@@ -454,13 +454,10 @@ static const struct seen *one_called(const struct docker_keeper *k, const char *
 	return several ? NULL : found;
 }
 
-void docker_keeper_idents(const struct docker_keeper *k, const char *container, docker_each_ident each, void *ctx)
+static void each_of(const struct docker_keeper *k, const struct seen *s, docker_each_ident each, void *ctx)
 {
-	const struct seen *s = k != NULL && docker_name_ok(container) ? one_called(k, container) : NULL;
 	char ident[KEEPER_IDENT_MAX + 1];
 
-	if (s == NULL)
-		return;
 	if (core_local(router_core(k->r), s->id) != NULL)
 		each(ctx, s->id);
 	for (size_t i = 0; i < s->n_endpoints; i++) {
@@ -468,6 +465,22 @@ void docker_keeper_idents(const struct docker_keeper *k, const char *container, 
 		if (core_local(router_core(k->r), ident) != NULL)
 			each(ctx, ident);
 	}
+}
+
+void docker_keeper_idents(const struct docker_keeper *k, const char *container, docker_each_ident each, void *ctx)
+{
+	const struct seen *s = k != NULL && docker_name_ok(container) ? one_called(k, container) : NULL;
+
+	if (s != NULL)
+		each_of(k, s, each, ctx);
+}
+
+void docker_keeper_siblings(const struct docker_keeper *k, const char *ident, docker_each_ident each, void *ctx)
+{
+	const struct seen *s = k != NULL ? of_ident(k, ident) : NULL;
+
+	if (s != NULL)
+		each_of(k, s, each, ctx);
 }
 
 const char *docker_keeper_name(const struct docker_keeper *k, const char *ident, char host[2 * (DOCKER_NAME_MAX + 1)])

@@ -25,6 +25,9 @@ void docker_keeper_unwish(struct docker_keeper *k, const char *id);
 typedef void (*docker_each_ident)(void *ctx, const char *ident);
 void docker_keeper_idents(const struct docker_keeper *k, const char *container, docker_each_ident each, void *ctx);
 
+/* The idents of the endpoints of the container that this one belongs to, it among them; k may be NULL. */
+void docker_keeper_siblings(const struct docker_keeper *k, const char *ident, docker_each_ident each, void *ctx);
+
 /* What Docker calls the container that an ident belongs to; NULL: none of Docker's, or not known (yet). host (may be NULL): its host name, with its domain. */
 const char *docker_keeper_name(const struct docker_keeper *k, const char *ident, char host[2 * (DOCKER_NAME_MAX + 1)]);
 

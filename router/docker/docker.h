@@ -34,8 +34,9 @@ struct docker_network {
 	char id[DOCKER_ID_MAX + 1], name[DOCKER_NAME_MAX + 1], driver[DOCKER_NAME_MAX + 1];
 	char scope[16]; /* "local", "swarm" */
 	bool internal;
-	const json_t *labels;  /* an object, perhaps an empty one; never NULL */
-	const json_t *options; /* the same: its -o options */
+	const json_t *labels;     /* an object, perhaps an empty one; never NULL */
+	const json_t *options;    /* the same: its -o options */
+	const json_t *containers; /* the same: those that are on it now, by id, with Name, EndpointID, IPv4Address, IPv6Address */
 };
 
 struct docker_endpoint { /* a container on a network */

@@ -219,6 +219,8 @@ enum err docker_parse_network(struct slice text, struct docker_network_doc *out,
 	n->options = json_object_get(out->doc, "Options");
 	n->labels = json_is_object(n->labels) ? n->labels : out->none;
 	n->options = json_is_object(n->options) ? n->options : out->none;
+	n->containers = json_object_get(out->doc, "Containers");
+	n->containers = json_is_object(n->containers) ? n->containers : out->none;
 	n->internal = json_is_true(json_object_get(out->doc, "Internal"));
 	bool ok = copy_id(n->id, text_of(out->doc, "Id")) && copy_text(n->name, sizeof(n->name), text_of(out->doc, "Name")) &&
 		n->name[0] != '\0';

@@ -425,6 +425,7 @@ void plugin_stop(struct plugin *p, void (*done)(void *ctx), void *ctx)
 	p->closing = 2;
 	plugin_reconcile_end(p);
 	plugin_nets_end(p);
+	plugin_outside_end(p);
 	while (p->calls != NULL) /* whatever they waited for has been answered by now */
 		plugin_fail(p->calls, ERR_CLOSED, "the daemon is stopping");
 	uv_close((uv_handle_t *)&p->tick, on_tick_closed);

@@ -26,6 +26,12 @@ bool plugin_next_reserved(const struct plugin *p, size_t *it, struct ip *v4);
 /* A lease of one of its pools that no endpoint uses just now: dockerd is about to make use of it, or has forgotten it, and then it is free again in a while. false: it is
  * used, or it should have been free by now. */
 bool plugin_lease_waits(const struct plugin *p, const char *ident, struct ip v4);
+/* The other endpoints of the container that this one is of; none, when it is none of the plugin's. p may be NULL. */
+void plugin_each_sibling(const struct plugin *p, const char *ident, void (*each)(void *ctx, const char *ident), void *ctx);
+/* Which container has that address on docker_gwbridge: the ident of one of its endpoints. NOT: none of ours, or it cannot be found out. LATER: dockerd has
+ * been asked; router_askers_known is called when it has answered, or will not. p may be NULL. */
+enum plugin_outside { PLUGIN_OUTSIDE_NOT, PLUGIN_OUTSIDE_FOUND, PLUGIN_OUTSIDE_LATER };
+enum plugin_outside plugin_outside(struct plugin *p, struct ip addr, char ident[CORE_IDENT_MAX + 1]);
 const struct plugin *router_plugin(const struct router *r); /* NULL: off */
 
 #endif

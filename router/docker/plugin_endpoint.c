@@ -575,14 +575,6 @@ static void on_joined(void *ctx, const struct router_result *res)
 	mem_free(j);
 }
 
-static void hash_sandbox(const char *key, char out[2 * PLUGIN_SANDBOX_N + 1])
-{
-	uint8_t h[crypto_generichash_BYTES_MIN];
-
-	(void)crypto_generichash(h, sizeof(h), (const uint8_t *)key, strlen(key), NULL, 0);
-	(void)sodium_bin2hex(out, 2 * PLUGIN_SANDBOX_N + 1, h, PLUGIN_SANDBOX_N);
-}
-
 /* Where nothing leads out, Docker's resolver asks the host's name servers in vain; by us they are answered (nft.h). */
 static void add_resolvers(const struct router *r, json_t *routes)
 {
@@ -623,7 +615,8 @@ void plugin_join(struct plugin_call *c, const json_t *body)
 		return;
 	}
 	e->dns_len = e->multicast_len = 0;
-	hash_sandbox(sandbox, e->sandbox);
+	plugin_hash_sandbox(sandbox, e->sandbox);
+	plugin_outside_forget(p);
 	if (!o->no_multicast_route && (n == NULL || !n->options.no_multicast))
 		e->multicast_len = free_len(p, e, false, 4, 3);
 	if (with_dns)
@@ -661,6 +654,7 @@ void plugin_leave(struct plugin_call *c, const json_t *body)
 		plugin_ok(c, json_object());
 	} else { /* dockerd is about to put the interface back; DeleteEndpoint removes it */
 		e->sandbox[0] = '\0';
+		plugin_outside_forget(c->p);
 		e->dns_len = e->multicast_len = 0;
 		plugin_keep_endpoint(c->p, e, on_left, c);
 	}

@@ -105,6 +105,8 @@ struct plugin {
 	uint64_t ask_ms;
 	uint64_t question; /* of docker.h */
 	char asked[DOCKER_ID_MAX + 1];
+	struct map *outside; /* plugin_outside.c: address on docker_gwbridge -> whose; NULL: not known */
+	uint64_t outside_question, outside_rest_ms;
 	bool was_connected;
 	bool stopping, tick_open;
 	uint64_t n_calls, n_failed;
@@ -136,6 +138,12 @@ struct prefix plugin_range(const struct plugin *p);
 /* What holds an address here: an ident, or NULL. */
 const char *plugin_holder(const struct plugin *p, struct ip v4);
 uint64_t plugin_random(void);
+
+/* plugin_outside.c */
+void plugin_hash_sandbox(
+	const char *key, char out[2 * PLUGIN_SANDBOX_N + 1]); /* of a SandboxKey, by its last part: the sandbox's short id */
+void plugin_outside_forget(struct plugin *p);             /* somebody joins or leaves */
+void plugin_outside_end(struct plugin *p);
 
 /* plugin_ipam.c */
 void plugin_request_pool(struct plugin_call *c, const json_t *body);

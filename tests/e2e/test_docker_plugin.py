@@ -179,6 +179,41 @@ def test_C2_several_networks_on_one_container(dock, d1, d2):
 
 
 @topology(timeout=180)
+def test_N1_each_network_has_its_own_names(dock, d1, d2):
+    """Two networks have a `db` each: who is on one of them gets that one's, who is on both gets both, and who is on neither none."""
+    start(d1, d2)
+    for name in ("red", "blue", "green"):
+        create((d1, d2), name)
+    db = {name: d2.run(f"db-{name}", "--net", name, "--network-alias", "db") for name in ("red", "blue")}
+    ip = {name: c.ip(name) for name, c in db.items()}
+    red, blue, green = (d1.run(f"ask-{name}", "--net", name) for name in ("red", "blue", "green"))
+    host = lambda: sorted(d1.exec("dig", "+short", "@169.254.67.83", "db.weft.local").stdout.split())  # noqa: E731
+    wait_until(lambda: host() == sorted(ip.values()), 10, "the host itself sees all")
+    # asked by docker's own resolver over docker_gwbridge, from the first question on
+    for c, want in ((red, [ip["red"]]), (blue, [ip["blue"]]), (green, [])):
+        for name in ("db", "db.weft.local"):
+            assert c.resolve(name) == want, (c.name, name, c.resolve(name))
+    assert red.resolve("db-blue") == [] and blue.resolve("db-blue") == [ip["blue"]]
+    # a network more, while running, and one less
+    d1.docker("network", "connect", "blue", "ask-red")
+    wait_until(lambda: red.resolve("db") == sorted(ip.values()), 10, "who is on both gets both")
+    d1.docker("network", "disconnect", "red", "ask-red")
+    wait_until(lambda: red.resolve("db") == [ip["blue"]], 10, "who is on one only gets that")
+    # an address on docker_gwbridge that was another container's before
+    d1.docker("rm", "-f", "ask-green", "ask-red")
+    green, red = d1.run("again-red", "--net", "red"), d1.run("again-green", "--net", "green")
+    for c, want in ((green, [ip["red"]]), (red, [])):
+        assert c.resolve("db") == want, (c.name, c.resolve("db"))
+    # asked straight, by the network's own bridge
+    direct = d1.run("direct", "--net", "blue", "--dns", "169.254.67.83")
+    wait_until(lambda: direct.resolve("db") == [ip["blue"]], 10, "asked by the bridge of blue")
+    # an address has its names for those who see them
+    reverse = lambda c, addr: c.sh(f"nslookup {addr} 2>&1", check=False).stdout  # noqa: E731
+    assert "db-blue" in reverse(direct, ip["blue"]) and "db-red" not in reverse(direct, ip["red"])
+    verify(d1, d2)
+
+
+@topology(timeout=180)
 def test_C2_dual_stack(dock, d1, d2):
     start(d1, d2)
     create((d1, d2), "--ipv6", "--subnet", "10.40.0.0/16", "--subnet", "fd00:40::/64", "app")

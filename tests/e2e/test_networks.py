@@ -342,7 +342,7 @@ def listeners(host):
 
 
 @topology(timeout=120)
-def test_D12_names_are_answered_in_every_network(net, h1, h2, c3, c4):
+def test_D12_names_are_answered_in_the_network_they_are_of(net, h1, h2, c3, c4):
     started(h1, h2)
     alpha, beta = net.process_container(1, "alpha.weft.local"), net.process_container(2, "beta.weft.local")
     made("red", h1, h2)
@@ -355,9 +355,24 @@ def test_D12_names_are_answered_in_every_network(net, h1, h2, c3, c4):
     for c in (alpha, beta):
         resolves(c, "alpha.weft.local", a)
         resolves(c, "beta.weft.local", b)
-    for c in (c3, c4, h1, h2):  # names are the whole domain's
-        resolves(c, "beta.weft.local", b)
-        resolves(c, "gamma.weft.local", bare(c3.ips()[0]))
+    gamma = bare(c3.ips()[0])
+    resolves(c3, "gamma.weft.local", gamma)
+    for h in (h1, h2):  # hosts see all
+        resolves(h, "beta.weft.local", b)
+        resolves(h, "gamma.weft.local", gamma)
+    for c, hidden in ((c3, {"beta.weft.local": b}), (c4, {"beta.weft.local": b, "gamma.weft.local": gamma}), (beta, {"gamma.weft.local": gamma})):
+        for name, addr in hidden.items():
+            for how in ((), ("+tcp",)):
+                assert c.dig(name, *how, server=DNS).status == "NXDOMAIN" and c.dig(addr, "-x", *how, server=DNS).data == [], (c, name)
+    h2.weft_ok("dns-add", "192.0.2.9", "-h", "outside.weft.local")  # of no container: for all
+    for c in (alpha, c3, c4, h1):
+        wait_until(lambda c=c: data(c, "outside.weft.local") == ["192.0.2.9"], 5, f"{c} knows what is outside")
+    # the same name in two networks
+    h1.weft_ok("dns-add", alpha, "-h", "twin.weft.local")
+    h1.weft_ok("dns-add", c3, "-h", "twin.weft.local")
+    for c, addr in ((beta, a), (c3, gamma)):
+        wait_until(lambda c=c, addr=addr: data(c, "twin.weft.local") == [addr], 5, f"{c} gets its network's twin")
+    assert sorted(data(h1, "twin.weft.local")) == sorted((a, gamma)) and data(c4, "twin.weft.local") == []
     red, blue = (f"weft-{networks(h1)[n]['number']}" for n in ("red", "blue"))
     assert listeners(h1) == {None: 2, red: 2, blue: 2} and listeners(h2) == {None: 2, red: 2}, (listeners(h1), listeners(h2))
     # removed and made again
@@ -367,7 +382,7 @@ def test_D12_names_are_answered_in_every_network(net, h1, h2, c3, c4):
     h1.weft_ok("network", "rm", "red")
     for h, left in ((h1, {None: 2, blue: 2}), (h2, {None: 2})):
         wait_until(lambda h=h, left=left: listeners(h) == left, 5, f"{h.name} listens no more where nobody is")
-    wait_until(lambda: data(c3, "beta.weft.local") == [], 5, "the name went with its container")
+    wait_until(lambda: data(h1, "beta.weft.local") == [], 5, "the name went with its container")
     made("red", h2, h1)
     a = bare(h1.attach(alpha, "--network", "red")[0])
     b = bare(h2.attach(beta, "--network", "red")[0])
@@ -376,7 +391,7 @@ def test_D12_names_are_answered_in_every_network(net, h1, h2, c3, c4):
     # its bridge removed by somebody
     h1.exec("ip", "link", "del", red)
     resolves(alpha, "beta.weft.local", b)
-    resolves(c3, "beta.weft.local", b)
+    assert data(c3, "beta.weft.local") == []
     wait_until(lambda: alpha.ping(b), 10, "alpha reaches beta")
     # a new daemon
     for h in (h1, h2):
@@ -386,4 +401,5 @@ def test_D12_names_are_answered_in_every_network(net, h1, h2, c3, c4):
     wait_linked(h1, h2)
     resolves(alpha, "beta.weft.local", b)
     resolves(beta, "alpha.weft.local", a)
-    resolves(c3, "alpha.weft.local", a)
+    wait_until(lambda: data(c3, "gamma.weft.local") == [gamma], 5, "c3 is known again")
+    assert data(c3, "alpha.weft.local") == []

@@ -77,7 +77,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	assert(ip_parse("10.32.0.1", &cfg.self[cfg.n_self++]) == ERR_OK);
 	rng_seed(&rng, size);
 	wbuf_fixed(&w, mem, room);
-	struct dns_result res = dns_answer(&cfg, t, &rng, query, is_tcp, &w, &stats);
+	struct dns_result res = dns_answer(&cfg, t, NULL, &rng, query, is_tcp, &w, &stats);
 	if (res.verdict == DNS_VERDICT_ANSWER)
 		check(&res, query, wbuf_slice(&w));
 	else

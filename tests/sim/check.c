@@ -213,7 +213,7 @@ static bool names_right(struct world *w, bool final)
 				(void)snprintf(fqdn, sizeof(fqdn), "c%llu.weft.local.", (unsigned long long)c->number);
 				if (dns_name_parse(fqdn, &name) != ERR_OK)
 					sim_must(NULL);
-				if (dns_table_addresses(table, &name, 4, found, 4) != 1 || !ip_eq(*found[0], c->addr)) {
+				if (dns_table_addresses(table, NULL, &name, 4, found, 4) != 1 || !ip_eq(*found[0], c->addr)) {
 					complain(w, final, fqdn, at);
 					return false;
 				}

@@ -29,7 +29,7 @@ static bool resolves(const struct node *n, const struct named_container *c)
 	(void)snprintf(fqdn, sizeof(fqdn), "c%llu.weft.local.", (unsigned long long)c->number);
 	if (dns_name_parse(fqdn, &name) != ERR_OK)
 		sim_must(NULL);
-	return dns_table_addresses(core_names(n->core), &name, 4, found, 1) > 0;
+	return dns_table_addresses(core_names(n->core), NULL, &name, 4, found, 1) > 0;
 }
 
 /* name NAME on NODES; no-name NAME on NODES */

@@ -265,7 +265,7 @@ static bool has_name(const struct node *n, const char *fqdn)
 
 	if (dns_name_parse(fqdn, &name) != ERR_OK)
 		sim_must(NULL);
-	return dns_table_addresses(core_names(n->core), &name, 4, found, 1) > 0;
+	return dns_table_addresses(core_names(n->core), NULL, &name, 4, found, 1) > 0;
 }
 
 static void death(struct world *w, FILE *out)

@@ -223,6 +223,13 @@ static void who_has_it_keeps_it(void **state)
 	assert_int_equal(core_mac_holder(c, e.mac, "weft")->peer, THIRD);
 	assert_int_equal(core_address_holder(c, addr, "weft")->peer, THIRD);
 	assert_null(core_address_holder(c, addr, "another"));
+	/* names of it are for those who are on its network; what is no container's is for all */
+	const char *weft = "weft", *both[] = { "another", "weft" };
+	assert_true(core_is_elsewhere(c, THIRD, "theirs", addr, both, 1));
+	assert_false(core_is_elsewhere(c, THIRD, "theirs", addr, both, 2) || core_is_elsewhere(c, THIRD, "theirs", addr, &weft, 1));
+	assert_true(core_is_elsewhere(c, THIRD, "theirs", addr, NULL, 0));
+	assert_false(core_is_elsewhere(c, THIRD, "others", addr, both, 1) || core_is_elsewhere(c, 99, "theirs", addr, both, 1) ||
+		core_is_elsewhere(c, THIRD, "theirs", ip_v4(0x0a200177), both, 1));
 	/* that it has one address more, or less, changes nothing */
 	e.addrs[e.n_addrs++] = (struct prefix){ ip_v4(0x0a200106), 16 };
 	nodes_hear(&t, 0, CHANNEL_ENDPOINTS, endpoint_item(&x, THIRD, 2, &e, true));

@@ -614,7 +614,7 @@ static inline size_t nodes_resolve(const struct nodes *t, int i, const char *fqd
 	struct dns_name name;
 	const struct ip *out[16];
 	assert_int_equal(dns_name_parse(fqdn, &name), ERR_OK);
-	return dns_table_addresses(core_names(t->n[i].core), &name, 4, out, 16);
+	return dns_table_addresses(core_names(t->n[i].core), NULL, &name, 4, out, 16);
 }
 
 /* An item as from another host, merged into a channel and made known as gossip does. */

@@ -82,7 +82,7 @@ static enum dns_verdict ask_raw(struct world *w, struct slice query, bool is_tcp
 	long live = mem_live();
 	wbuf_fixed(&w->out, w->mem, sizeof(w->mem));
 	mem_fail_at(1, true);
-	w->result = dns_answer(&w->cfg, w->table, &w->rng, query, is_tcp, &w->out, &w->stats);
+	w->result = dns_answer(&w->cfg, w->table, NULL, &w->rng, query, is_tcp, &w->out, &w->stats);
 	mem_fail_at(0, false);
 	assert_int_equal(mem_live(), live);
 	w->n = 0;
@@ -449,7 +449,7 @@ static void small_buffers(void **state)
 		uint8_t mem[80];
 		struct wbuf out;
 		wbuf_fixed(&out, mem, room);
-		struct dns_result r = dns_answer(&w->cfg, w->table, &w->rng, q, false, &out, &w->stats);
+		struct dns_result r = dns_answer(&w->cfg, w->table, NULL, &w->rng, q, false, &out, &w->stats);
 		if (room < 32 + 11) {
 			assert_int_equal(r.verdict, DNS_VERDICT_DROP);
 			assert_int_equal(out.len, 0);

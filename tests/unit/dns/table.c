@@ -48,7 +48,7 @@ static const char *look(const struct dns_table *t, const char *n, uint8_t family
 	static char out[1024];
 	const struct ip *v[16];
 	struct dns_name nm = name(n);
-	size_t count = dns_table_addresses(t, &nm, family, v, 16);
+	size_t count = dns_table_addresses(t, NULL, &nm, family, v, 16);
 	out[0] = '\0';
 	for (size_t i = 0; i < count && i < 16; i++) {
 		char one[IP_TEXT];
@@ -62,7 +62,7 @@ static const char *back(const struct dns_table *t, const char *a, bool *known)
 {
 	static char out[4096];
 	struct slice v[4];
-	size_t count = dns_table_names(t, addr(a), v, 4, known);
+	size_t count = dns_table_names(t, NULL, addr(a), v, 4, known);
 	out[0] = '\0';
 	for (size_t i = 0; i < count; i++) {
 		char one[DNS_NAME_TEXT];
@@ -77,7 +77,7 @@ static const char *back(const struct dns_table *t, const char *a, bool *known)
 static enum dns_known knows(const struct dns_table *t, const char *n)
 {
 	struct dns_name nm = name(n);
-	return dns_table_knows(t, &nm);
+	return dns_table_knows(t, NULL, &nm);
 }
 
 static void names(void **state)
@@ -96,7 +96,7 @@ static void names(void **state)
 
 	struct dns_name nm = name("web.weft.local");
 	const struct ip *one[1];
-	assert_int_equal(dns_table_addresses(t, &nm, 4, one, 1), 2); /* says how many there are, writes what fits */
+	assert_int_equal(dns_table_addresses(t, NULL, &nm, 4, one, 1), 2); /* says how many there are, writes what fits */
 
 	assert_false(del(t, 1, "c1", "web.weft.local", "10.0.0.2")); /* keys are exact */
 	assert_false(del(t, 2, "c1", "Web.weft.local", "10.0.0.2"));
@@ -290,12 +290,12 @@ static void check_model(const struct dns_table *t, const struct model *m, const 
 		if (ip_eq(f->addr, ask->addr) && !m->away[f->owner])
 			latest = f;
 	}
-	assert_int_equal(dns_table_knows(t, &ask->name), want);
-	size_t n = dns_table_addresses(t, &ask->name, ask->addr.family, v, FACTS);
+	assert_int_equal(dns_table_knows(t, NULL, &ask->name), want);
+	size_t n = dns_table_addresses(t, NULL, &ask->name, ask->addr.family, v, FACTS);
 	assert_int_equal(n, want_n);
 	for (size_t i = 1; i < n; i++)
 		assert_true(ip_cmp(*v[i - 1], *v[i]) < 0);
-	n = dns_table_names(t, ask->addr, names_out, FACTS, &known);
+	n = dns_table_names(t, NULL, ask->addr, names_out, FACTS, &known);
 	assert_int_equal(known, want_known);
 	assert_int_equal(n > 0, latest != NULL);
 	if (latest)
@@ -392,9 +392,58 @@ static void out_of_memory(void **state)
 	}
 }
 
+/* Sees what the container of this id has, and nothing else. */
+static bool only(const void *ctx, uint64_t owner, const char *id, struct ip a)
+{
+	(void)owner;
+	(void)a;
+	return strcmp(id, ctx) == 0;
+}
+
+static void views(void **state)
+{
+	(void)state;
+	struct dns_table *t = fresh();
+	const struct dns_view red = { only, "red" }, blue = { only, "blue" }, green = { only, "green" };
+	struct dns_name db = name("db.weft.local"), above = name("x.weft.local");
+	const struct ip *v[4];
+	struct slice out[4];
+	bool known;
+	add(t, 1, "red", "db.weft.local", "10.0.0.1");
+	add(t, 2, "blue", "db.weft.local", "10.0.0.2");
+	add(t, 2, "blue", "a.x.weft.local", "10.0.0.2");
+	add(t, 2, "blue", "same.weft.local", "10.0.0.9");
+	add(t, 1, "red", "same.weft.local", "10.0.0.9"); /* networks of others' addresses may have the same */
+	assert_int_equal(dns_table_addresses(t, NULL, &db, 4, v, 4), 2);
+	assert_int_equal(dns_table_addresses(t, &red, &db, 4, v, 4), 1);
+	assert_true(ip_eq(*v[0], addr("10.0.0.1")));
+	assert_int_equal(dns_table_addresses(t, &blue, &db, 0, v, 4), 1);
+	assert_true(ip_eq(*v[0], addr("10.0.0.2")));
+	assert_int_equal(dns_table_addresses(t, &green, &db, 4, v, 4), 0);
+	assert_int_equal(dns_table_knows(t, &red, &db), DNS_KNOWN_NAME);
+	assert_int_equal(dns_table_knows(t, &green, &db), DNS_KNOWN_NOT);
+	assert_int_equal(dns_table_knows(t, &blue, &above), DNS_KNOWN_ABOVE);
+	add(t, 1, "red", "x.weft.local", "10.0.0.3");
+	assert_int_equal(dns_table_knows(t, &red, &above), DNS_KNOWN_NAME);
+	assert_int_equal(dns_table_knows(t, &blue, &above), DNS_KNOWN_ABOVE);
+
+	assert_int_equal(dns_table_names(t, &red, addr("10.0.0.2"), out, 4, &known), 0);
+	assert_false(known);
+	assert_int_equal(dns_table_names(t, &blue, addr("10.0.0.2"), out, 4, &known), 2);
+	assert_true(known);
+	assert_int_equal(dns_table_set_reachable(t, 1, false), ERR_OK);
+	assert_int_equal(dns_table_names(t, &red, addr("10.0.0.9"), out, 4, &known), 0); /* the other one's is not taken for it */
+	assert_true(known);
+	assert_int_equal(dns_table_names(t, &blue, addr("10.0.0.9"), out, 4, &known), 1);
+	assert_int_equal(dns_table_addresses(t, &red, &db, 4, v, 4), 0);
+	assert_int_equal(dns_table_knows(t, &red, &db), DNS_KNOWN_NAME); /* out of reach, not gone */
+	dns_table_free(t);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(views),
 		cmocka_unit_test(names),
 		cmocka_unit_test(names_above),
 		cmocka_unit_test(reachability),

@@ -433,7 +433,7 @@ static enum err set_networks(struct world *w, unsigned first, unsigned end, stru
 	struct dns_server_network v[NETWORKS];
 	for (unsigned i = first; i < end; i++) {
 		snprintf(names[i], sizeof(names[i]), "net%u", i);
-		v[i - first] = (struct dns_server_network){ names[i], (int)if_nametoindex(names[i]) };
+		v[i - first] = (struct dns_server_network){ names[i], names[i], (int)if_nametoindex(names[i]) };
 	}
 	return dns_server_set_networks(w->server, v, end - first, note);
 }
@@ -482,7 +482,7 @@ static void networks(void **state)
 	OK(set_networks(w, 1, 2, &note));
 	expect(w, clients, two);
 	/* One that is not there; the others are. */
-	struct dns_server_network v[] = { { "net7", 77 }, { "net2", (int)if_nametoindex("net2") } };
+	struct dns_server_network v[] = { { "net7", "net7", 77 }, { "two", "net2", (int)if_nametoindex("net2") } };
 	assert_int_equal(dns_server_set_networks(w->server, v, 2, &why), ERR_NOT_FOUND);
 	assert_non_null(strstr(why.text, "net7"));
 	expect(w, clients, (const bool[]){ true, false, true });
@@ -507,6 +507,122 @@ static void networks(void **state)
 	close(ns);
 }
 
+/* --- who asks --- */
+
+struct who {        /* what is said of askers */
+	unsigned later; /* how often it is not known yet */
+	unsigned calls;
+	bool hides;
+	char network[32]; /* of the last one; "-": none */
+	struct ip from;
+};
+
+static bool hidden(const void *ctx, uint64_t owner, const char *id, struct ip a)
+{
+	(void)ctx, (void)owner, (void)id, (void)a;
+	return false;
+}
+
+static enum dns_asker who_asks(void *ctx, struct ip from, const char *network, struct dns_view *view)
+{
+	struct who *who = ctx;
+	who->calls++;
+	who->from = from;
+	snprintf(who->network, sizeof(who->network), "%s", network ? network : "-");
+	if (who->later > 0) {
+		who->later--;
+		return DNS_ASKER_LATER;
+	}
+	if (who->hides)
+		*view = (struct dns_view){ hidden, who };
+	return DNS_ASKER_KNOWN;
+}
+
+static void restart_with(struct world *w, struct who *who)
+{
+	dns_server_stop(w->server, NULL, NULL);
+	w->cfg.asker = who_asks;
+	w->cfg.ctx = who;
+	w->cfg.resolver = ip_v4(0x7f000001);
+	OK(dns_server_start(&w->server, &w->loop, &w->cfg, NULL));
+}
+
+static void ask_web(int s, uint16_t id)
+{
+	uint8_t q[300];
+	size_t n = make_query(q, id, "web.weft.local");
+	assert_int_equal(send(s, q + 2, n - 2, 0), n - 2);
+}
+
+static void turn(struct world *w, const struct who *who, unsigned calls)
+{
+	for (uint64_t end = uv_hrtime() + UINT64_C(10000000000); who->calls < calls && uv_hrtime() < end;)
+		uv_run(&w->loop, UV_RUN_NOWAIT);
+	assert_int_equal(who->calls, calls);
+}
+
+static void by_who_asks(void **state)
+{
+	struct world *w = there(state);
+	struct who who = { .hides = true };
+	struct dns_server_network lo = { "loop", "lo", (int)if_nametoindex("lo") };
+	uint8_t m[600];
+	int s = open_socket(SOCK_DGRAM, "127.0.0.9:4000", "127.0.0.1:53");
+	restart_with(w, &who);
+	ask_web(s, 1);
+	struct dns_header h = header_of(m, receive(w, s, m, sizeof(m), NULL));
+	assert_true((h.flags & DNS_RCODE) == DNS_NXDOMAIN && h.an == 0);
+	assert_true(ip_eq(who.from, ip_v4(0x7f000009)));
+	assert_string_equal(who.network, "-");
+	/* by TCP too, and by a network's interface */
+	OK(dns_server_set_networks(w->server, &lo, 1, NULL));
+	int tcp = open_socket(SOCK_STREAM, "127.0.0.8:4000", "127.0.0.1:53");
+	uint8_t q[300];
+	size_t n = make_query(q, 2, "web.weft.local");
+	assert_int_equal(send(tcp, q, n, 0), n);
+	assert_true(receive(w, tcp, m, sizeof(m), NULL) > 14);
+	assert_int_equal(header_of(m + 2, 12).flags & DNS_RCODE, DNS_NXDOMAIN);
+	assert_true(ip_eq(who.from, ip_v4(0x7f000008)));
+	assert_string_equal(who.network, "loop");
+	close(tcp);
+	close(s);
+}
+
+static void later(void **state)
+{
+	struct world *w = there(state);
+	struct who who = { .later = 1 };
+	uint8_t m[600];
+	int s = open_socket(SOCK_DGRAM, NULL, "127.0.0.1:53");
+	restart_with(w, &who);
+	/* nothing is said before it is known who asks, and then what is for him */
+	ask_web(s, 1);
+	turn(w, &who, 1);
+	assert_int_equal(recv(s, m, sizeof(m), 0), -1);
+	dns_server_askers_known(w->server);
+	assert_int_equal(header_of(m, receive(w, s, m, sizeof(m), NULL)).an, 1);
+	assert_int_equal(who.calls, 2);
+	dns_server_askers_known(w->server);
+	assert_int_equal(who.calls, 2);
+	/* not for ever, and not for more than so many */
+	who = (struct who){ .later = 100000 };
+	ask_web(s, 2);
+	turn(w, &who, 1);
+	for (unsigned i = 0; i < DNS_LATER_TRIES; i++)
+		dns_server_askers_known(w->server);
+	assert_int_equal(header_of(m, receive(w, s, m, sizeof(m), NULL)).an, 1);
+	who.calls = 0;
+	for (unsigned i = 0; i < DNS_LATER_MAX; i++) {
+		ask_web(s, 3);
+		turn(w, &who, i + 1);
+	}
+	assert_int_equal(recv(s, m, sizeof(m), 0), -1);
+	ask_web(s, 4);
+	struct dns_header h = header_of(m, receive(w, s, m, sizeof(m), NULL));
+	assert_true(h.id == 4 && h.an == 1);
+	close(s); /* those that wait go with the server */
+}
+
 /* A query waits for an upstream when its network goes, and comes back: it was for another one. */
 static void network_goes_under_a_query(void **state)
 {
@@ -514,7 +630,7 @@ static void network_goes_under_a_query(void **state)
 	uint8_t q[300], m[600];
 	struct sockaddr_in from;
 	struct dns_server_stats st;
-	struct dns_server_network lo = { "lo", (int)if_nametoindex("lo") };
+	struct dns_server_network lo = { "loop", "lo", (int)if_nametoindex("lo") };
 	int up = open_socket(SOCK_DGRAM, "127.0.0.2:53", NULL);
 	dns_server_stop(w->server, NULL, NULL);
 	w->cfg.resolver = ip_v4(0x7f000001);
@@ -556,6 +672,8 @@ int main(void)
 		T(follows_resolv_conf),
 		T(refusals),
 		T(networks),
+		T(by_who_asks),
+		T(later),
 		T(network_goes_under_a_query),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
