@@ -29,6 +29,7 @@ struct attach {
 	json_t *wish; /* one of Docker's: what was asked for, to be attached again by when it is started again */
 	struct wanted want[CORE_ADDRS_MAX];
 	size_t n_want, n_got;                    /* want[0 … n_got) hold addresses by now */
+	size_t n_again;                          /* claims of what was lost while it waited */
 	struct prefix addrs[2 * CORE_ADDRS_MAX]; /* what it gets: these, and the IPv6 addresses that go with them */
 	size_t n_addrs;
 	bool asking;     /* inside advance() or publish(), which see to what is answered or cancelled meanwhile */
@@ -225,6 +226,37 @@ static void publish(struct attach *a, const struct core_endpoint *e)
 		published(a);
 }
 
+static void advance(struct attach *a);
+
+bool attach_held_by(const struct router *r, const char *ident, struct ip addr)
+{
+	const char *holder = core_ipam(r->core) != NULL && addr.family == 4 ? ipam_holder(core_ipam(r->core), ip_to_v4(addr)) : NULL;
+
+	return holder != NULL && strcmp(holder, ident) == 0;
+}
+
+/* While one address was waited for, another that it had already may have been freed: by a detach, or since the container was away for too long. It is
+ * claimed, unless another has got it by now. */
+static bool claim_again(struct attach *a)
+{
+	const struct universe u = core_universe(a->r->core);
+	const struct prefix range = { ip_v4(u.first), u.len };
+
+	for (size_t i = 0; core_ipam(a->r->core) != NULL && a->n_again < CORE_ADDRS_MAX && i < a->n_want; i++) {
+		struct wanted lost = a->want[i];
+		if (!prefix_contains(range, lost.prefix.addr) || attach_held_by(a->r, a->target.ident, lost.prefix.addr))
+			continue;
+		lost.claim = true;
+		a->n_got = a->n_want - 1;
+		a->want[i] = a->want[a->n_got];
+		a->want[a->n_got] = lost;
+		a->n_again++;
+		advance(a);
+		return true;
+	}
+	return false;
+}
+
 /* IPv4 addresses first. */
 static void gather_addresses(struct attach *a)
 {
@@ -257,6 +289,8 @@ static void plumb(struct attach *a)
 	struct core_network network;
 	struct kernel *k = NULL;
 
+	if (claim_again(a))
+		return;
 	gather_addresses(a);
 	want.n_addrs = a->n_addrs;
 	/* much may have happened while we waited for addresses */
@@ -278,15 +312,6 @@ static void plumb(struct attach *a)
 }
 
 /* --- the addresses -------------------------------------------------------------------------------------------------------------------- */
-
-static void advance(struct attach *a);
-
-bool attach_held_by(const struct router *r, const char *ident, struct ip addr)
-{
-	const char *holder = core_ipam(r->core) != NULL && addr.family == 4 ? ipam_holder(core_ipam(r->core), ip_to_v4(addr)) : NULL;
-
-	return holder != NULL && strcmp(holder, ident) == 0;
-}
 
 static void on_address(void *ctx, const struct router_result *res)
 {

@@ -25,6 +25,7 @@ struct expose_op {
 		bool fresh; /* it was not exposed before */
 	} want[CORE_ADDRS_MAX];
 	size_t n_want, n_got; /* want[0 … n_got) hold addresses by now */
+	size_t n_again;       /* claims of what was lost while it waited */
 	bool asking, answered, cancelled, publishing;
 	bool masquerade;
 	size_t unstored;
@@ -285,12 +286,45 @@ static void add_companions(struct expose_op *op)
 	}
 }
 
+static void advance(struct expose_op *op);
+
+static bool held(const struct expose_op *op, struct ip addr)
+{
+	const char *holder = ipam_holder(core_ipam(op->r->core), ip_to_v4(addr));
+
+	return holder != NULL && strcmp(holder, op->ident) == 0;
+}
+
+/* While one address was waited for, another may have been hidden. It is claimed, unless somebody else has got it by now. */
+static bool claim_again(struct expose_op *op)
+{
+	const struct universe u = core_universe(op->r->core);
+	const struct prefix range = { ip_v4(u.first), u.len };
+
+	for (size_t i = 0; core_ipam(op->r->core) != NULL && op->n_again < CORE_ADDRS_MAX && i < op->n_want; i++) {
+		struct wanted lost = op->want[i];
+		if (!prefix_contains(range, lost.prefix.addr) || held(op, lost.prefix.addr))
+			continue;
+		lost.claim = true;
+		op->n_got = op->n_want - 1;
+		op->want[i] = op->want[op->n_got];
+		op->want[op->n_got] = lost;
+		op->n_again++;
+		advance(op);
+		return true;
+	}
+	return false;
+}
+
 static void plumb(struct expose_op *op)
 {
 	struct router *r = op->r;
 	struct core_network network;
 	struct kernel *k = NULL;
 	struct err_note note = { "" };
+
+	if (claim_again(op))
+		return;
 	enum err err = core_network(r->core, op->network, &network)
 		? plane_need(r->plane, r->core, &network, &k, &note)
 		: err_note(&note, ERR_NOT_FOUND, "there is no network '%.64s' any more", op->network);
@@ -319,8 +353,6 @@ static void plumb(struct expose_op *op)
 }
 
 /* --- addresses ------------------------------------------------------------------------------------------------------------------------------------ */
-
-static void advance(struct expose_op *op);
 
 static void on_address(void *ctx, const struct router_result *res)
 {
