@@ -13,6 +13,7 @@ struct naming {
 	uint64_t number, question;
 	json_t *doc; /* the request */
 	bool attach;
+	bool detaching; /* the container is known; what is left cannot be taken back */
 	router_done done;
 	void *ctx;
 };
@@ -31,6 +32,23 @@ static void free_naming(struct naming *n)
 	mem_free(n);
 }
 
+static void on_detached(void *ctx, const struct router_result *res)
+{
+	struct naming *n = ctx;
+	router_done done = n->done;
+	void *asker = n->ctx;
+
+	free_naming(n);
+	done(asker, res);
+}
+
+/* An asker who goes now is not told, but may still cancel by his number. */
+static void detach(struct naming *n, const struct attach_request *req, const struct attach_who *who)
+{
+	n->detaching = true;
+	(void)detach_begin(n->r, req, who, on_detached, n);
+}
+
 /* The rest of the request, under the number that its asker knows. */
 static void go_on(struct naming *n, struct attach_who *who, struct err_note *note)
 {
@@ -38,7 +56,6 @@ static void go_on(struct naming *n, struct attach_who *who, struct err_note *not
 	struct naming was = *n;
 
 	json_incref(was.doc);
-	free_naming(n);
 	enum err err = attach_request_read(&asked, was.doc, was.attach, note);
 	if (err == ERR_OK && asked.req.id != NULL) {
 		err = attach_check_ident(asked.req.id, note);
@@ -46,12 +63,15 @@ static void go_on(struct naming *n, struct attach_who *who, struct err_note *not
 			(void)snprintf(who->target.ident, sizeof(who->target.ident), "%s", asked.req.id);
 		who->docker = false; /* who gives it an id of his own looks after it himself */
 	}
-	if (err != ERR_OK)
-		(void)attach_refuse(was.done, was.ctx, err, note->text);
-	else if (was.attach)
-		(void)attach_begin(was.r, was.number, &asked.req, who, was.done, was.ctx);
-	else
-		(void)detach_begin(was.r, &asked.req, who, was.done, was.ctx);
+	if (err == ERR_OK && !was.attach) {
+		detach(n, &asked.req, who);
+	} else {
+		free_naming(n);
+		if (err == ERR_OK)
+			(void)attach_begin(was.r, was.number, &asked.req, who, was.done, was.ctx);
+		else
+			(void)attach_refuse(was.done, was.ctx, err, note->text);
+	}
 	json_decref(was.doc);
 }
 
@@ -163,6 +183,10 @@ bool attach_naming_cancel(struct router *r, uint64_t request)
 
 	if (n == NULL)
 		return false;
+	if (n->detaching) {
+		n->done = attach_ignore;
+		return true;
+	}
 	docker_cancel(router_docker(r), n->question);
 	free_naming(n);
 	return true;
@@ -173,8 +197,11 @@ void attach_naming_end_all(struct router *r, enum err err, const char *text)
 	struct slice key;
 	void *value;
 
-	for (size_t at = 0; map_next(r->namings, &at, &key, &value); at = 0) {
+	for (size_t at = 0; map_next(r->namings, &at, &key, &value);) {
 		struct naming *n = value;
+		if (n->detaching) /* ends with the requests that it waits for */
+			continue;
+		at = 0;
 		docker_cancel(router_docker(r), n->question);
 		refuse(n, err, text);
 	}
