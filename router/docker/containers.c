@@ -251,7 +251,7 @@ static void on_inspected(void *ctx, enum err err, const char *why, const struct 
 
 	k->asking--;
 	s->question = 0;
-	if (err == ERR_CLOSED)
+	if (k->stopped != NULL) /* else a Docker that hung up is asked again */
 		return;
 	if (err == ERR_NOT_FOUND || (err == ERR_OK && !c->running && !s->again)) {
 		died(k, s->id);
@@ -327,7 +327,7 @@ static void on_listed(void *ctx, enum err err, const char *why)
 
 	k->list = 0;
 	k->filling = false;
-	if (err == ERR_CLOSED)
+	if (k->stopped != NULL)
 		return;
 	if (err != ERR_OK)
 		log_write(k->log, LOG_LEVEL_WARNING, "Docker does not list its containers (tried again): %s", why);

@@ -131,7 +131,7 @@ static void on_network(void *ctx, enum err err, const char *why, const struct do
 	(void)why;
 	(void)d;
 	p->question = 0;
-	if (err == ERR_CLOSED)
+	if (p->stopping)
 		return;
 	if (n != NULL && err == ERR_NOT_FOUND && n->suspect && n->created && !n->busy) {
 		log_write(
