@@ -117,7 +117,7 @@ static void endpoint_fail(struct endpoint_work *w, enum err err, const char *tex
 	if (e != NULL && w->kept) {
 		e->making = false;
 		plugin_endpoint_remove(p, e, NULL, NULL);
-	} else if (e != NULL) {
+	} else {
 		plugin_free_lease(p, w->ident, (struct ip){ 0 });
 		mem_free(map_del(p->endpoints, slice_str(w->req.id)));
 	}
@@ -239,20 +239,20 @@ static void on_claimed(void *ctx, const struct router_result *res)
 {
 	struct endpoint_work *w = ctx;
 	struct plugin *p = w->c->p;
+	struct plugin_endpoint *e = endpoint_of(w);
 	const struct plugin_net *n = map_get(p->nets, slice_str(w->req.network));
 	char text[400];
 
 	w->waiting = false;
 	w->c->pending = 0;
 	w->c->stop = NULL;
-	if (res->err != ERR_OK || n == NULL || w->c->q == NULL) {
+	if (res->err != ERR_OK || n == NULL || e == NULL || w->c->q == NULL) {
 		(void)snprintf(text, sizeof(text), "%s%s", res->err != ERR_OK ? res->text : "the network has been removed",
 			res->err == ERR_OK || n == NULL ? "" : advice(n));
 		endpoint_fail(w, res->err != ERR_OK ? res->err : ERR_CANCELLED, text);
 		return;
 	}
 	if (w->given) {
-		struct plugin_endpoint *e = endpoint_of(w);
 		e->addrs[0] = res->addr;
 		e->n_addrs = 1;
 		w->checked = 1;

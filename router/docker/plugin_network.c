@@ -534,8 +534,11 @@ static void remove_next(void *ctx, enum err err, const char *text)
 	struct plugin_net *n = map_get(p->nets, slice_str(x->id));
 	struct plugin_endpoint *e = n != NULL && !x->allocated ? endpoint_in(p, x->id) : NULL;
 
-	(void)err;
-	(void)text;
+	if (err != ERR_OK) { /* it is still there, and the network with it: the next look at what Docker has tries again */
+		plugin_fail(x->c, err, text);
+		mem_free(x);
+		return;
+	}
 	if (e != NULL) {
 		plugin_endpoint_remove(p, e, remove_next, x);
 		return;
