@@ -12,7 +12,7 @@ import struct
 import threading
 import time
 
-from lib import bare, shares, topology, wait_until
+from lib import bare, metric, shares, topology, wait_until
 from test_docker_events import Pretender, connected, lines
 from test_docker_plugin import call
 from test_ipam import held
@@ -192,4 +192,31 @@ def test_C2_a_network_whose_endpoint_cannot_be_removed(net, h1):
         h1.exec("ip", "link", "del", n)
     assert call(h1, "NetworkDriver.DeleteNetwork", {"NetworkID": network}) == (200, {})
     call(h1, "IpamDriver.ReleasePool", {"PoolID": pool["PoolID"]})
+    assert h1.weft("verify").returncode == 0
+
+
+@topology(timeout=60)
+def test_C2_a_network_that_goes_while_its_endpoint_waits_for_an_address(net, h1, h2):
+    """A swarm's: the network stays allocated on its manager when the host's part of it is deleted."""
+    run = f"{net.dir}/run"
+    os.makedirs(f"{run}/docker/plugins")
+    h1.run_dir = run
+    h1.start_daemon("--docker-host", "", "--ipalloc-init", "consensus=2", "--plugin-socket", f"{run}/docker/plugins/weft.sock")
+    network, endpoint = "a" * 64, "b" * 64
+    pools = [{"AddressSpace": "null", "Pool": "0.0.0.0/0"}]
+    status, answer = call(h1, "NetworkDriver.AllocateNetwork", {
+        "NetworkID": network, "Options": {"weft.network": "app"}, "IPv4Data": pools, "IPv6Data": None})
+    assert "Options" in answer, answer
+    assert call(h1, "NetworkDriver.CreateNetwork", {
+        "NetworkID": network, "Options": {"com.docker.network.generic": {"weft.network": "app"}}, "IPv4Data": pools, "IPv6Data": []}) == (200, {})
+    made = []
+    threading.Thread(target=lambda: made.append(call(h1, "NetworkDriver.CreateEndpoint", {
+        "NetworkID": network, "EndpointID": endpoint, "Options": {}, "Interface": {"Address": "", "AddressIPv6": "", "MacAddress": ""}})), daemon=True).start()
+    wait_until(lambda: metric(h1, "weft_ipam_pending_allocates") == 1, 5, "an address is waited for")
+    assert call(h1, "NetworkDriver.DeleteNetwork", {"NetworkID": network}) == (200, {})
+    h2.start_daemon("--ipalloc-init", "consensus=2", peers=[h1])
+    wait_until(lambda: made or not h1.running(), 20, "the call is answered")
+    assert h1.running() and "Err" in made[0][1], made
+    assert held(h1) == {} and "docker:" not in h1.weft_ok("ps")
+    assert call(h1, "NetworkDriver.FreeNetwork", {"NetworkID": network}) == (200, {})
     assert h1.weft("verify").returncode == 0
