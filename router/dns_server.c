@@ -3,7 +3,6 @@
  *   listener  a UDP and a TCP handle: for all who ask, or for those of one network (see router/dns_listen.c); in server->listeners until its close is
  *             asked for, freed by the close callback
  *   client    a TCP connection; in server->clients until its close is asked for, freed by the close callback
- *   upstream  the socket of one try of a forwarded query, under the handle that dns/forward gave it; the same
  *   waiting   a forwarded query: whom to answer, and since when; under a number that dns/forward gives back with the reply
  * `handles` counts what libuv still holds. A waiting names its connection, or its listener, by number, so these may go away under it.
  *
@@ -24,10 +23,11 @@
 #include "base/mem.h"
 #include "router/dns_listen.h"
 #include "router/dns_resolv.h"
+#include "router/dns_upstreams.h"
 
 enum { LENGTH_SIZE = 2, INPUT_MAX = LENGTH_SIZE + DNS_MESSAGE_MAX };
 
-/* Every handle's data points to a listener, a client, an upstream or a part alone: all begin with their server. */
+/* Every handle's data points to a listener, a client or a part alone: all begin with their server. */
 struct part {
 	struct dns_server *s;
 };
@@ -55,24 +55,6 @@ struct client {
 	size_t input_len, input_cap;
 	size_t waiting; /* forwarded queries */
 	bool pumping, closing, at_end, reading;
-};
-
-struct upstream {
-	struct dns_server *s;
-	uint64_t sock;
-	struct hostport to;
-	bool is_tcp, closing;
-	union {
-		uv_handle_t handle;
-		uv_udp_t udp;
-		uv_tcp_t tcp;
-	} h;
-	uv_connect_t connect;
-	uv_write_t write;
-	uint8_t *reply; /* TCP: what came of length and message */
-	size_t reply_len, reply_cap;
-	size_t query_len;
-	uint8_t query[]; /* TCP: with its length */
 };
 
 struct waiting {
@@ -106,7 +88,8 @@ struct dns_server {
 	struct dns_stats stats;
 	struct dns_server_stats own;
 	struct dns_forward *forward;
-	struct map *listeners, *clients, *upstreams, *waiting;
+	struct map *listeners, *clients, *waiting;
+	struct dns_upstreams *upstreams;
 	uint64_t last_listener, last_client, last_waiting;
 	struct hostport listen[DNS_LISTEN_MAX];
 	size_t n_listen;
@@ -151,8 +134,7 @@ static void observe(struct dns_server *s, enum dns_stat_source source, uint64_t 
 	s->own.latency_sum_us[source] += us;
 }
 
-static_assert(offsetof(struct listener, s) == 0 && offsetof(struct client, s) == 0 && offsetof(struct upstream, s) == 0,
-	"what a handle points to begins as a part");
+static_assert(offsetof(struct listener, s) == 0 && offsetof(struct client, s) == 0, "what a handle points to begins as a part");
 
 static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf)
 {
@@ -181,7 +163,6 @@ static void maybe_free(struct dns_server *s)
 	dns_forward_free(s->forward);
 	map_free(s->listeners); /* empty, as the two that follow: their handles are closed */
 	map_free(s->clients);
-	map_free(s->upstreams);
 	free_map(s->waiting);
 	for (struct later *x = s->later, *next; x; x = next) {
 		next = x->next;
@@ -224,16 +205,6 @@ static void on_client_closed(uv_handle_t *handle)
 	maybe_free(s);
 }
 
-static void on_upstream_closed(uv_handle_t *handle)
-{
-	struct upstream *u = handle->data;
-	struct dns_server *s = u->s;
-	mem_free(u->reply);
-	mem_free(u);
-	s->handles--;
-	maybe_free(s);
-}
-
 static void close_listener(struct listener *l)
 {
 	map_del64(l->s->listeners, l->number);
@@ -251,13 +222,11 @@ static void close_client(struct client *c)
 	uv_close((uv_handle_t *)&c->idle, on_client_closed);
 }
 
-static void close_upstream(struct upstream *u)
+static void on_upstreams_stopped(void *ctx)
 {
-	if (u->closing)
-		return;
-	u->closing = true;
-	map_del64(u->s->upstreams, u->sock);
-	uv_close(&u->h.handle, on_upstream_closed);
+	struct dns_server *s = ctx;
+	s->handles--;
+	maybe_free(s);
 }
 
 void dns_server_stop(struct dns_server *s, void (*done)(void *ctx), void *ctx)
@@ -272,8 +241,8 @@ void dns_server_stop(struct dns_server *s, void (*done)(void *ctx), void *ctx)
 	s->handles++; /* so that nothing below is the last */
 	for (size_t it = 0; map_next(s->clients, &it, &key, &value);)
 		close_client(value);
-	for (size_t it = 0; map_next(s->upstreams, &it, &key, &value);)
-		close_upstream(value);
+	s->handles++;
+	dns_upstreams_stop(s->upstreams, on_upstreams_stopped, s);
 	for (size_t it = 0; map_next(s->listeners, &it, &key, &value);)
 		close_listener(value);
 	uv_close((uv_handle_t *)&s->forward_timer, on_closed);
@@ -603,118 +572,20 @@ static void on_connection(uv_stream_t *listener, int status)
 
 static void on_forward_timer(uv_timer_t *timer);
 
-static void upstream_failed(struct upstream *u)
+static void upstream_failed(void *ctx, uint64_t sock)
 {
-	struct dns_server *s = u->s;
+	struct dns_server *s = ctx;
 	struct dns_forward_actions a;
-	if (u->closing)
-		return;
-	dns_forward_failed(s->forward, uv_now(s->loop), u->sock, &a);
+	dns_forward_failed(s->forward, uv_now(s->loop), sock, &a);
 	carry_out(s, &a);
 }
 
-static void upstream_reply(struct upstream *u, struct hostport from, struct slice reply)
+static void upstream_replied(void *ctx, uint64_t sock, struct hostport from, struct slice reply)
 {
-	struct dns_server *s = u->s;
+	struct dns_server *s = ctx;
 	struct dns_forward_actions a;
-	dns_forward_reply(s->forward, uv_now(s->loop), u->sock, from, reply, &a);
+	dns_forward_reply(s->forward, uv_now(s->loop), sock, from, reply, &a);
 	carry_out(s, &a);
-}
-
-static void on_upstream_udp(uv_udp_t *handle, ssize_t n, const uv_buf_t *buf, const struct sockaddr *from, unsigned flags)
-{
-	struct upstream *u = handle->data;
-	if (n < 0)
-		upstream_failed(u); /* ICMP: nobody listens there, or no way to it */
-	else if (from && !(flags & UV_UDP_PARTIAL))
-		upstream_reply(u, dns_from_sockaddr(from), slice_of(buf->base, (size_t)n));
-}
-
-static void on_upstream_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
-{
-	struct upstream *u = stream->data;
-	struct rbuf r;
-	void *p = u->reply;
-
-	if (n == 0)
-		return;
-	size_t size = n > 0 ? (size_t)n : 0;
-	if (n < 0 || u->reply_len + size > 2 * INPUT_MAX || !mem_grow(&p, &u->reply_cap, u->reply_len + size, 1)) {
-		upstream_failed(u);
-		return;
-	}
-	u->reply = p;
-	memcpy(u->reply + u->reply_len, buf->base, size);
-	u->reply_len += size;
-	rbuf_init(&r, u->reply, u->reply_len);
-	struct slice reply = rbuf_bytes(&r, rbuf_u16(&r));
-	if (!rbuf_ok(&r))
-		return;
-	upstream_reply(u, u->to, reply);
-	/* One query, one reply: with another that does not match nothing better will come. */
-	upstream_failed(u);
-}
-
-static void on_upstream_written(uv_write_t *req, int status)
-{
-	struct upstream *u = req->handle->data;
-	if (status < 0)
-		upstream_failed(u);
-}
-
-static void on_upstream_connected(uv_connect_t *req, int status)
-{
-	struct upstream *u = req->handle->data;
-	uv_buf_t buf = uv_buf_init((char *)u->query, (unsigned)u->query_len);
-	if (u->closing)
-		return;
-	if (status < 0 || uv_write(&u->write, (uv_stream_t *)&u->h.tcp, &buf, 1, on_upstream_written) < 0 ||
-		uv_read_start((uv_stream_t *)&u->h.tcp, on_alloc, on_upstream_read) < 0)
-		upstream_failed(u);
-}
-
-static bool start_udp(struct upstream *u, const struct sockaddr *to, struct slice query)
-{
-	uv_buf_t buf = uv_buf_init((char *)(uintptr_t)query.p, (unsigned)query.n);
-	/* A connected socket: the kernel picks a random port, drops what others send and passes ICMP errors on. */
-	return uv_udp_connect(&u->h.udp, to) == 0 && uv_udp_recv_start(&u->h.udp, on_alloc, on_upstream_udp) == 0 &&
-		uv_udp_try_send(&u->h.udp, &buf, 1, NULL) >= 0;
-}
-
-/* Opens the socket of an action. false: it failed at once. */
-static bool open_upstream(struct dns_server *s, const struct dns_forward_action *a)
-{
-	struct sockaddr_storage to;
-	struct upstream *u = mem_zalloc(1, sizeof(*u) + LENGTH_SIZE + a->bytes.n);
-
-	if (!u)
-		return false;
-	u->s = s;
-	u->sock = a->sock;
-	u->to = a->upstream;
-	u->is_tcp = a->is_tcp;
-	if (map_put64(s->upstreams, u->sock, u, NULL) != ERR_OK) {
-		mem_free(u);
-		return false;
-	}
-	dns_to_sockaddr(a->upstream, &to);
-	/* Neither init makes a socket, so neither fails. */
-	(void)(u->is_tcp ? uv_tcp_init(s->loop, &u->h.tcp) : uv_udp_init(s->loop, &u->h.udp));
-	u->h.handle.data = u;
-	s->handles++;
-	bool ok;
-	if (u->is_tcp) {
-		u->query[0] = (uint8_t)(a->bytes.n >> 8);
-		u->query[1] = (uint8_t)a->bytes.n;
-		memcpy(u->query + LENGTH_SIZE, a->bytes.p, a->bytes.n);
-		u->query_len = LENGTH_SIZE + a->bytes.n;
-		ok = uv_tcp_connect(&u->connect, &u->h.tcp, generic(&to), on_upstream_connected) == 0;
-	} else {
-		ok = start_udp(u, generic(&to), a->bytes);
-	}
-	if (!ok)
-		close_upstream(u);
-	return ok;
 }
 
 static void reply_to(struct dns_server *s, const struct dns_forward_action *a)
@@ -748,10 +619,9 @@ static void carry_out(struct dns_server *s, struct dns_forward_actions *a)
 		failed = 0;
 		for (size_t i = 0; i < a->n; i++) {
 			const struct dns_forward_action *v = &a->v[i];
-			struct upstream *u = v->what == DNS_FORWARD_CLOSE ? map_get64(s->upstreams, v->sock) : NULL;
-			if (u)
-				close_upstream(u);
-			else if (v->what == DNS_FORWARD_OPEN && !open_upstream(s, v))
+			if (v->what == DNS_FORWARD_CLOSE)
+				dns_upstreams_close(s->upstreams, v->sock);
+			else if (v->what == DNS_FORWARD_OPEN && !dns_upstreams_open(s->upstreams, v))
 				failed = v->sock;
 			else if (v->what == DNS_FORWARD_REPLY)
 				reply_to(s, v);
@@ -915,7 +785,8 @@ static enum err prepare(struct dns_server *s, const struct dns_server_cfg *cfg, 
 	rng_seed(&s->rng, cfg->seed);
 	s->listeners = map_new(cfg->seed);
 	s->clients = map_new(cfg->seed);
-	s->upstreams = map_new(cfg->seed);
+	s->upstreams = dns_upstreams_new(&(struct dns_upstreams_cfg){
+		.loop = s->loop, .seed = cfg->seed, .failed = upstream_failed, .replied = upstream_replied, .ctx = s });
 	s->waiting = map_new(cfg->seed);
 	if (!s->listeners || !s->clients || !s->upstreams || !s->waiting || dns_forward_new(&s->forward, &s->stats) != ERR_OK ||
 		dns_resolv_init(&s->resolv, cfg->resolv_conf) != ERR_OK)
@@ -933,7 +804,8 @@ enum err dns_server_start(struct dns_server **out, uv_loop_t *loop, const struct
 	enum err e = prepare(s, cfg, note);
 	if (e != ERR_OK) {
 		s->stopping = true;
-		maybe_free(s);
+		s->handles = 1;
+		dns_upstreams_stop(s->upstreams, on_upstreams_stopped, s);
 		return e;
 	}
 	(void)uv_timer_init(loop, &s->forward_timer);
