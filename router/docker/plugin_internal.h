@@ -107,6 +107,7 @@ struct plugin {
 	char asked[DOCKER_ID_MAX + 1];
 	struct map *outside; /* plugin_outside.c: address on docker_gwbridge -> whose; NULL: not known */
 	uint64_t outside_question, outside_rest_ms;
+	bool outside_stale; /* somebody joined or left since the question */
 	bool was_connected;
 	bool stopping, tick_open;
 	uint64_t n_calls, n_failed;

@@ -3,10 +3,13 @@
  * A container of our networks has a second interface there, given by dockerd and with an address of dockerd's. What Docker's own resolver cannot answer
  * it asks from that address, so we have to know whose it is. dockerd tells who is on docker_gwbridge: its endpoints are called gateway_ and the
  * beginning of the sandbox's id, and Join has told us the sandboxes of our endpoints. What it told is good until a container joins or leaves. */
-#include <ifaddrs.h>
+#include <net/if.h>
 #include <netinet/in.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include <sodium.h>
 
@@ -48,6 +51,7 @@ void plugin_outside_forget(struct plugin *p)
 	struct slice key;
 	void *value;
 
+	p->outside_stale = p->outside_question != 0; /* what is on its way may have been true before */
 	for (size_t at = 0; p->outside != NULL && map_next(p->outside, &at, &key, &value);)
 		mem_free(value);
 	map_free(p->outside);
@@ -89,6 +93,11 @@ static void on_told(void *ctx, enum err err, const char *why, const struct docke
 	json_t *container;
 
 	p->outside_question = 0;
+	if (p->outside_stale) {
+		p->outside_stale = false;
+		router_askers_known(p->r); /* it is asked again */
+		return;
+	}
 	plugin_outside_forget(p);
 	if (err == ERR_OK) {
 		p->outside = map_new(plugin_random());
@@ -108,26 +117,29 @@ static void on_told(void *ctx, enum err err, const char *why, const struct docke
 	router_askers_known(p->r);
 }
 
-/* Is it an address on docker_gwbridge, but for the host's own? */
+static bool ask_interface(int fd, unsigned long what, uint32_t *out)
+{
+	struct ifreq req = { .ifr_name = GATEWAY_BRIDGE };
+	struct sockaddr_in a;
+
+	if (ioctl(fd, what, &req) != 0)
+		return false;
+	memcpy(&a, &req.ifr_addr, sizeof(a));
+	*out = ntohl(a.sin_addr.s_addr);
+	return true;
+}
+
+/* Is it an address on docker_gwbridge, but for the host's own? Two questions to the kernel, however many interfaces there are. */
 static bool on_gateway_bridge(struct ip addr)
 {
-	struct ifaddrs *all = NULL;
-	bool found = false;
+	uint32_t own, mask;
+	int fd = addr.family == 4 ? socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0) : -1;
 
-	if (addr.family != 4 || getifaddrs(&all) != 0)
+	if (fd < 0)
 		return false;
-	for (const struct ifaddrs *i = all; i != NULL; i = i->ifa_next) {
-		struct sockaddr_in own, mask;
-		if (strcmp(i->ifa_name, GATEWAY_BRIDGE) != 0 || i->ifa_addr == NULL || i->ifa_addr->sa_family != AF_INET ||
-			i->ifa_netmask == NULL)
-			continue;
-		memcpy(&own, i->ifa_addr, sizeof(own));
-		memcpy(&mask, i->ifa_netmask, sizeof(mask));
-		uint32_t a = ip_to_v4(addr), o = ntohl(own.sin_addr.s_addr), m = ntohl(mask.sin_addr.s_addr);
-		found = found || (a != o && (a & m) == (o & m));
-	}
-	freeifaddrs(all);
-	return found;
+	bool there = ask_interface(fd, SIOCGIFADDR, &own) && ask_interface(fd, SIOCGIFNETMASK, &mask);
+	close(fd);
+	return there && ip_to_v4(addr) != own && (ip_to_v4(addr) & mask) == (own & mask);
 }
 
 static enum plugin_outside look_up(const struct plugin *p, struct ip addr, char ident[CORE_IDENT_MAX + 1])
@@ -153,13 +165,15 @@ enum plugin_outside plugin_outside(struct plugin *p, struct ip addr, char ident[
 {
 	struct docker *d = p != NULL && !p->stopping ? router_docker(p->r) : NULL;
 
-	if (d == NULL || map_count(p->endpoints) == 0 || !on_gateway_bridge(addr))
+	if (d == NULL || map_count(p->endpoints) == 0)
 		return PLUGIN_OUTSIDE_NOT;
 	enum plugin_outside found = look_up(p, addr, ident);
-	if (found != PLUGIN_OUTSIDE_LATER || p->outside_question != 0)
+	if (found != PLUGIN_OUTSIDE_LATER)
 		return found;
-	if (!docker_connected(d) || router_now_ms(p->r) < p->outside_rest_ms)
+	if (!on_gateway_bridge(addr) || !docker_connected(d) || router_now_ms(p->r) < p->outside_rest_ms)
 		return PLUGIN_OUTSIDE_NOT;
+	if (p->outside_question != 0)
+		return PLUGIN_OUTSIDE_LATER;
 	p->outside_question = docker_get_network(d, GATEWAY_BRIDGE, OUTSIDE_LIMIT_MS, on_told, p);
 	return p->outside_question != 0 ? PLUGIN_OUTSIDE_LATER : PLUGIN_OUTSIDE_NOT;
 }
