@@ -170,7 +170,7 @@ struct ipam_view {
 	size_t quorum, known; /* Paxos */
 	size_t pending_allocates, pending_claims, leases;
 	uint64_t total, owned, free_owned;
-	char conflict[256]; /* empty, or what was taken from us by a merge, by whom, and the command that resolves it */
+	char conflict[400]; /* empty, or what was taken from us by a merge, by whom, and the command that resolves it */
 };
 void ipam_view(const struct ipam *i, struct ipam_view *out);
 /* Membership and what was reclaimed. */

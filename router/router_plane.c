@@ -31,8 +31,10 @@ void router_make_offer(struct router *r)
 		.mtu = (uint16_t)underlay_container_mtu(o->host, o->mtu),
 		.n_trusted = o->n_trusted };
 	memcpy(r->offer.trusted, o->trusted, o->n_trusted * sizeof(o->trusted[0]));
-	if (o->ipam)
+	if (o->ipam) {
 		r->offer.range = o->range;
+		r->offer.range6 = o->range6;
+	}
 }
 
 /* Other hosts are told of the ways that are there now. */

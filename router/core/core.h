@@ -40,7 +40,7 @@ struct path_offer {
 	bool vxlan_over_v6;                      /* its fast path's underlay is IPv6, else IPv4: a VXLAN device has one family */
 	uint16_t userspace_port;                 /* 0: none */
 	bool password;                           /* wants its data sealed, but for those it trusts */
-	struct prefix range;                     /* its address range; family 0: IPAM is off */
+	struct prefix range, range6;             /* its address ranges; family 0: IPAM is off; there are no IPv6 addresses of one */
 	bool sealed_only;                        /* --require-encryption: sealed also to those who trust it */
 	uint16_t mtu;                            /* what a container of it may send in one piece: its fast path carries that much */
 	struct prefix trusted[CORE_TRUSTED_MAX]; /* --trusted-subnets: data to these in the clear, if they say the same of us */

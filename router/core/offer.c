@@ -12,9 +12,10 @@ enum offer_type {
 	OFFER_TRUSTED = 6,       /* ip, u8 prefix length; repeated */
 	OFFER_SEALED_ONLY = 7,   /* empty */
 	OFFER_MTU = 8,           /* u16 */
+	OFFER_RANGE6 = 9,        /* ip, u8 prefix length */
 };
 enum { OFFER_FIELDS_MAX = 48, OFFER_FIELD_MAX = 64 };
-static_assert(CORE_TRUSTED_MAX * 20 + 40 <= PATH_OFFER_BYTES, "the longest offer fits");
+static_assert(CORE_TRUSTED_MAX * 20 + 60 <= PATH_OFFER_BYTES, "the longest offer fits");
 
 static void field_u16(struct wbuf *w, enum offer_type type, uint16_t v)
 {
@@ -55,6 +56,7 @@ void path_offer_encode(struct wbuf *w, const struct path_offer *o)
 	field_flag(w, OFFER_SEALED_ONLY, o->sealed_only);
 	if (o->mtu != 0)
 		field_u16(w, OFFER_MTU, o->mtu);
+	field_prefix(w, OFFER_RANGE6, o->range6);
 }
 
 static struct prefix read_prefix(struct rbuf *r)
@@ -89,6 +91,11 @@ static void read_field(uint8_t type, struct rbuf *f, struct path_offer *o)
 		break;
 	case OFFER_SEALED_ONLY: o->sealed_only = true; break;
 	case OFFER_MTU: o->mtu = rbuf_u16(f); break;
+	case OFFER_RANGE6:
+		o->range6 = read_prefix(f);
+		if (o->range6.addr.family != 6)
+			rbuf_fail(f);
+		break;
 	default: break;
 	}
 }

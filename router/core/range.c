@@ -230,9 +230,28 @@ enum err range_settle(struct core *c, struct core_actions *out)
 
 /* --- saying -------------------------------------------------------------------------------------------------------------------------- */
 
+/* Those of one pair have to be alike, or their containers reach each other by IPv4 only. */
+static bool range6_differs(const struct core *c, uint64_t peer, struct prefix *theirs)
+{
+	struct peer_info info;
+	struct path_offer offer;
+
+	if (peer == c->cfg.gossip.self || !gossip_reachable(c->gossip, peer) || !gossip_peer(c->gossip, peer, &info))
+		return false;
+	path_offer_decode(info.extra, &offer);
+	*theirs = offer.range6;
+	return offer.range.addr.family != 0 && !prefix_eq(offer.range6, c->cfg.offer.range6);
+}
+
+static const char *range6_text(struct prefix p, char out[PREFIX_TEXT])
+{
+	return p.addr.family == 0 ? "none" : prefix_format(p, out);
+}
+
 bool core_range_conflict(const struct core *c, char *out, size_t size)
 {
 	struct universe u;
+	struct prefix theirs;
 	struct peer_info info;
 	char a[PREFIX_TEXT], b[PREFIX_TEXT], name[PEER_TEXT];
 	uint64_t peer;
@@ -244,6 +263,15 @@ bool core_range_conflict(const struct core *c, char *out, size_t size)
 			"%.40s(%s) gives out addresses of %s, this host of %s: run `weft reset` on the one that is to give way, and launch it with the "
 			"other's --ipalloc-range",
 			info.nickname, peer_format(peer, name), prefix_format(prefix_of(u), a), prefix_format(prefix_of(c->cfg.universe), b));
+		return true;
+	}
+	for (uint64_t at = 0; c->ipam != NULL && gossip_next_peer(c->gossip, &at, &peer);) {
+		if (!range6_differs(c, peer, &theirs) || !gossip_peer(c->gossip, peer, &info))
+			continue;
+		(void)snprintf(out, size,
+			"%.40s(%s) gives out IPv6 addresses of %s, this host of %s: their containers reach each other by IPv4 only until both are "
+			"launched with the same --ipalloc-range6",
+			info.nickname, peer_format(peer, name), range6_text(theirs, a), range6_text(c->cfg.offer.range6, b));
 		return true;
 	}
 	return false;

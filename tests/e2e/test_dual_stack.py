@@ -99,6 +99,22 @@ def test_I18_subnets_and_networks(net, h1, h2, c1, c2, c3):
 
 
 @topology(timeout=60)
+def test_I18_hosts_whose_prefixes_differ_are_told(net, h1, h2):
+    h1.start_daemon("--ipalloc-range6", RANGE6)
+    h2.start_daemon(peers=[h1])
+    wait_linked(h1, h2)
+    for h, other, own in ((h1, "none", RANGE6), (h2, RANGE6, "none")):
+        wait_until(lambda h=h: "--ipalloc-range6" in h.weft_ok("status", "ipam"), 10, f"{h.name} says that they differ")
+        said = h.weft_ok("status", "ipam")
+        assert f"IPv6 addresses of {other}, this host of {own}" in said, said
+        p = h.weft("verify")
+        assert p.returncode != 0 and "--ipalloc-range6" in p.stdout + p.stderr, p
+    h2.restart(args=("--ipalloc-range6", RANGE6))
+    for h in (h1, h2):
+        wait_until(lambda h=h: h.weft("verify").returncode == 0, 10, f"{h.name} finds nothing wrong any more")
+
+
+@topology(timeout=60)
 def test_I18_an_ipv6_address_can_be_asked_for(net, h1, c1, c2):
     h1.start_daemon("--ipalloc-range6", RANGE6)
     assert h1.attach(c1, "ip:fd00:32::1:105/108") == ["10.33.1.5", "fd00:32::1:105"], "it goes with an IPv4 address"

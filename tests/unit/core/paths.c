@@ -13,7 +13,7 @@ static bool same_offer(const struct path_offer *a, const struct path_offer *b)
 		trusted = prefix_eq(a->trusted[i], b->trusted[i]);
 	return trusted && a->vxlan_port == b->vxlan_port && a->userspace_port == b->userspace_port && a->password == b->password &&
 		a->vxlan_over_v6 == b->vxlan_over_v6 && prefix_eq(a->range, b->range) && a->sealed_only == b->sealed_only &&
-		a->mtu == b->mtu;
+		a->mtu == b->mtu && prefix_eq(a->range6, b->range6);
 }
 
 static struct prefix some_prefix(struct rng *r)
@@ -48,6 +48,8 @@ static void an_offer_is_read_as_it_was_written(void **state)
 		struct wbuf w;
 		if (v & 8)
 			o.range = (struct prefix){ ip_v4((uint32_t)(v >> 32)), (uint8_t)(v >> 4) % 33 };
+		if (v & 256)
+			o.range6 = (struct prefix){ { .family = 6, .b = { 0xfd, (uint8_t)(v >> 16) } }, (uint8_t)(v >> 9) % 129 };
 		o.n_trusted = v & 128 ? (size_t)rng_below(&r, CORE_TRUSTED_MAX + 1) : 0;
 		for (size_t k = 0; k < o.n_trusted; k++)
 			o.trusted[k] = some_prefix(&r);
@@ -77,8 +79,9 @@ static void a_broken_offer_is_none(void **state)
 		{ 6, 6, 4, 10, 0, 0, 0, 33 },    /* prefix length of a trusted subnet */
 		{ 6, 1, 0 },                     /* one of no family */
 		{ 8, 1, 5 },                     /* half an MTU */
+		{ 9, 6, 4, 10, 0, 0, 0, 8 },     /* a range of IPv6 addresses that is none */
 	};
-	static const size_t lens[] = { 3, 3, 7, 8, 3, 8, 3, 3 };
+	static const size_t lens[] = { 3, 3, 7, 8, 3, 8, 3, 3, 8 };
 	static const struct path_offer none;
 	struct path_offer got;
 
