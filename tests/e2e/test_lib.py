@@ -64,7 +64,8 @@ def test_lib_one_direction_and_one_port_are_blocked(net, h1, h2):
 
 @topology(mtu=1400)
 def test_lib_underlay_mtu(net, h1, h2):
-    assert h1.ping(h2.ip, size=1372, df=True) and not h1.ping(h2.ip, size=1373, df=True, timeout=0.3)
+    wait_until(lambda: h1.ping(h2.ip, size=1372, df=True), 5, "packets of that size pass")
+    assert not h1.ping(h2.ip, size=1373, df=True, timeout=0.3)
     net.set_mtu(9000)
     wait_until(lambda: h1.ping(h2.ip, size=8972, df=True), 5, "the larger packets pass once all interfaces carry them")
     rule = net.drop_larger(700)
