@@ -157,6 +157,18 @@ enum err attach_reconcile(struct router *r, struct err_note *note)
 	return look(r, adopt, note);
 }
 
+void router_adopt(struct router *r)
+{
+	struct err_note note = { "" };
+
+	if (r->stopping || r->erased || r->fatal[0] != '\0')
+		return;
+	plane_adopt(r->plane, r->core);
+	if (attach_reconcile(r, &note) != ERR_OK)
+		log_write(r->log, LOG_LEVEL_WARNING, "containers that were attached before cannot be seen: %s", note.text);
+	router_forwarding(r);
+}
+
 void attach_check(struct router *r)
 {
 	struct err_note note = { "" };

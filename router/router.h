@@ -99,6 +99,8 @@ struct endpoint_request {
 uint64_t router_endpoint_add(struct router *r, const struct endpoint_request *req, router_done done, void *ctx);
 /* Both ends and its names go, and the mesh is told. ERR_NOT_FOUND: there is none. */
 uint64_t router_endpoint_remove(struct router *r, const char *ident, router_done done, void *ctx);
+/* Containers that the kernel shows and no record tells of: as at the start, for networks that have become known since. */
+void router_adopt(struct router *r);
 /* `weft reset`: hands the address space over; then, in answer, everything of ours is out of the kernel and the store is emptied. The
  * daemon is to be stopped after it. */
 uint64_t router_reset(struct router *r, router_done done, void *ctx);

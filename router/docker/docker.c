@@ -11,11 +11,13 @@
 
 struct query {
 	struct docker *d;
-	docker_network_done network; /* one of the four */
+	docker_network_done network; /* one of the five */
 	docker_container_done container;
 	docker_list_done list;
 	docker_each_done all;
 	docker_each each;
+	docker_each_done all_networks;
+	docker_each_network each_network;
 	void *ctx;
 	uint64_t number; /* 0: not asked yet */
 	char what[DOCKER_NAME_MAX + 1];
@@ -106,6 +108,17 @@ static void give_each(struct query *q, const struct client_answer *a)
 	q->all(q->ctx, err, note.text);
 }
 
+static void give_each_network(struct query *q, const struct client_answer *a)
+{
+	struct err_note note = { "" };
+	enum err err = docker_error_of(a, "list", &note);
+
+	if (err == ERR_OK)
+		err = docker_parse_networks(a->body, q->each_network, q->ctx, &note);
+	count(q->d, err);
+	q->all_networks(q->ctx, err, note.text);
+}
+
 static void give(struct query *q, const struct client_answer *a)
 {
 	if (q->network != NULL)
@@ -114,7 +127,9 @@ static void give(struct query *q, const struct client_answer *a)
 		give_container(q, a);
 	else if (q->list != NULL)
 		give_list(q, a);
-	else
+	else if (q->all_networks != NULL)
+		give_each_network(q, a);
+	else if (q->all != NULL)
 		give_each(q, a);
 }
 
@@ -206,6 +221,16 @@ uint64_t docker_each_container(struct docker *d, unsigned limit_ms, docker_each 
 
 	if (d != NULL)
 		return ask(d, &q, "/containers/json?all=1", limit_ms);
+	done(ctx, ERR_STATE, off_text);
+	return 0;
+}
+
+uint64_t docker_list_networks(struct docker *d, unsigned limit_ms, docker_each_network each, docker_each_done done, void *ctx)
+{
+	struct query q = { .d = d, .all_networks = done, .each_network = each, .ctx = ctx };
+
+	if (d != NULL)
+		return ask(d, &q, "/networks", limit_ms);
 	done(ctx, ERR_STATE, off_text);
 	return 0;
 }

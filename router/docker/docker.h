@@ -23,6 +23,7 @@
 #define DOCKER_ENDPOINTS_MAX  64   /* networks of one container */
 #define DOCKER_ALIASES_MAX    64   /* of one container on one network */
 #define DOCKER_CONTAINERS_MAX 65536
+#define DOCKER_NETWORKS_MAX   65536
 #define DOCKER_ANSWER_MAX     (16u << 20)  /* bytes of one answer */
 #define DOCKER_EVENT_MAX      (256u << 10) /* bytes of one event */
 #define DOCKER_LIMIT_MS       10000        /* for one answer, unless another time is named */
@@ -34,9 +35,11 @@ struct docker_network {
 	char id[DOCKER_ID_MAX + 1], name[DOCKER_NAME_MAX + 1], driver[DOCKER_NAME_MAX + 1];
 	char scope[16]; /* "local", "swarm" */
 	bool internal;
-	const json_t *labels;     /* an object, perhaps an empty one; never NULL */
-	const json_t *options;    /* the same: its -o options */
-	const json_t *containers; /* the same: those that are on it now, by id, with Name, EndpointID, IPv4Address, IPv6Address */
+	const json_t *labels;  /* an object, perhaps an empty one; never NULL */
+	const json_t *options; /* the same: its -o options */
+	const json_t *
+		containers; /* the same: those that are on it now, by id, with Name, EndpointID, IPv4Address, IPv6Address; in a list: none */
+	const json_t *ipam; /* the same: Driver, Config … */
 };
 
 struct docker_endpoint { /* a container on a network */
@@ -55,6 +58,7 @@ struct docker_container {
 	char hostname[DOCKER_NAME_MAX + 1], domainname[DOCKER_NAME_MAX + 1];
 	char network_mode[DOCKER_NAME_MAX + 16]; /* "default", "host", "container:ID", "none", a network's name */
 	const char *resolv_conf, *hosts;         /* files of the host that it sees in /etc; "": none */
+	const char *sandbox;                     /* its network namespace's file, as plugins hear of it in Join; "": none */
 	struct docker_endpoint *endpoints;
 	size_t n_endpoints;
 };
@@ -75,6 +79,10 @@ typedef void (*docker_list_done)(void *ctx, enum err err, const char *why, const
 
 /* The callback is called once, unless the question is cancelled; perhaps before the call returns, which then gives 0. limit_ms 0: DOCKER_LIMIT_MS. */
 uint64_t docker_get_network(struct docker *d, const char *id_or_name, unsigned limit_ms, docker_network_done done, void *ctx);
+/* All networks: `each` for every one that can be read, then done; on errors only done. */
+typedef void (*docker_each_network)(void *ctx, const struct docker_network *n);
+typedef void (*docker_each_done)(void *ctx, enum err err, const char *why);
+uint64_t docker_list_networks(struct docker *d, unsigned limit_ms, docker_each_network each, docker_each_done done, void *ctx);
 /* By full id, name, or what an id begins with, in this order, as docker does. */
 uint64_t docker_find_container(
 	struct docker *d, const char *name_or_id, unsigned limit_ms, docker_container_done done, void *ctx);
@@ -82,7 +90,6 @@ uint64_t docker_find_container(
 uint64_t docker_list(struct docker *d, unsigned limit_ms, docker_list_done done, void *ctx);
 /* All containers, running or not: `each` for every one, then done; on errors only done. */
 typedef void (*docker_each)(void *ctx, const char *id, bool running);
-typedef void (*docker_each_done)(void *ctx, enum err err, const char *why);
 uint64_t docker_each_container(struct docker *d, unsigned limit_ms, docker_each each, docker_each_done done, void *ctx);
 void docker_cancel(struct docker *d, uint64_t question); /* takes 0, and what is answered already */
 

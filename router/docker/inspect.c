@@ -161,6 +161,7 @@ enum err docker_parse_container(struct slice text, struct docker_container_doc *
 	(void)copy_text(c->network_mode, sizeof(c->network_mode), text_of(json_object_get(out->doc, "HostConfig"), "NetworkMode"));
 	c->resolv_conf = text_of(out->doc, "ResolvConfPath");
 	c->hosts = text_of(out->doc, "HostsPath");
+	c->sandbox = text_of(json_object_get(out->doc, "NetworkSettings"), "SandboxKey");
 	if (strlen(c->resolv_conf) > DOCKER_PATH_MAX || c->resolv_conf[0] != '/')
 		c->resolv_conf = "";
 	if (strlen(c->hosts) > DOCKER_PATH_MAX || c->hosts[0] != '/')
@@ -205,9 +206,27 @@ enum err docker_parse_list(struct slice text, docker_each each, void *ctx, struc
 
 /* --- networks --------------------------------------------------------------------------------------------------------------------------- */
 
+static const json_t *object_in(const json_t *o, const char *key, const json_t *none)
+{
+	const json_t *v = json_object_get(o, key);
+
+	return json_is_object(v) ? v : none;
+}
+
+static bool read_network(const json_t *o, const json_t *none, struct docker_network *n)
+{
+	n->labels = object_in(o, "Labels", none);
+	n->options = object_in(o, "Options", none);
+	n->ipam = object_in(o, "IPAM", none);
+	n->containers = object_in(o, "Containers", none);
+	n->internal = json_is_true(json_object_get(o, "Internal"));
+	(void)copy_text(n->scope, sizeof(n->scope), text_of(o, "Scope"));
+	return copy_id(n->id, text_of(o, "Id")) && copy_text(n->name, sizeof(n->name), text_of(o, "Name")) && n->name[0] != '\0' &&
+		copy_text(n->driver, sizeof(n->driver), text_of(o, "Driver"));
+}
+
 enum err docker_parse_network(struct slice text, struct docker_network_doc *out, struct err_note *note)
 {
-	struct docker_network *n = &out->n;
 	enum err err;
 
 	memset(out, 0, sizeof(*out));
@@ -215,22 +234,38 @@ enum err docker_parse_network(struct slice text, struct docker_network_doc *out,
 	if (err != ERR_OK)
 		return err;
 	out->none = json_object();
-	n->labels = json_object_get(out->doc, "Labels");
-	n->options = json_object_get(out->doc, "Options");
-	n->labels = json_is_object(n->labels) ? n->labels : out->none;
-	n->options = json_is_object(n->options) ? n->options : out->none;
-	n->containers = json_object_get(out->doc, "Containers");
-	n->containers = json_is_object(n->containers) ? n->containers : out->none;
-	n->internal = json_is_true(json_object_get(out->doc, "Internal"));
-	bool ok = copy_id(n->id, text_of(out->doc, "Id")) && copy_text(n->name, sizeof(n->name), text_of(out->doc, "Name")) &&
-		n->name[0] != '\0';
-	ok = ok && copy_text(n->driver, sizeof(n->driver), text_of(out->doc, "Driver"));
-	(void)copy_text(n->scope, sizeof(n->scope), text_of(out->doc, "Scope"));
-	if (out->none != NULL && ok)
+	if (out->none != NULL && read_network(out->doc, out->none, &out->n))
 		return ERR_OK;
 	err = out->none == NULL ? err_note(note, ERR_NOMEM, "out of memory")
 							: err_note(note, ERR_MALFORMED, "Docker's answer tells of no network");
 	docker_drop_network(out);
+	return err;
+}
+
+enum err docker_parse_networks(struct slice text, docker_each_network each, void *ctx, struct err_note *note)
+{
+	enum err err;
+	json_t *doc = parse(text, note, &err), *none = json_object();
+	const json_t *v;
+	size_t i;
+
+	if (err == ERR_OK && none == NULL)
+		err = err_note(note, ERR_NOMEM, "out of memory");
+	if (err == ERR_OK && !json_is_array(doc))
+		err = err_note(note, ERR_MALFORMED, "Docker's answer is no list of networks");
+	if (err == ERR_OK && json_array_size(doc) > DOCKER_NETWORKS_MAX)
+		err = err_note(note, ERR_LIMIT, "Docker has more than %d networks", DOCKER_NETWORKS_MAX);
+	if (err == ERR_OK) {
+		json_array_foreach(doc, i, v)
+		{
+			struct docker_network n;
+			memset(&n, 0, sizeof(n));
+			if (read_network(v, none, &n))
+				each(ctx, &n);
+		}
+	}
+	json_decref(none);
+	json_decref(doc);
 	return err;
 }
 

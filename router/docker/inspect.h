@@ -25,6 +25,8 @@ struct docker_network_doc {
 };
 enum err docker_parse_network(struct slice text, struct docker_network_doc *out, struct err_note *note) MUST_CHECK;
 void docker_drop_network(struct docker_network_doc *d);
+/* Those of a list; what is no network is left out. */
+enum err docker_parse_networks(struct slice text, docker_each_network each, void *ctx, struct err_note *note) MUST_CHECK;
 
 /* The ids in a list of containers; what is no id is left out. */
 enum err docker_parse_list(struct slice text, docker_each each, void *ctx, struct err_note *note) MUST_CHECK;

@@ -361,8 +361,10 @@ static enum err make(struct plugin *p, struct err_note *note)
 	enum err err = plugin_load(p, note);
 	if (err == ERR_OK)
 		err = plugin_adopt(p, note);
-	if (err == ERR_OK)
+	if (err == ERR_OK) {
 		plugin_reserve_all(p);
+		plugin_nets_adopt(p);
+	}
 	return err;
 }
 
@@ -424,6 +426,7 @@ void plugin_stop(struct plugin *p, void (*done)(void *ctx), void *ctx)
 	p->ctx = ctx;
 	p->closing = 2;
 	plugin_reconcile_end(p);
+	plugin_learn_end(p);
 	plugin_nets_end(p);
 	plugin_outside_end(p);
 	while (p->calls != NULL) /* whatever they waited for has been answered by now */

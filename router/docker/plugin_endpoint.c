@@ -399,6 +399,42 @@ enum err plugin_adopt(struct plugin *p, struct err_note *note)
 	return ERR_OK;
 }
 
+/* A container uses the address: nobody else is to have it. */
+static void claim_used(struct plugin *p, const struct plugin_endpoint *e, const struct plugin_net *n, struct prefix a)
+{
+	char ident[CORE_IDENT_MAX + 1];
+	struct ip v4;
+
+	if (!lease_for(p, n, a.addr, &v4) || plugin_holder(p, v4) != NULL)
+		return;
+	if (a.addr.family == 6) {
+		plugin_claim6(p, n, a.addr);
+		return;
+	}
+	plugin_endpoint_ident(e, ident);
+	struct ipam_event want = { .kind = IPAM_CLAIM, .ident = ident, .subnet = a, .wait = true, .on = true };
+	struct core_event ev = { .kind = CORE_IPAM, .ipam = &want };
+	plugin_submit_quietly(p, &ev);
+}
+
+void plugin_endpoint_learn(struct plugin *p, const struct plugin_net *n, const struct plugin_endpoint_request *req)
+{
+	struct plugin_endpoint *e = map_get(p->endpoints, slice_str(req->id));
+
+	if (e == NULL && map_count(p->endpoints) < PLUGIN_RECORDS_MAX) {
+		e = endpoint_new(p, req);
+		if (e != NULL)
+			e->making = false;
+	}
+	if (e == NULL || e->making || e->removing || (e->net[0] != '\0' && strcmp(e->net, n->id) != 0))
+		return;
+	(void)snprintf(e->net, sizeof(e->net), "%s", n->id);
+	e->since_ms = router_now_ms(p->r);
+	plugin_keep_endpoint(p, e, NULL, NULL);
+	for (size_t i = 0; i < e->n_addrs; i++)
+		claim_used(p, e, n, e->addrs[i]);
+}
+
 /* The same endpoint again: nothing of it is to be answered anew. */
 static bool said_before(const struct plugin_endpoint *e, const struct plugin_endpoint_request *req)
 {
@@ -408,14 +444,46 @@ static bool said_before(const struct plugin_endpoint *e, const struct plugin_end
 
 static enum err may_make(const struct plugin *p, const struct plugin_endpoint_request *req, struct err_note *note)
 {
-	if (map_get(p->nets, slice_str(req->network)) == NULL)
-		return err_note(note, ERR_NOT_FOUND,
-			"weft knows of no network %.12s; was its state lost? Remove the network and create it again", req->network);
 	if (map_get(p->endpoints, slice_str(req->id)) != NULL)
 		return err_note(note, ERR_EXISTS, "there is an endpoint %.12s already", req->id);
 	if (map_count(p->endpoints) >= PLUGIN_RECORDS_MAX)
 		return err_note(note, ERR_LIMIT, "there are %d endpoints already", PLUGIN_RECORDS_MAX);
 	return ERR_OK;
+}
+
+static void begin_endpoint(struct endpoint_work *w)
+{
+	struct plugin *p = w->c->p;
+	struct plugin_call *c = w->c;
+	struct err_note note = { "out of memory" };
+	enum err err = may_make(p, &w->req, &note);
+
+	if (err == ERR_OK)
+		err = endpoint_new(p, &w->req) == NULL ? ERR_NOMEM : ERR_OK;
+	if (err != ERR_OK) {
+		mem_free(w);
+		plugin_fail(c, err, note.text);
+		return;
+	}
+	plugin_endpoint_ident(endpoint_of(w), w->ident);
+	plugin_net_use(map_get(p->nets, slice_str(w->req.network)), on_net_sure, w);
+}
+
+static void on_learnt(void *ctx, enum err err, const char *why)
+{
+	struct endpoint_work *w = ctx;
+	struct plugin_call *c = w->c;
+	struct err_note note = { "" };
+	char what[DOCKER_ID_MAX + 40];
+
+	if (map_get(c->p->nets, slice_str(w->req.network)) != NULL && c->q != NULL) {
+		begin_endpoint(w);
+		return;
+	}
+	(void)snprintf(what, sizeof(what), "weft knows of no network %.12s", w->req.network);
+	plugin_say_lost(&note, what, err, why);
+	mem_free(w);
+	plugin_fail(c, ERR_NOT_FOUND, note.text);
 }
 
 void plugin_create_endpoint(struct plugin_call *c, const json_t *body)
@@ -425,27 +493,22 @@ void plugin_create_endpoint(struct plugin_call *c, const json_t *body)
 	struct err_note note = { "out of memory" };
 	enum err err = plugin_parse_endpoint(body, &req, &note);
 	const struct plugin_endpoint *have = err == ERR_OK ? map_get(p->endpoints, slice_str(req.id)) : NULL;
-	struct endpoint_work *w = NULL;
 
 	if (have != NULL && said_before(have, &req)) {
 		plugin_ok(c, json_object());
 		return;
 	}
-	if (err == ERR_OK)
-		err = may_make(p, &req, &note);
-	if (err == ERR_OK) {
-		w = mem_zalloc(1, sizeof(*w));
-		err = w == NULL || endpoint_new(p, &req) == NULL ? ERR_NOMEM : ERR_OK;
-	}
-	if (err != ERR_OK) {
-		mem_free(w);
-		plugin_fail(c, err, note.text);
+	struct endpoint_work *w = err == ERR_OK ? mem_zalloc(1, sizeof(*w)) : NULL;
+	if (w == NULL) {
+		plugin_fail(c, err == ERR_OK ? ERR_NOMEM : err, note.text);
 		return;
 	}
 	w->c = c;
 	w->req = req;
-	plugin_endpoint_ident(endpoint_of(w), w->ident);
-	plugin_net_use(map_get(p->nets, slice_str(req.network)), on_net_sure, w);
+	if (map_get(p->nets, slice_str(req.network)) != NULL)
+		begin_endpoint(w);
+	else
+		plugin_learn(p, on_learnt, w);
 }
 
 /* --- the others ----------------------------------------------------------------------------------------------------------------------------- */
@@ -590,14 +653,26 @@ static void add_resolvers(const struct router *r, json_t *routes)
 	}
 }
 
+void plugin_endpoint_joined(struct plugin *p, struct plugin_endpoint *e, const char *sandbox)
+{
+	const struct plugin_net *n = map_get(p->nets, slice_str(e->net));
+	struct hostport dns;
+
+	e->dns_len = e->multicast_len = 0;
+	plugin_hash_sandbox(sandbox, e->sandbox);
+	plugin_outside_forget(p);
+	if (!router_options(p->r)->no_multicast_route && (n == NULL || !n->options.no_multicast))
+		e->multicast_len = free_len(p, e, false, 4, 3);
+	if (router_dns_address(p->r, &dns) && dns.ip.family == 4 && ip_to_v4(dns.ip) == WEFT_DNS_V4)
+		e->dns_len = free_len(p, e, true, 32, 17);
+}
+
 /* No gateway: the way out of the overlay, and published ports, are docker_gwbridge's. */
 void plugin_join(struct plugin_call *c, const json_t *body)
 {
 	struct plugin *p = c->p;
-	const struct options *o = router_options(p->r);
 	struct plugin_endpoint *e = find(c, body);
 	const char *sandbox = json_string_value(json_object_get(body, "SandboxKey"));
-	struct hostport dns;
 
 	if (e == NULL)
 		return;
@@ -608,19 +683,12 @@ void plugin_join(struct plugin_call *c, const json_t *body)
 	const struct plugin_net *n = map_get(p->nets, slice_str(e->net));
 	struct join *j = mem_zalloc(1, sizeof(*j));
 	json_t *routes = json_array();
-	bool with_dns = router_dns_address(p->r, &dns) && dns.ip.family == 4 && ip_to_v4(dns.ip) == WEFT_DNS_V4;
 	if (j == NULL) {
 		json_decref(routes);
 		plugin_fail(c, ERR_NOMEM, "out of memory");
 		return;
 	}
-	e->dns_len = e->multicast_len = 0;
-	plugin_hash_sandbox(sandbox, e->sandbox);
-	plugin_outside_forget(p);
-	if (!o->no_multicast_route && (n == NULL || !n->options.no_multicast))
-		e->multicast_len = free_len(p, e, false, 4, 3);
-	if (with_dns)
-		e->dns_len = free_len(p, e, true, 32, 17);
+	plugin_endpoint_joined(p, e, sandbox);
 	add_route(routes, UINT32_C(0xe0000000), e->multicast_len);
 	add_route(routes, WEFT_DNS_V4, e->dns_len);
 	if (e->dns_len == 32 && n != NULL && n->internal) /* the first of the container's networks */

@@ -32,6 +32,7 @@ enum {
 	PLUGIN_WAIT_MS = 45000,     /* for an address; dockerd itself would wait for ever */
 	PLUGIN_NAME_TRIES = 5,      /* questions for a network's name after it was made */
 	PLUGIN_TICK_MS = 500,
+	PLUGIN_ADOPT_MS = 2000,   /* for the mesh to tell of a network before it is made anew for containers that are there */
 	PLUGIN_UNUSED_MS = 60000, /* an address that no endpoint came for: longer than one waits for the next one */
 };
 
@@ -45,6 +46,10 @@ struct plugin_pool {
 	} reserved[PLUGIN_AUX_MAX];
 	size_t n_reserved;
 	uint64_t since_ms; /* when it was seen to be of a network last */
+	bool fresh;        /* asked for since the start: Docker cannot tell more of it than we know */
+	/* Made again from what Docker tells (plugin_learn.c), which is not its id: the tag is one of ours, until dockerd names the pool. */
+	bool guessed;
+	struct ip former; /* that tag, afterwards: leases may have it; family 0: none */
 };
 
 /* err, and why. */
@@ -73,6 +78,7 @@ struct plugin_net {
 	bool fresh;        /* its CreateNetwork is not answered yet: Docker cannot know of it */
 	uint64_t question; /* docker.h */
 	uint64_t creating; /* router.h */
+	uint64_t adopt_ms; /* when to look for containers of it that nobody here knows; 0: not */
 	unsigned tries;    /* of asking by ourselves */
 	uint64_t ask_ms;   /* when next; 0: not */
 };
@@ -89,6 +95,17 @@ struct plugin_endpoint {
 	bool making, removing;
 	bool suspect; /* Docker did not know of it at the last look */
 	uint64_t since_ms;
+	char container[DOCKER_ID_MAX + 1]; /* whose it is, while that is to be asked about; "": not */
+};
+
+/* plugin_learn.c */
+struct plugin_learning {
+	bool busy;
+	uint64_t question, began_ms;
+	struct plugin_waiter *waiters;
+	char (*ids)[DOCKER_ID_MAX + 1]; /* of networks to be asked about */
+	size_t n_ids, cap, at;
+	bool nomem;
 };
 
 struct plugin_call;
@@ -104,11 +121,13 @@ struct plugin {
 	uint64_t look_ms;   /* when for leases, and when at Docker, next */
 	uint64_t ask_ms;
 	uint64_t question; /* of docker.h */
+	struct plugin_learning learning;
 	char asked[DOCKER_ID_MAX + 1];
 	struct map *outside; /* plugin_outside.c: address on docker_gwbridge -> whose; NULL: not known */
 	uint64_t outside_question, outside_rest_ms;
 	bool outside_stale; /* somebody joined or left since the question */
 	bool was_connected;
+	bool adopt; /* networks are there whose containers may not be known */
 	bool stopping, tick_open;
 	uint64_t n_calls, n_failed;
 	int closing;
@@ -151,18 +170,42 @@ void plugin_request_pool(struct plugin_call *c, const json_t *body);
 void plugin_release_pool(struct plugin_call *c, const json_t *body);
 void plugin_request_address(struct plugin_call *c, const json_t *body);
 void plugin_release_address(struct plugin_call *c, const json_t *body);
+/* plugin_pools.c */
+bool plugin_is_lease(const char *ident);                                               /* one of a pool's */
+void plugin_lease_ident(const struct plugin_pool *pool, char out[IPAM_IDENT_MAX + 1]); /* a new one */
+/* The lease that stands for an address of the pool. */
+bool plugin_lease_address(const struct plugin *p, const struct plugin_pool *pool, struct ip a, struct ip *v4);
+bool plugin_lease_unused(const struct plugin *p, const char *ident, struct ip v4);
+void plugin_free_leases(struct plugin *p, const struct plugin_pool *pool);
+size_t plugin_reserved_at(const struct plugin_pool *pool, struct ip a); /* n_reserved: it is not */
+bool plugin_is_reserved(const struct plugin_pool *pool, struct ip a);
+void plugin_claim_reserved(struct plugin *p, struct plugin_pool *pool, struct plugin_reserved *r);
+/* After the start: what is reserved and not held is claimed. */
+void plugin_reserve_all(struct plugin *p);
+/* The lease behind an IPv6 address of one of the network's pools. */
+void plugin_claim6(struct plugin *p, const struct plugin_net *n, struct ip v6);
+bool plugin_tag_in_use(const struct plugin *p, struct ip tag);
+struct plugin_pool *plugin_pool_new(struct plugin *p, const struct plugin_pool_id *spec); /* NULL: out of memory */
+void plugin_pool_drop(struct plugin *p, struct plugin_pool *pool);
+void plugin_drop_unlinked(struct plugin *p); /* pools that no network was made of */
 /* The pool that dockerd speaks of in CreateNetwork. NULL: none. */
 struct plugin_pool *plugin_pool_of(const struct plugin *p, const struct plugin_subnet *s);
 struct plugin_net *plugin_net_of_pool(const struct plugin *p, const char *pool_id);
-bool plugin_is_lease(const char *ident); /* one of a pool's */
-/* After the start: what is reserved and not held is claimed. */
-void plugin_reserve_all(struct plugin *p);
-bool plugin_lease_unused(const struct plugin *p, const char *ident, struct ip v4);
-void plugin_drop_unlinked(struct plugin *p); /* pools that no network was made of */
+/* By dockerd's id; also one that was made again without it. NULL: none. */
+struct plugin_pool *plugin_pool_known(struct plugin *p, const char *id);
+struct plugin_pool *plugin_pool_find(struct plugin *p, const char *id); /* the same, or made of what its id says */
+/* The pool of a network that Docker tells of, made if it is not there. NULL: out of memory, or too many. */
+struct plugin_pool *plugin_pool_learn(struct plugin *p, const struct plugin_subnet *s);
 
 /* plugin_reconcile.c */
 void plugin_reconcile(struct plugin *p); /* called every PLUGIN_TICK_MS */
 void plugin_reconcile_end(struct plugin *p);
+
+/* plugin_learn.c: what Docker has of ours and we have no record of. done may be NULL; called once, perhaps at once. */
+void plugin_learn(struct plugin *p, plugin_done done, void *ctx);
+void plugin_learn_end(struct plugin *p);
+/* How a call is refused whose network or pool is not known, also to Docker. err and why: what plugin_learn said. */
+void plugin_say_lost(struct err_note *note, const char *what, enum err err, const char *why);
 
 /* plugin_network.c */
 void plugin_create_network(struct plugin_call *c, const json_t *body);
@@ -174,8 +217,11 @@ void plugin_net_use(struct plugin_net *n, plugin_done done, void *ctx);
 /* Whether what it was told of the network still fits what there is. */
 struct prefix plugin_net_subnet(const struct plugin_net *n); /* where its addresses come from */
 void plugin_net_forget(struct plugin_net *n);                /* Docker has none any more: it goes, and what is left of it */
-void plugin_net_drop(struct plugin_net *n);                  /* out of the map; waiters are told */
+struct plugin_net *plugin_net_new(struct plugin *p, const char *id); /* NULL: out of memory */
+void plugin_net_drop(struct plugin_net *n);                          /* out of the map; waiters are told */
 void plugin_nets_tick(struct plugin *p);
+void plugin_nets_adopt(
+	struct plugin *p); /* at the start: containers of networks that were not there in the core when the kernel was looked at */
 void plugin_nets_end(struct plugin *p); /* the daemon stops: who waits is told */
 
 /* plugin_endpoint.c */
@@ -185,11 +231,16 @@ void plugin_endpoint_info(struct plugin_call *c, const json_t *body);
 void plugin_join(struct plugin_call *c, const json_t *body);
 void plugin_leave(struct plugin_call *c, const json_t *body);
 void plugin_external(struct plugin_call *c, const json_t *body);
+/* It is in the container whose network namespace has this name, and routes to the common places are chosen: Join, or Docker's word after that was lost. */
+void plugin_endpoint_joined(struct plugin *p, struct plugin_endpoint *e, const char *sandbox);
 /* The endpoint that has this address, other than `except`. */
 const struct plugin_endpoint *plugin_endpoint_with(const struct plugin *p, struct ip addr, const char *except);
 void plugin_endpoint_ident(const struct plugin_endpoint *e, char out[CORE_IDENT_MAX + 1]);
 /* Removes it, its record and its leases. done may be NULL. */
 void plugin_endpoint_remove(struct plugin *p, struct plugin_endpoint *e, plugin_done done, void *ctx);
+
+/* One that Docker says is on the network. */
+void plugin_endpoint_learn(struct plugin *p, const struct plugin_net *n, const struct plugin_endpoint_request *req);
 
 /* At the start: endpoints that the kernel shows and of which no record is. */
 enum err plugin_adopt(struct plugin *p, struct err_note *note) MUST_CHECK;

@@ -88,44 +88,6 @@ static enum err check_pool(const struct plugin *p, struct plugin_pool_request *r
 	return err;
 }
 
-static bool tag_in_use(const struct plugin *p, struct ip tag)
-{
-	struct slice key;
-	void *value;
-
-	for (size_t at = 0; map_next(p->pools, &at, &key, &value);) {
-		const struct plugin_pool *pool = value;
-		if (ip_eq(pool->spec.tag, tag) || ip_eq(pool->gateway, tag))
-			return true;
-	}
-	return false;
-}
-
-static struct plugin_pool *pool_new(struct plugin *p, const struct plugin_pool_id *spec)
-{
-	struct plugin_pool *pool = mem_zalloc(1, sizeof(*pool));
-
-	if (pool == NULL)
-		return NULL;
-	pool->spec = *spec;
-	pool->gateway = spec->tag;
-	pool->since_ms = router_now_ms(p->r);
-	plugin_pool_id_format(spec, pool->id);
-	if (map_put(p->pools, slice_str(pool->id), pool, NULL) != ERR_OK) {
-		mem_free(pool);
-		return NULL;
-	}
-	return pool;
-}
-
-static void pool_drop(struct plugin *p, struct plugin_pool *pool)
-{
-	for (size_t i = 0; i < pool->n_reserved; i++)
-		router_cancel(p->r, pool->reserved[i].claim);
-	(void)map_del(p->pools, slice_str(pool->id));
-	mem_free(pool);
-}
-
 /* A call that waits for its record: the pool may be gone by then. */
 struct pool_work {
 	struct plugin_call *c;
@@ -144,7 +106,7 @@ static void pool_kept(void *ctx, const struct router_result *res)
 	if (pool == NULL || res->err != ERR_OK || c->q == NULL) { /* nobody knows of it */
 		if (pool != NULL) {
 			plugin_forget(p, "pool", pool->id, NULL, NULL);
-			pool_drop(p, pool);
+			plugin_pool_drop(p, pool);
 		}
 		plugin_fail(c, res->err != ERR_OK ? res->err : ERR_CANCELLED, res->text);
 		return;
@@ -176,9 +138,9 @@ void plugin_request_pool(struct plugin_call *c, const json_t *body)
 		spec.global = strcmp(req.space, PLUGIN_SPACE_GLOBAL) == 0;
 		do
 			spec.tag = plugin_tag(req.v6, spec.global, plugin_random());
-		while (tag_in_use(p, spec.tag));
+		while (plugin_tag_in_use(p, spec.tag));
 		w = mem_alloc(sizeof(*w));
-		pool = w != NULL ? pool_new(p, &spec) : NULL;
+		pool = w != NULL ? plugin_pool_new(p, &spec) : NULL;
 		err = pool == NULL ? ERR_NOMEM : ERR_OK;
 	}
 	if (err != ERR_OK) {
@@ -186,77 +148,10 @@ void plugin_request_pool(struct plugin_call *c, const json_t *body)
 		plugin_fail(c, err, note.text);
 		return;
 	}
+	pool->fresh = true;
 	w->c = c;
 	memcpy(w->id, pool->id, sizeof(w->id));
 	plugin_keep_pool(p, pool, pool_kept, w);
-}
-
-/* --- leases -------------------------------------------------------------------------------------------------------------------------------- */
-
-bool plugin_is_lease(const char *ident)
-{
-	return ident != NULL && strncmp(ident, PLUGIN_LEASE, strlen(PLUGIN_LEASE)) == 0;
-}
-
-static void lease_ident(const struct plugin_pool *pool, char out[IPAM_IDENT_MAX + 1])
-{
-	char tag[IP_TEXT];
-
-	(void)snprintf(
-		out, IPAM_IDENT_MAX + 1, PLUGIN_LEASE "%s:%016llx", ip_format(pool->spec.tag, tag), (unsigned long long)plugin_random());
-}
-
-static bool lease_of(const struct plugin_pool *pool, const char *ident)
-{
-	char begin[64], tag[IP_TEXT];
-
-	(void)snprintf(begin, sizeof(begin), PLUGIN_LEASE "%s:", ip_format(pool->spec.tag, tag));
-	return strncmp(ident, begin, strlen(begin)) == 0;
-}
-
-/* The lease that stands for an address of the pool. */
-static bool lease_address(const struct plugin *p, const struct plugin_pool *pool, struct ip a, struct ip *v4)
-{
-	if (pool->spec.pool.addr.family == 4) {
-		*v4 = a;
-		return a.family == 4;
-	}
-	return plugin_addr4(plugin_range(p), pool->spec.pool, a, v4);
-}
-
-static size_t reserved_at(const struct plugin_pool *pool, struct ip a)
-{
-	size_t i = 0;
-
-	while (i < pool->n_reserved && !ip_eq(pool->reserved[i].addr, a))
-		i++;
-	return i;
-}
-
-static bool is_reserved(const struct plugin_pool *pool, struct ip a)
-{
-	return ip_eq(pool->gateway, a) || reserved_at(pool, a) < pool->n_reserved;
-}
-
-/* Those of a pool that no container uses. */
-static void free_leases(struct plugin *p, const struct plugin_pool *pool)
-{
-	const struct ipam *ipam = core_ipam(router_core(p->r));
-	const char *ident;
-	struct prefix addr;
-	char one[IPAM_IDENT_MAX + 1];
-	bool found = true;
-
-	while (ipam != NULL && found) { /* freeing ends the walk */
-		found = false;
-		for (size_t it = 0; !found && ipam_next_lease(ipam, &it, &ident, &addr);)
-			found = lease_of(pool, ident) && plugin_endpoint_with(p, addr.addr, NULL) == NULL;
-		if (found) {
-			(void)snprintf(one, sizeof(one), "%s", ident);
-			plugin_free_lease(p, one, (struct ip){ 0 });
-			found = plugin_holder(p, addr.addr) == NULL; /* else there is no end */
-		}
-	}
 }
 
 /* --- releasing ----------------------------------------------------------------------------------------------------------------------------- */
@@ -283,13 +178,13 @@ void plugin_release_pool(struct plugin_call *c, const json_t *body)
 		plugin_fail(c, err, note.text);
 		return;
 	}
-	struct plugin_pool *pool = map_get(p->pools, slice_str(req.pool));
+	struct plugin_pool *pool = plugin_pool_known(p, req.pool);
 	if (pool == NULL) {
 		plugin_ok(c, json_object());
 		return;
 	}
-	free_leases(p, pool);
-	pool_drop(p, pool);
+	plugin_free_leases(p, pool);
+	plugin_pool_drop(p, pool);
 	plugin_forget(p, "pool", req.pool, released, c);
 }
 
@@ -306,14 +201,14 @@ void plugin_release_address(struct plugin_call *c, const json_t *body)
 		plugin_fail(c, err, note.text);
 		return;
 	}
-	struct plugin_pool *pool = map_get(p->pools, slice_str(req.pool));
+	struct plugin_pool *pool = plugin_pool_known(p, req.pool);
 	struct plugin_pool lost = { .n_reserved = 0 };
 	if (pool == NULL && plugin_pool_id_parse(req.pool, &lost.spec) == ERR_OK) /* it went before its addresses */
 		pool = &lost;
-	const char *holder = pool != NULL && lease_address(p, pool, req.addr, &v4) ? plugin_holder(p, v4) : NULL;
+	const char *holder = pool != NULL && plugin_lease_address(p, pool, req.addr, &v4) ? plugin_holder(p, v4) : NULL;
 	bool used = plugin_endpoint_with(p, req.addr, NULL) != NULL;
 	if (pool != NULL && pool != &lost) {
-		size_t i = reserved_at(pool, req.addr);
+		size_t i = plugin_reserved_at(pool, req.addr);
 		if (i < pool->n_reserved) {
 			router_cancel(p->r, pool->reserved[i].claim);
 			pool->reserved[i] = pool->reserved[--pool->n_reserved];
@@ -391,53 +286,19 @@ static void address_answer_kept(struct address_work *w, const struct plugin_pool
 	plugin_keep_pool(w->c->p, pool, on_pool_kept, w);
 }
 
-static void ignore(void *ctx, const struct router_result *res)
-{
-	(void)ctx;
-	(void)res;
-}
-
-/* The lease of what is reserved: it comes when it comes, and may be another host's, of which the same was asked. */
-static void claim_reserved(struct plugin *p, struct plugin_pool *pool, struct plugin_reserved *r)
-{
-	struct ip v4;
-	char ident[IPAM_IDENT_MAX + 1];
-
-	if (core_ipam(router_core(p->r)) == NULL || !lease_address(p, pool, r->addr, &v4) || plugin_holder(p, v4) != NULL)
-		return;
-	lease_ident(pool, ident);
-	struct ipam_event want = { .kind = IPAM_CLAIM, .ident = ident, .subnet = { v4, plugin_range(p).len }, .wait = true };
-	struct core_event ev = { .kind = CORE_IPAM, .ipam = &want };
-	if (pool->spec.pool.addr.family == 4)
-		want.subnet.len = pool->spec.pool.len;
-	r->claim = router_submit(p->r, &ev, ignore, NULL);
-}
-
-void plugin_reserve_all(struct plugin *p)
-{
-	struct slice key;
-	void *value;
-
-	for (size_t at = 0; map_next(p->pools, &at, &key, &value);) {
-		struct plugin_pool *pool = value;
-		for (size_t i = 0; i < pool->n_reserved; i++)
-			claim_reserved(p, pool, &pool->reserved[i]);
-	}
-}
-
 /* Remembered with the pool: none of its containers gets it. */
 static void address_reserved(struct address_work *w, struct plugin_pool *pool)
 {
 	struct ip a = w->req.addr;
 
-	if (reserved_at(pool, a) == pool->n_reserved) {
+	if (plugin_reserved_at(pool, a) == pool->n_reserved) {
 		if (pool->n_reserved == PLUGIN_AUX_MAX) {
 			address_fail(w, ERR_LIMIT, "too many addresses are set aside by --aux-address");
 			return;
 		}
 		struct plugin_reserved *r = &pool->reserved[pool->n_reserved++];
 		*r = (struct plugin_reserved){ .addr = a };
-		claim_reserved(w->c->p, pool, r);
+		plugin_claim_reserved(w->c->p, pool, r);
 	}
 	if (w->req.gateway)
 		pool->gateway = a;
@@ -492,7 +353,8 @@ static void on_address(void *ctx, const struct router_result *res)
 		a = plugin_addr6(plugin_range(p), pool->spec.pool, a);
 		len = pool->spec.pool.len;
 	}
-	if (is_reserved(pool, a)) { /* this lease is now what reserves it; another for who asked */
+	/* This lease is now what reserves it, or keeps it for a container that was there before our records; another for who asked. */
+	if (plugin_is_reserved(pool, a) || (w->req.addr.family == 0 && plugin_endpoint_with(p, a, NULL) != NULL)) {
 		ask_ipam(w, pool, prefix_network(res->addr), false);
 		return;
 	}
@@ -503,7 +365,7 @@ static void ask_ipam(struct address_work *w, const struct plugin_pool *pool, str
 {
 	struct plugin_call *c = w->c;
 
-	lease_ident(pool, w->ident);
+	plugin_lease_ident(pool, w->ident);
 	struct ipam_event want = { .kind = claim ? IPAM_CLAIM : IPAM_ALLOCATE, .ident = w->ident, .subnet = what, .wait = !claim };
 	struct core_event ev = { .kind = CORE_IPAM, .ipam = &want };
 	c->work = w;
@@ -523,7 +385,7 @@ static void ask_for_this(struct address_work *w, struct plugin_pool *pool, const
 	struct ip v4;
 	char a[IP_TEXT], b[PREFIX_TEXT], text[256];
 
-	if (!prefix_contains(at, w->req.addr) || !lease_address(p, pool, w->req.addr, &v4) || !prefix_contains(range, v4)) {
+	if (!prefix_contains(at, w->req.addr) || !plugin_lease_address(p, pool, w->req.addr, &v4) || !prefix_contains(range, v4)) {
 		(void)snprintf(text, sizeof(text), "the address %s is none of the pool %s%s", ip_format(w->req.addr, a),
 			prefix_format(at, b), at.addr.family == 6 ? ", or belongs to none of weft's range" : "");
 		address_fail(w, ERR_RANGE, text);
@@ -541,14 +403,15 @@ static void ask_for_this(struct address_work *w, struct plugin_pool *pool, const
 		address_reserved(w, pool);
 		return;
 	}
-	if (is_reserved(pool, w->req.addr)) {
+	if (plugin_is_reserved(pool, w->req.addr)) {
 		(void)snprintf(text, sizeof(text), "the address %s is set aside by --gateway or --aux-address of the network",
 			ip_format(w->req.addr, a));
 		address_fail(w, ERR_BUSY, text);
 		return;
 	}
-	if (plugin_is_lease(plugin_holder(
-			p, v4))) { /* given before: nobody else has it. Whether a container has is seen when an endpoint is made */
+	/* Given before: nobody else has it. Whether a container has is seen when an endpoint is made. */
+	const char *holder = plugin_holder(p, v4);
+	if (plugin_is_lease(holder) || (holder != NULL && plugin_endpoint_with(p, w->req.addr, NULL) != NULL)) {
 		address_answer(w, w->req.addr, len_of(p, pool, w->req.addr));
 		return;
 	}
@@ -623,19 +486,35 @@ static void gateway(struct address_work *w, struct plugin_pool *pool)
 	}
 }
 
-/* A pool whose record was lost: its id says what it is. */
-static struct plugin_pool *find_pool(struct plugin *p, const char *id)
+/* The pool is known, and so is its network if Docker has one of it. */
+static void address_asked(struct address_work *w, struct plugin_pool *pool, enum err err, const char *why)
 {
-	struct plugin_pool *pool = map_get(p->pools, slice_str(id));
-	struct plugin_pool_id spec;
+	struct plugin_net *n = plugin_net_of_pool(w->c->p, pool->id);
+	struct err_note note = { "" };
 
-	if (pool != NULL || plugin_pool_id_parse(id, &spec) != ERR_OK || core_ipam(router_core(p->r)) == NULL ||
-		map_count(p->pools) >= PLUGIN_RECORDS_MAX)
-		return pool;
-	pool = pool_new(p, &spec);
-	if (pool != NULL)
-		plugin_keep_pool(p, pool, NULL, NULL);
-	return pool;
+	memcpy(w->pool, pool->id, sizeof(w->pool));
+	if (n == NULL && w->req.addr.family == 0) {
+		plugin_say_lost(&note, "no network was made of this pool", err, why);
+		address_fail(w, ERR_STATE, note.text);
+	} else if (n == NULL) {
+		ask_for_this(w, pool, NULL);
+	} else {
+		w->c->work = w;
+		w->c->stop = address_stop;
+		w->naming = true;
+		plugin_net_use(n, on_net_ready, w);
+	}
+}
+
+static void on_learnt(void *ctx, enum err err, const char *why)
+{
+	struct address_work *w = ctx;
+	struct plugin_pool *pool = plugin_pool_known(w->c->p, w->req.pool);
+
+	if (pool == NULL || w->c->q == NULL || w->c->p->stopping)
+		address_fail(w, err != ERR_OK ? err : ERR_CANCELLED, err != ERR_OK ? why : "the pool is gone");
+	else
+		address_asked(w, pool, err, why);
 }
 
 void plugin_request_address(struct plugin_call *c, const json_t *body)
@@ -645,7 +524,7 @@ void plugin_request_address(struct plugin_call *c, const json_t *body)
 	struct err_note note = { "out of memory" };
 	struct address_work *w = NULL;
 	enum err err = plugin_parse_address(body, false, &req, &note);
-	struct plugin_pool *pool = err == ERR_OK ? find_pool(p, req.pool) : NULL;
+	struct plugin_pool *pool = err == ERR_OK ? plugin_pool_find(p, req.pool) : NULL;
 
 	if (err == ERR_OK && pool == NULL)
 		err = err_note(&note, ERR_NOT_FOUND,
@@ -660,110 +539,10 @@ void plugin_request_address(struct plugin_call *c, const json_t *body)
 	}
 	w->c = c;
 	w->req = req;
-	memcpy(w->pool, pool->id, sizeof(w->pool));
-	struct plugin_net *n = plugin_net_of_pool(p, pool->id);
-	if (req.gateway) {
+	if (req.gateway)
 		gateway(w, pool);
-	} else if (n == NULL && req.addr.family == 0) {
-		address_fail(
-			w, ERR_STATE, "no network was made of this pool; was weft's state lost? Remove the network and create it again");
-	} else if (n == NULL) {
-		ask_for_this(w, pool, NULL);
-	} else {
-		c->work = w;
-		c->stop = address_stop;
-		w->naming = true;
-		plugin_net_use(n, on_net_ready, w);
-	}
-}
-
-/* --- finding ------------------------------------------------------------------------------------------------------------------------------- */
-
-struct plugin_pool *plugin_pool_of(const struct plugin *p, const struct plugin_subnet *s)
-{
-	struct slice key;
-	void *value;
-
-	for (size_t at = 0; map_next(p->pools, &at, &key, &value);) {
-		struct plugin_pool *pool = value;
-		if (prefix_eq(pool->spec.pool, s->pool) && ip_eq(pool->gateway, s->gateway) && plugin_net_of_pool(p, pool->id) == NULL)
-			return pool;
-	}
-	return NULL;
-}
-
-struct plugin_net *plugin_net_of_pool(const struct plugin *p, const char *pool_id)
-{
-	struct slice key;
-	void *value;
-
-	for (size_t at = 0; map_next(p->nets, &at, &key, &value);) {
-		struct plugin_net *n = value;
-		for (size_t i = 0; i < n->n_pools; i++)
-			if (strcmp(n->pools[i], pool_id) == 0)
-				return n;
-	}
-	return NULL;
-}
-
-/* Does the pool, or an endpoint's IPv6 address, need this lease? */
-static bool needed(const struct plugin *p, const struct plugin_pool *pool, struct ip v4)
-{
-	struct prefix range = plugin_range(p);
-	struct ip a = pool->spec.pool.addr.family == 6 ? plugin_addr6(range, pool->spec.pool, v4) : v4;
-
-	return is_reserved(pool, a) || (a.family == 6 && plugin_endpoint_with(p, a, NULL) != NULL);
-}
-
-bool plugin_lease_unused(const struct plugin *p, const char *ident, struct ip v4)
-{
-	struct slice key;
-	void *value;
-
-	if (!plugin_is_lease(ident) || plugin_endpoint_with(p, v4, NULL) != NULL)
-		return false;
-	for (size_t at = 0; map_next(p->pools, &at, &key, &value);) {
-		const struct plugin_pool *pool = value;
-		if (lease_of(pool, ident))
-			return !pool->spec.global && !needed(p, pool, v4); /* a swarm's manager holds those of other hosts' containers */
-	}
-	return true;
-}
-
-void plugin_drop_unlinked(struct plugin *p)
-{
-	uint64_t now = router_now_ms(p->r);
-	struct slice key;
-	void *value;
-
-	for (size_t at = 0; map_next(p->pools, &at, &key, &value);) {
-		struct plugin_pool *pool = value;
-		if (pool->spec.global || plugin_net_of_pool(p, pool->id) != NULL) {
-			pool->since_ms = now;
-			continue;
-		}
-		if (now - pool->since_ms < 2 * p->unused_ms)
-			continue;
-		log_write(router_log(p->r), LOG_LEVEL_INFO, "docker: no network was made of the pool %s: it goes", pool->id);
-		free_leases(p, pool);
-		plugin_forget(p, "pool", pool->id, NULL, NULL);
-		pool_drop(p, pool);
-	}
-}
-
-bool plugin_next_reserved(const struct plugin *p, size_t *it, struct ip *v4)
-{
-	const struct ipam *ipam = p != NULL ? core_ipam(router_core(p->r)) : NULL;
-	const char *ident;
-	struct prefix addr;
-	struct slice key;
-	void *value;
-
-	while (ipam != NULL && ipam_next_lease(ipam, it, &ident, &addr)) {
-		*v4 = addr.addr;
-		for (size_t at = 0; plugin_is_lease(ident) && map_next(p->pools, &at, &key, &value);)
-			if (lease_of(value, ident) && needed(p, value, addr.addr))
-				return true;
-	}
-	return false;
+	else if (pool->fresh || plugin_net_of_pool(p, pool->id) != NULL)
+		address_asked(w, pool, ERR_OK, NULL);
+	else
+		plugin_learn(p, on_learnt, w);
 }

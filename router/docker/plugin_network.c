@@ -9,7 +9,7 @@
 
 #include "router/docker/plugin_internal.h"
 
-enum { NAME_FIRST_MS = 100, NAME_AGAIN_MS = 1000 };
+enum { NAME_FIRST_MS = 100, NAME_AGAIN_MS = 1000, ADOPT_AGAIN_MS = 30000 };
 
 /* --- waiting -------------------------------------------------------------------------------------------------------------------------------- */
 
@@ -87,6 +87,22 @@ struct prefix plugin_net_subnet(const struct plugin_net *n)
 	return core_network(core, n->name, &have) && have.subnet.addr.family != 0 ? have.subnet : core_cfg(core)->default_subnet;
 }
 
+/* What its containers have, if the network in the core was lost and they were not. */
+static struct prefix subnet_in_use(const struct plugin_net *n, struct prefix range)
+{
+	struct slice key;
+	void *value;
+
+	for (size_t at = 0; !n->foreign && map_next(n->p->endpoints, &at, &key, &value);) {
+		const struct plugin_endpoint *e = value;
+		for (size_t i = 0; strcmp(e->net, n->id) == 0 && i < e->n_addrs; i++)
+			if (e->addrs[i].addr.family == 4 && e->addrs[i].len == plugin_slice_len(range) && e->addrs[i].len > range.len &&
+				prefix_contains(range, e->addrs[i].addr))
+				return prefix_network(e->addrs[i]);
+	}
+	return (struct prefix){ .len = 0 };
+}
+
 /* The part of the range that is to be the network's: what was named; else a slice that no other has. */
 static enum err choose_subnet(const struct plugin_net *n, struct prefix *out, struct err_note *note)
 {
@@ -97,6 +113,8 @@ static enum err choose_subnet(const struct plugin_net *n, struct prefix *out, st
 	char text[PREFIX_TEXT];
 
 	*out = named_subnet(n, 4);
+	if (out->addr.family == 0)
+		*out = subnet_in_use(n, range);
 	if (out->addr.family != 0 || (n->foreign && !n->gives) || core_ipam(core) == NULL)
 		return ERR_OK;
 	for (size_t it = 0; n_taken < CORE_NETWORKS_MAX && core_next_network(core, &it, &other);)
@@ -245,14 +263,70 @@ static void asked_by_ourselves(void *ctx, enum err err, const char *text)
 	(void)text;
 }
 
+/* The network is there: so are its containers, as far as the kernel has them. */
+static void on_there(void *ctx, enum err err, const char *text)
+{
+	struct plugin_net *n = ctx;
+
+	if (err == ERR_OK) {
+		n->p->adopt = true;
+	} else if (err != ERR_CANCELLED && !n->p->stopping) {
+		log_write(router_log(n->p->r), LOG_LEVEL_WARNING,
+			"docker: the containers that are on network %s are not attached to it yet: %s", n->name, text);
+		n->adopt_ms = router_now_ms(n->p->r) + ADOPT_AGAIN_MS;
+	}
+}
+
+void plugin_nets_adopt(struct plugin *p)
+{
+	struct slice key;
+	void *value;
+	char ident[CORE_IDENT_MAX + 1];
+
+	for (size_t at = 0; map_next(p->endpoints, &at, &key, &value);) {
+		const struct plugin_endpoint *e = value;
+		struct plugin_net *n = map_get(p->nets, slice_str(e->net));
+		plugin_endpoint_ident(e, ident);
+		if (n != NULL && core_local(router_core(p->r), ident) == NULL)
+			n->adopt_ms = router_now_ms(p->r) + PLUGIN_ADOPT_MS;
+	}
+}
+
+static void adopt(struct plugin *p)
+{
+	struct err_note note = { "" };
+
+	p->adopt = false;
+	router_adopt(p->r);
+	if (plugin_adopt(p, &note) != ERR_OK)
+		log_write(router_log(p->r), LOG_LEVEL_WARNING, "docker: %s", note.text);
+}
+
+/* The mesh is given a moment to tell of the network. */
+static bool adopt_now(const struct plugin_net *n, uint64_t now)
+{
+	struct core_network have;
+
+	return n->adopt_ms != 0 && !n->busy &&
+		(now >= n->adopt_ms || (n->name[0] != '\0' && core_network(router_core(n->p->r), n->name, &have)));
+}
+
 void plugin_nets_tick(struct plugin *p)
 {
 	uint64_t now = router_now_ms(p->r);
 	struct slice key;
 	void *value;
 
+	if (p->adopt)
+		adopt(p);
 	for (size_t at = 0; map_next(p->nets, &at, &key, &value);) {
 		struct plugin_net *n = value;
+		if (adopt_now(n, now)) {
+			n->adopt_ms = 0;
+			plugin_net_use(n, on_there, n);
+			at = 0; /* the map may have changed */
+			continue;
+		}
 		if (n->ask_ms == 0 || now < n->ask_ms || n->busy)
 			continue;
 		bool more = n->name[0] == '\0' && ++n->tries < PLUGIN_NAME_TRIES;
@@ -359,7 +433,7 @@ static enum err link_pools(struct plugin_net *n, const struct plugin_network_req
 	return ERR_OK;
 }
 
-static struct plugin_net *net_new(struct plugin *p, const char *id)
+struct plugin_net *plugin_net_new(struct plugin *p, const char *id)
 {
 	struct plugin_net *n = mem_zalloc(1, sizeof(*n));
 
@@ -415,7 +489,7 @@ static enum err prepare(
 	if (n == NULL && map_count(p->nets) >= PLUGIN_RECORDS_MAX)
 		return err_note(note, ERR_LIMIT, "there are %d networks already; remove some", PLUGIN_RECORDS_MAX);
 	if (n == NULL) {
-		n = net_new(p, req->id);
+		n = plugin_net_new(p, req->id);
 		if (n == NULL)
 			return err_note(note, ERR_NOMEM, "out of memory");
 		w->made = n->fresh = true;

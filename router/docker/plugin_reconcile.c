@@ -5,7 +5,8 @@
  *   - a lease of a pool that no endpoint has for a minute is free again;
  *   - endpoints that Docker does not list, twice, and whose interface is in no container, are removed;
  *   - networks that Docker says, twice, do not exist are removed;
- *   - pools of which no network was made go.
+ *   - pools of which no network was made go;
+ *   - networks of which no record is are learnt of (plugin_learn.c).
  * Docker is asked when it has come (back), and once in a while. Without its word nothing is done about endpoints and networks. */
 #include <net/if.h>
 #include <stdio.h>
@@ -76,12 +77,12 @@ bool plugin_lease_waits(const struct plugin *p, const char *ident, struct ip v4)
 
 /* --- endpoints ------------------------------------------------------------------------------------------------------------------------------ */
 
-static bool listed(const struct docker_listed *v, size_t n, const char *endpoint)
+static const struct docker_listed *listed(const struct docker_listed *v, size_t n, const char *endpoint)
 {
 	for (size_t i = 0; i < n; i++)
 		if (strcmp(v[i].endpoint, endpoint) == 0)
-			return true;
-	return false;
+			return &v[i];
+	return NULL;
 }
 
 /* Its inner end is here, where dockerd takes it from and puts it back to; or nothing is left of it at all. */
@@ -93,6 +94,7 @@ static bool in_no_container(const struct plugin *p, const struct plugin_endpoint
 	return if_nametoindex(e->ifname) != 0 || core_local(router_core(p->r), ident) == NULL;
 }
 
+static void ask_containers(struct plugin *p);
 static void ask_networks(struct plugin *p);
 
 static void on_list(void *ctx, enum err err, const char *why, const struct docker_listed *v, size_t n)
@@ -106,7 +108,10 @@ static void on_list(void *ctx, enum err err, const char *why, const struct docke
 	p->question = 0;
 	for (size_t at = 0; err == ERR_OK && map_next(p->endpoints, &at, &key, &value);) {
 		struct plugin_endpoint *e = value;
-		bool gone = !e->making && !e->removing && now - e->since_ms >= SOON_MS && !listed(v, n, e->id) && in_no_container(p, e);
+		const struct docker_listed *in = listed(v, n, e->id);
+		bool gone = !e->making && !e->removing && now - e->since_ms >= SOON_MS && in == NULL && in_no_container(p, e);
+		if (in != NULL && e->sandbox[0] == '\0' && !e->making && !e->removing) /* it has been joined: that was lost */
+			(void)snprintf(e->container, sizeof(e->container), "%s", in->id);
 		if (gone && !e->suspect)
 			p->ask_ms = now + SOON_MS + p->unused_ms / LOOKS;
 		if (gone && e->suspect) {
@@ -118,7 +123,50 @@ static void on_list(void *ctx, enum err err, const char *why, const struct docke
 		e->suspect = gone;
 	}
 	if (err == ERR_OK)
+		ask_containers(p);
+}
+
+/* Which of them share a container, since of those each has routes of its own: all that are in this one, in no order. */
+static void on_container(void *ctx, enum err err, const char *why, const struct docker_container *c)
+{
+	struct plugin *p = ctx;
+	struct slice key;
+	void *value;
+
+	(void)why;
+	p->question = 0;
+	for (size_t at = 0; map_next(p->endpoints, &at, &key, &value);) {
+		struct plugin_endpoint *e = value;
+		if (strcmp(e->container, p->asked) != 0)
+			continue;
+		e->container[0] = '\0';
+		if (err != ERR_OK || c->sandbox[0] == '\0' || e->sandbox[0] != '\0' || e->making || e->removing)
+			continue;
+		plugin_endpoint_joined(p, e, c->sandbox);
+		plugin_keep_endpoint(p, e, NULL, NULL);
+	}
+	p->asked[0] = '\0';
+	if (err == ERR_OK || err == ERR_NOT_FOUND)
+		ask_containers(p);
+}
+
+static void ask_containers(struct plugin *p)
+{
+	const struct plugin_endpoint *next = NULL;
+	struct slice key;
+	void *value;
+
+	for (size_t at = 0; next == NULL && map_next(p->endpoints, &at, &key, &value);)
+		if (((const struct plugin_endpoint *)value)->container[0] != '\0')
+			next = value;
+	if (next == NULL) {
 		ask_networks(p);
+		return;
+	}
+	(void)snprintf(p->asked, sizeof(p->asked), "%s", next->container);
+	uint64_t question = docker_find_container(router_docker(p->r), p->asked, 0, on_container, p);
+	if (question != 0)
+		p->question = question;
 }
 
 /* --- networks ------------------------------------------------------------------------------------------------------------------------------- */
@@ -180,8 +228,10 @@ void plugin_reconcile(struct plugin *p)
 		look_for_unused(p, now);
 		plugin_drop_unlinked(p);
 	}
-	if (connected && !p->was_connected)
+	if (connected && !p->was_connected) {
 		p->ask_ms = now + SOON_MS;
+		plugin_learn(p, NULL, NULL);
+	}
 	p->was_connected = connected;
 	if (!connected || now < p->ask_ms || p->question != 0 || (map_count(p->endpoints) == 0 && map_count(p->nets) == 0))
 		return;

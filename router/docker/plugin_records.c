@@ -51,11 +51,13 @@ static json_t *list_of(const struct plugin_reserved *v, size_t n)
 
 void plugin_keep_pool(struct plugin *p, const struct plugin_pool *pool, router_done done, void *ctx)
 {
-	char gateway[IP_TEXT];
+	char gateway[IP_TEXT], former[IP_TEXT] = "";
 
+	if (pool->former.family != 0)
+		(void)ip_format(pool->former, former);
 	keep(p, "pool", pool->id,
-		json_pack("{s:s, s:b, s:o}", "gateway", ip_format(pool->gateway, gateway), "any", pool->spec.any, "reserved",
-			list_of(pool->reserved, pool->n_reserved)),
+		json_pack("{s:s, s:b, s:b, s:s, s:o}", "gateway", ip_format(pool->gateway, gateway), "any", pool->spec.any, "guessed",
+			pool->guessed, "former", former, "reserved", list_of(pool->reserved, pool->n_reserved)),
 		done, ctx);
 }
 
@@ -124,6 +126,10 @@ static bool load_pool(struct plugin *p, const char *id, const json_t *doc, enum 
 		if (text == NULL || ip_parse(text, &pool.reserved[pool.n_reserved++].addr) != ERR_OK)
 			return false;
 	}
+	const char *former = text_of(doc, "former");
+	if (former[0] != '\0' && ip_parse(former, &pool.former) != ERR_OK)
+		return false;
+	pool.guessed = json_is_true(json_object_get(doc, "guessed"));
 	pool.spec.any = json_is_true(json_object_get(doc, "any")); /* may have been learnt later than the id was made */
 	struct plugin_pool *made = mem_dup(&pool, sizeof(pool));
 	*err = made == NULL ? ERR_NOMEM : map_put(p->pools, slice_str(made->id), made, NULL);

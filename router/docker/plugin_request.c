@@ -319,6 +319,134 @@ enum err plugin_parse_network(const json_t *body, bool flat, struct plugin_netwo
 	return err;
 }
 
+/* --- what Docker's API tells ---------------------------------------------------------------------------------------------------------------- */
+
+/* An address, with or without a length; family 0: none is there. */
+static enum err address_field(const json_t *o, const char *key, int family, struct ip *out, struct err_note *note)
+{
+	const char *text;
+	struct prefix p;
+	enum err err = text_field(o, key, &text, note);
+
+	memset(out, 0, sizeof(*out));
+	if (err != ERR_OK || text[0] == '\0')
+		return err;
+	if (ip_parse(text, out) != ERR_OK) {
+		err = prefix_text(key, text, family, &p, note);
+		*out = p.addr;
+	}
+	if (err == ERR_OK && out->family != family)
+		err = err_note(note, ERR_USAGE, "%s '%.*s' is not IPv%d", key, SHOWN, text, family);
+	return err;
+}
+
+enum err plugin_parse_aux(const json_t *aux, int family, struct ip out[PLUGIN_AUX_MAX], size_t *n, struct err_note *note)
+{
+	const json_t *v;
+	const char *key;
+	enum err err = ERR_OK;
+
+	*n = 0;
+	if (json_object_size(aux) > PLUGIN_AUX_MAX)
+		return err_note(note, ERR_USAGE, "AuxiliaryAddresses has more than %d addresses", PLUGIN_AUX_MAX);
+	json_object_foreach((json_t *)(uintptr_t)aux, key, v)
+	{
+		(void)v;
+		if (err == ERR_OK)
+			err = address_field(aux, key, family, &out[*n], note);
+		*n += err == ERR_OK && out[*n].family != 0;
+	}
+	return err;
+}
+
+static enum err seen_subnet(const json_t *o, struct plugin_subnet *out, struct err_note *note)
+{
+	enum err err = json_is_object(o) ? ERR_OK : err_note(note, ERR_USAGE, "Config holds something that is no object");
+
+	memset(out, 0, sizeof(*out));
+	if (err == ERR_OK)
+		err = prefix_field(o, "Subnet", 0, &out->pool, note);
+	if (err == ERR_OK && (out->pool.addr.family == 0 || !prefix_is_network(out->pool)))
+		err = err_note(note, ERR_USAGE, "Subnet is missing or has bits set after its prefix");
+	if (err == ERR_OK)
+		err = prefix_field(o, "IPRange", out->pool.addr.family, &out->sub, note);
+	if (err == ERR_OK)
+		err = address_field(o, "Gateway", out->pool.addr.family, &out->gateway, note);
+	return err == ERR_OK ? object_field(o, "AuxiliaryAddresses", &out->aux, note) : err;
+}
+
+/* By our own IPAM driver: both have one name. */
+static bool addresses_ours(const struct docker_network *d)
+{
+	const char *ipam = json_string_value(json_object_get(d->ipam, "Driver"));
+
+	return ipam != NULL && strcmp(ipam, d->driver) == 0;
+}
+
+bool plugin_is_ours(const struct docker_network *d, const char *socket)
+{
+	const char *slash = strrchr(socket, '/'), *of = strrchr(d->driver, '/');
+	const char *base = slash != NULL ? slash + 1 : socket;
+	size_t n = strcspn(base, ".");
+	struct plugin_subnet s;
+	const json_t *v;
+	size_t i;
+
+	of = of != NULL ? of + 1 : d->driver;
+	if (n > 0 && strncmp(of, base, n) == 0 && (of[n] == '\0' || of[n] == ':'))
+		return true;
+	json_array_foreach(json_object_get(d->ipam, "Config"), i, v)
+	{
+		if (addresses_ours(d) && i < 2 * PLUGIN_POOLS_MAX && seen_subnet(v, &s, NULL) == ERR_OK && plugin_is_tag(s.gateway))
+			return true;
+	}
+	return false;
+}
+
+enum err plugin_parse_seen(const struct docker_network *d, struct plugin_seen *out, struct err_note *note)
+{
+	const char *ipam = json_string_value(json_object_get(d->ipam, "Driver"));
+	const json_t *list = json_object_get(d->ipam, "Config"), *v;
+	size_t i;
+
+	memset(out, 0, sizeof(*out));
+	enum err err = plugin_parse_options(d->options, &out->options, note);
+	if (err == ERR_OK && addresses_ours(d) && json_array_size(list) > 2 * PLUGIN_POOLS_MAX)
+		err = err_note(note, ERR_USAGE, "Config has more than %d subnets", 2 * PLUGIN_POOLS_MAX);
+	if (err != ERR_OK)
+		return err;
+	const char *name = out->options.network[0] != '\0' ? out->options.network : d->name;
+	if (strlen(name) <= CORE_NETWORK_MAX)
+		(void)snprintf(out->name, sizeof(out->name), "%.*s", CORE_NETWORK_MAX, name);
+	out->internal = d->internal;
+	out->foreign = !addresses_ours(d);
+	out->gives = out->foreign && ipam != NULL && strcmp(ipam, "null") == 0;
+	if (out->foreign)
+		return ERR_OK;
+	json_array_foreach(list, i, v)
+	{
+		if (err == ERR_OK)
+			err = seen_subnet(v, &out->subnets[out->n_subnets++], note);
+	}
+	return err;
+}
+
+enum err plugin_parse_seen_endpoint(const json_t *o, struct plugin_endpoint_request *out, struct err_note *note)
+{
+	const char *mac = "";
+
+	memset(out, 0, sizeof(*out));
+	enum err err = id_field(o, "EndpointID", out->id, note);
+	if (err == ERR_OK)
+		err = prefix_field(o, "IPv4Address", 4, &out->addr, note);
+	if (err == ERR_OK)
+		err = prefix_field(o, "IPv6Address", 6, &out->addr6, note);
+	if (err == ERR_OK)
+		err = text_field(o, "MacAddress", &mac, note);
+	out->mac_given = err == ERR_OK && mac_parse(mac, &out->mac) == ERR_OK;
+	return err;
+}
+
 /* --- endpoints ---------------------------------------------------------------------------------------------------------------------------- */
 
 enum err plugin_parse_endpoint_ids(const json_t *body, struct plugin_endpoint_request *out, struct err_note *note)

@@ -43,6 +43,9 @@ struct plugin_subnet { /* of a network, as CreateNetwork says */
 	char space[PLUGIN_SPACE_MAX + 1];
 	struct prefix pool;
 	struct ip gateway; /* family 0: none */
+	/* of one that Docker's API tells of: */
+	struct prefix sub; /* --ip-range; family 0: none */
+	const json_t *aux; /* --aux-address: plugin_parse_aux; points into Docker's answer. NULL: none */
 };
 
 struct plugin_network_request { /* CreateNetwork, AllocateNetwork; DeleteNetwork and FreeNetwork: the id */
@@ -58,6 +61,14 @@ struct plugin_endpoint_request { /* CreateEndpoint; Join, Leave and so on: the i
 	struct prefix addr, addr6; /* family 0: not given */
 	struct mac mac;
 	bool mac_given;
+};
+
+struct plugin_seen {                 /* a network, as Docker's API tells of it */
+	char name[CORE_NETWORK_MAX + 1]; /* in weft; "": Docker's is longer than one may be */
+	bool internal, foreign, gives;   /* struct plugin_net */
+	struct plugin_options options;
+	struct plugin_subnet subnets[2 * PLUGIN_POOLS_MAX]; /* of our pools only */
+	size_t n_subnets;
 };
 
 /* The body: an object; nothing at all is an empty one. *out is the caller's. ERR_MALFORMED, ERR_NOMEM. */
@@ -76,6 +87,15 @@ enum err plugin_parse_endpoint(const json_t *body, struct plugin_endpoint_reques
 enum err plugin_parse_endpoint_ids(const json_t *body, struct plugin_endpoint_request *out, struct err_note *note) MUST_CHECK;
 /* DiscoverNew, DiscoverDelete: looked at, nothing is kept. */
 enum err plugin_parse_discovery(const json_t *body, struct err_note *note) MUST_CHECK;
+/* Is this network the plugin's whose socket is there? By the driver's name, which is the socket's, with a path and a tag if Docker manages it; or since a pool of ours
+ * is behind it. */
+bool plugin_is_ours(const struct docker_network *d, const char *socket);
+/* What can be made of Docker's own words when those of CreateNetwork are lost. Valid as long as *d. */
+enum err plugin_parse_seen(const struct docker_network *d, struct plugin_seen *out, struct err_note *note) MUST_CHECK;
+/* One of docker_network's containers. */
+enum err plugin_parse_seen_endpoint(const json_t *o, struct plugin_endpoint_request *out, struct err_note *note) MUST_CHECK;
+enum err plugin_parse_aux(
+	const json_t *aux, int family, struct ip out[PLUGIN_AUX_MAX], size_t *n, struct err_note *note) MUST_CHECK;
 /* An object of texts: those that begin with "weft." are ours. */
 enum err plugin_parse_options(const json_t *o, struct plugin_options *out, struct err_note *note) MUST_CHECK;
 

@@ -627,6 +627,14 @@ def test_plugin_a_docker_that_hangs_holds_up_nobody(net, h1):
             began = time.monotonic()
             answer = asked.result()
             assert "weft.network=NAME" in answer["Error"] and time.monotonic() - began < 6, answer
+            # a network and a pool of which there is no record: Docker would know
+            for asked in (pools.submit(endpoint, h1, "f" * 64, 8, "10.32.0.9/12"), pools.submit(
+                    call, h1, "IpamDriver.RequestAddress", {"PoolID": "weft-any-10.32.0.0_12-169.254.200.1", "Address": ""})):
+                began = time.monotonic()
+                assert call(h1, "NetworkDriver.GetCapabilities")[0] == 200 and time.monotonic() - began < 1, "somebody waited for Docker"
+                answer = asked.result()[1]
+                assert "Docker does not answer" in answer["Err"] and "create it again" in answer["Err"], answer
+                assert time.monotonic() - began < 6, answer
     unmake(h1, n, pool)
     nothing_left(h1)
 
@@ -675,21 +683,128 @@ def test_plugin_killed_at_any_moment(net, h1):
     wait_until(lambda: "n1" not in h1.weft_ok("network", "ls"), 5, "the network is gone")
 
 
-@topology(timeout=120)
-def test_C2_a_host_without_its_disk_still_removes_what_runs(dock, d1, d2):
+# --- a disk that was lost
+
+
+def lose_disk(host):
+    host.kill()
+    host.forget_state()
+    host.restart()
+
+
+def more_of(host, network, count, taken):
+    """So many new containers there: none gets an address that is taken."""
+    made = []
+    for i in range(count):
+        made.append(host.run(f"more-{network}-{i}", "--net", network))
+        assert made[-1].ip(network) not in taken, (network, made[-1].ip(network), taken)
+        taken.add(made[-1].ip(network))
+    return made
+
+
+@topology(timeout=240)
+def test_C2_networks_are_taken_up_again_by_a_host_that_lost_its_disk(dock, d1):
+    """Nobody else knows of anything: all is made again from Docker's API and from the kernel."""
+    d1.start_daemon("--ipalloc-range6", "fd00:7::/64", env={"WEFT_UNUSED_MS": "3000"})
+    networks = {"any": (), "sub": ("--subnet", "10.40.0.0/16"), "any6": ("--ipv6",), "named": ("-o", "weft.network=other", "-o", "weft.mtu=1300"),
+                "full": ("--subnet", "10.41.0.0/24", "--ip-range", "10.41.0.0/29", "--gateway", "10.41.0.1", "--aux-address", "r=10.41.0.3"),
+                "sub6": ("--ipv6", "--subnet", "10.42.0.0/16", "--subnet", "fd00:42::/64")}
+    for name, args in networks.items():
+        create((d1,), *args, name)
+    old = {name: d1.run(f"old-{name}", "--net", name) for name in networks}
+    subnets = {name: prefixes(c, "ethwe0")[0] for name, c in old.items()}
+    attached = sorted(d1.weft_ok("ps").splitlines())
+    lose_disk(d1)
+    wait_until(lambda: sorted(d1.weft_ok("ps").splitlines())[:-1] == attached[:-1], 10, "what runs is attached as before")
+    verify(d1)
+    taken = {name: {old[name].ip(name)} for name in networks}
+    taken["full"] |= {"10.41.0.1", "10.41.0.3"}
+    for name in networks:
+        new = more_of(d1, name, 3, taken[name])
+        assert ipaddress.ip_interface(prefixes(new[0], "ethwe0")[0]).network == ipaddress.ip_interface(subnets[name]).network
+        assert new[0].reaches(old[name].ip(name)) and old[name].reaches(new[1].ip(name)), name
+    assert interface(d1.container("more-named-0"), "ethwe0")["mtu"] == 1300
+    for name in ("any6", "sub6"):
+        all6 = [d1.container(f"more-{name}-{i}").endpoint(name)["GlobalIPv6Address"] for i in range(3)]
+        assert len({old[name].endpoint(name)["GlobalIPv6Address"], *all6}) == 4, all6
+    d1.docker("network", "connect", "sub", "old-any")  # another interface with the routes that each has
+    assert old["any"].reaches(old["sub"].ip("sub"))
+    why = refused(d1, "run", "-d", "--name", "clash", "--net", "sub", "--ip", old["sub"].ip("sub"), "busybox:local", "sleep", "1")
+    assert "another container" in why, why
+    d1.docker("rm", "-f", "clash")
+    why = refused(d1, "run", "-d", "--name", "clash", "--net", "full", "--ip", "10.41.0.3", "busybox:local", "sleep", "1")
+    assert "set aside" in why, why
+    d1.docker("rm", "-f", "clash")
+    verify(d1)
+    # what was taken up again is on disk, ends as all others do, and leaves nothing
+    d1.kill()
+    d1.restart()
+    verify(d1)
+    d1.docker("restart", "-t", "1", "old-any", "old-full")
+    for name in networks:
+        d1.docker("rm", "-f", f"old-{name}", *(f"more-{name}-{i}" for i in range(3)))
+    wait_until(lambda: not [i for i, v in leases(d1).items() if i.startswith("docker") and not {"10.41.0.1/24", "10.41.0.3/24"} & set(v)],
+               8, "no lease is left but of what is set aside")
+    for name in networks:
+        d1.docker("network", "rm", name)
+    wait_clean(d1)
+    wait_until(lambda: not {"any", "sub", "any6", "other", "full", "sub6"} & set(d1.weft_ok("network", "ls").split()), 5, "the networks are gone")
+
+
+@topology(timeout=180)
+def test_C2_a_host_that_lost_its_disk_is_back_in_a_mesh(dock, d1, d2):
     start(d1, d2)
     create((d1, d2), "app")
     a, b = d1.run("aa", "--net", "app"), d2.run("bb", "--net", "app")
     wait_until(lambda: a.reaches(b.ip("app")), 5, "both reach each other")
-    d1.kill()
-    d1.forget_state()
-    d1.restart()
+    lose_disk(d1)
     wait_until(lambda: b.reaches(a.ip("app")), 10, "the container is reached as before")
-    why = refused(d1, "run", "-d", "--name", "cc", "--net", "app", "busybox:local", "sleep", "1")
-    assert "create it again" in why, why
+    c = d1.run("cc", "--net", "app")  # at once
+    assert c.ip("app") not in (a.ip("app"), b.ip("app"))
+    wait_until(lambda: c.reaches(b.ip("app")) and c.reaches(a.ip("app")) and b.reaches(c.ip("app")), 5, "a new one reaches the other two")
+    verify(d1, d2)
     d1.docker("rm", "-f", "aa", "cc")
     wait_clean(d1)
     d1.docker("network", "rm", "app")
     create((d1,), "app")
-    c = d1.run("cc", "--net", "app")
-    wait_until(lambda: c.reaches(b.ip("app")), 5, "a new one reaches the other host")
+    d = d1.run("dd", "--net", "app")
+    wait_until(lambda: d.reaches(b.ip("app")), 5, "one on a network made anew reaches the other host")
+
+
+@topology(timeout=180)
+def test_C2_two_of_dockers_networks_that_are_one_in_weft_are_taken_up_again(dock, d1):
+    """Docker's API does not tell which pool is whose."""
+    start(d1)
+    for name in ("one", "two"):
+        create((d1,), "-o", "weft.network=both", "--subnet", "10.40.0.0/24", name)
+    old = {name: d1.run(f"old-{name}", "--net", name) for name in ("one", "two")}
+    lose_disk(d1)
+    taken = {old[name].ip(name) for name in old}
+    wait_until(lambda: d1.weft_ok("ps").count("docker:") == 2, 10, "what runs is attached as before")
+    new = more_of(d1, "two", 1, taken) + more_of(d1, "one", 1, taken)
+    assert new[0].reaches(old["one"].ip("one")) and new[1].reaches(old["two"].ip("two"))
+    d1.docker("rm", "-f", "old-two", "more-two-0")
+    d1.docker("network", "rm", "two")
+    new = [*new, d1.run("last", "--net", "one")]
+    assert new[2].reaches(old["one"].ip("one"))
+    verify(d1)
+    d1.docker("rm", "-f", "old-one", "more-one-0", "last")
+    wait_clean(d1)
+
+
+@topology(timeout=180)
+def test_C2_after_a_reset_addresses_that_docker_still_has_are_nobody_elses(dock, d1):
+    """`weft reset` takes the interfaces out of the containers; Docker goes on with their addresses until they are started anew."""
+    start(d1)
+    create((d1,), "--subnet", "10.40.0.0/29", "app")
+    old = d1.run("old", "--net", "app")
+    had = old.ip("app")
+    d1.weft_ok("reset", "--force")
+    wait_until(lambda: not d1.running(), 10, "the daemon has ended")
+    d1.restart()
+    more = more_of(d1, "app", 3, {had})
+    d1.docker("restart", "-t", "1", "old")
+    wait_until(lambda: old.reaches(more[0].ip("app")), 5, "started anew it is attached again")
+    verify(d1)
+    d1.docker("rm", "-f", "old", *(c.name for c in more))
+    wait_clean(d1)

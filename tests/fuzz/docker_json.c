@@ -5,6 +5,7 @@
 
 #include "base/mem.h"
 #include "router/docker/inspect.h"
+#include "router/docker/plugin_request.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -49,6 +50,31 @@ static void container(struct slice in)
 	docker_drop_container(&d);
 }
 
+/* What the plugin makes of it. */
+static void seen(const struct docker_network *n)
+{
+	struct plugin_seen s;
+	struct plugin_endpoint_request e;
+	struct ip aux[PLUGIN_AUX_MAX];
+	const char *key;
+	const json_t *v;
+	size_t n_aux;
+
+	(void)plugin_is_ours(n, "/run/docker/plugins/weft.sock");
+	json_object_foreach((json_t *)(uintptr_t)n->containers, key, v)
+	{
+		assert(plugin_parse_seen_endpoint(v, &e, NULL) != ERR_OK || docker_id_ok(e.id));
+	}
+	if (plugin_parse_seen(n, &s, NULL) != ERR_OK)
+		return;
+	assert(s.n_subnets <= 2 * PLUGIN_POOLS_MAX && strlen(s.name) <= CORE_NETWORK_MAX && !(s.gives && !s.foreign));
+	for (size_t i = 0; i < s.n_subnets; i++) {
+		assert(prefix_is_network(s.subnets[i].pool));
+		assert(plugin_parse_aux(s.subnets[i].aux, s.subnets[i].pool.addr.family, aux, &n_aux, NULL) != ERR_OK ||
+			n_aux <= PLUGIN_AUX_MAX);
+	}
+}
+
 static void network(struct slice in)
 {
 	struct docker_network_doc d;
@@ -59,7 +85,16 @@ static void network(struct slice in)
 	plain(d.n.name, DOCKER_NAME_MAX);
 	plain(d.n.driver, DOCKER_NAME_MAX);
 	assert(json_is_object(d.n.labels) && json_is_object(d.n.options));
+	seen(&d.n);
 	docker_drop_network(&d);
+}
+
+static void each_network(void *ctx, const struct docker_network *n)
+{
+	size_t *count = ctx;
+
+	assert(docker_id_ok(n->id) && n->name[0] != '\0' && ++*count <= DOCKER_NETWORKS_MAX);
+	seen(n);
 }
 
 static void each(void *ctx, const char *of, bool running)
@@ -77,6 +112,9 @@ static void lists(struct slice in)
 	size_t n = 0;
 
 	(void)!docker_parse_list(in, each, &n, NULL);
+	n = 0;
+	(void)!docker_parse_networks(in, each_network, &n, NULL);
+	n = 0;
 	if (docker_parse_endpoints(in, &v, &n, NULL) != ERR_OK)
 		assert(v == NULL);
 	for (size_t i = 0; v != NULL && i < n; i++) {

@@ -19,7 +19,11 @@ static const char container_json[] =
 	"\"IPAddress\":\"10.32.0.7\",\"IPPrefixLen\":12,\"Aliases\":[\"cache\",\"store\"]}}}}";
 static const char network_json[] =
 	"{\"Id\":\"" ID_N "\",\"Name\":\"app\",\"Driver\":\"weft\",\"Scope\":\"local\",\"Internal\":true,"
-	"\"Labels\":{\"a\":\"b\"},\"Options\":{\"weft.mtu\":\"1300\"}}";
+	"\"Labels\":{\"a\":\"b\"},\"Options\":{\"weft.mtu\":\"1300\"},\"IPAM\":{\"Driver\":\"weft\"},\"Containers\":{\"" ID_A
+	"\":{\"EndpointID\":\"" ID_E "\"}}}";
+static const char networks_json[] =
+	"[{\"Id\":\"" ID_N "\",\"Name\":\"app\",\"Driver\":\"weft\",\"IPAM\":7},7,{\"Id\":\"../\",\"Name\":"
+	"\"bad\",\"Driver\":\"weft\"},{\"Id\":\"" ID_E "\",\"Name\":\"x\",\"Driver\":\"bridge\"}]";
 
 struct t {
 	struct dir dir;
@@ -86,6 +90,8 @@ static void on_network(void *ctx, enum err err, const char *why, const struct do
 	if (n == NULL)
 		return;
 	t->n = *n;
+	assert_string_equal(json_string_value(json_object_get(n->ipam, "Driver")), "weft");
+	assert_int_equal(json_object_size(n->containers), 1);
 	(void)snprintf(t->label, sizeof(t->label), "%s", json_string_value(json_object_get(n->labels, "a")));
 	(void)snprintf(t->option, sizeof(t->option), "%s", json_string_value(json_object_get(n->options, "weft.mtu")));
 }
@@ -403,6 +409,63 @@ static void test_lists(void **state)
 	assert_int_equal(mem_live(), before);
 }
 
+static void each_network(void *ctx, const struct docker_network *n)
+{
+	struct t *t = ctx;
+
+	assert_true(
+		json_is_object(n->ipam) && json_is_object(n->containers) && json_is_object(n->labels) && json_is_object(n->options));
+	t->events++;
+	t->n = *n;
+}
+
+static void all_networks(void *ctx, enum err err, const char *why)
+{
+	struct t *t = ctx;
+
+	t->answers++;
+	t->err = err;
+	(void)snprintf(t->why, sizeof(t->why), "%s", why);
+}
+
+/* All of Docker's networks; each answer, good or bad, ends in one word. */
+static void test_networks(void **state)
+{
+	static const struct {
+		enum fake_kind kind;
+		unsigned status;
+		const char *body;
+		enum err err;
+		size_t n;
+	} answers[] = {
+		{ FAKE_ANSWER, 200, networks_json, ERR_OK, 2 },
+		{ FAKE_ANSWER, 200, "[]", ERR_OK, 0 },
+		{ FAKE_ANSWER, 200, "{}", ERR_MALFORMED, 0 },
+		{ FAKE_ANSWER, 200, "[{]", ERR_MALFORMED, 0 },
+		{ FAKE_ANSWER, 500, "{\"message\":\"no\"}", ERR_REFUSED, 0 },
+		{ FAKE_HANG, 0, "", ERR_TIMEOUT, 0 },
+		{ FAKE_DRIP, 0, "", ERR_TIMEOUT, 0 },
+	};
+	struct t t;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(answers) / sizeof(answers[0]); i++) {
+		begin(&t, true);
+		fake_rule(&t.fake, "/networks", answers[i].kind, answers[i].status, answers[i].body);
+		(void)docker_list_networks(t.d, 300, each_network, all_networks, &t);
+		run_until(&t, &t.answers, 1, 2000);
+		assert_int_equal(t.answers, 1);
+		if (t.err != answers[i].err || t.events != answers[i].n)
+			fail_msg("answer %zu: %s '%s', %zu networks", i, err_name(t.err), t.why, t.events);
+		if (answers[i].n > 0)
+			assert_string_equal(t.n.driver, "bridge");
+		end(&t);
+	}
+	t = (struct t){ .answers = 0 };
+	assert_int_equal(docker_list_networks(NULL, 0, each_network, all_networks, &t), 0);
+	assert_true(t.answers == 1 && t.err == ERR_STATE);
+}
+
 /* Whatever allocation fails: an answer comes, nothing is lost, and the next question is answered as ever. */
 static void test_out_of_memory(void **state)
 {
@@ -470,6 +533,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_lookups),
 		cmocka_unit_test(test_lists),
+		cmocka_unit_test(test_networks),
 		cmocka_unit_test(test_bad_answers),
 		cmocka_unit_test(test_slow_answers),
 		cmocka_unit_test(test_nobody),

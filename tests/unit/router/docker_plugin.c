@@ -6,6 +6,7 @@
 
 #include "base/mem.h"
 #include "base/rng.h"
+#include "router/docker/inspect.h"
 #include "router/docker/plugin_request.h"
 
 #define NET "a4d0fdcd2c67d1300c96cad8baafc99b7f29ec8eae9c33e7a31f678c595f81a9"
@@ -178,6 +179,129 @@ static void what_is_wrong_is_said(void **state)
 	}
 }
 
+/* --- what Docker's API tells --------------------------------------------------------------------------------------------------------------- */
+
+/* Verbatim from dockerd 20.10, but for what does not matter. */
+static const char any_json[] =
+	"{\"Name\":\"any6\",\"Id\":\"" NET "\",\"Scope\":\"local\",\"Driver\":\"weft\",\"EnableIPv6\":true,\"IPAM\":{\"Driver\":"
+	"\"weft\",\"Options\":{},\"Config\":[{\"Subnet\":\"10.32.0.0/12\",\"Gateway\":\"169.254.30.124\"},{\"Subnet\":"
+	"\"fd00:7::/64\",\"Gateway\":\"fe80::b59c:18eb:9459:f760/128\"}]},\"Internal\":false,\"Containers\":{},\"Options\":{},"
+	"\"Labels\":{}}";
+static const char full_json[] =
+	"{\"Name\":\"full\",\"Id\":\"" NET
+	"\",\"Scope\":\"local\",\"Driver\":\"weft:latest\",\"IPAM\":{\"Driver\":\"weft:latest\",\"Options\":{},"
+	"\"Config\":[{\"Subnet\":\"10.41.0.0/16\",\"IPRange\":\"10.41.1.0/24\",\"Gateway\":\"10.41.0.254\",\"AuxiliaryAddresses\":{\"r\":"
+	"\"10.41.1.1\",\"s\":\"10.41.1.2/16\"}}]},\"Internal\":true,\"Options\":{\"weft.mtu\":\"1300\",\"weft.network\":\"red\"},"
+	"\"Containers\":{\"504df0f56d3edfffa094665a9b083aaa5ec5e25a5bf7d8d923c1f9b7f1d7693e\":{\"Name\":\"c2\",\"EndpointID\":\"" EP
+	"\",\"MacAddress\":\"02:71:39:8b:93:bc\",\"IPv4Address\":\"10.41.1.3/16\",\"IPv6Address\":\"\"}}}";
+
+static void see(const char *text, struct docker_network_doc *d)
+{
+	struct err_note note = { "" };
+
+	assert_int_equal(docker_parse_network(slice_str(text), d, &note), ERR_OK);
+}
+
+static void as_docker_tells(void **state)
+{
+	struct docker_network_doc d;
+	struct plugin_seen seen;
+	struct plugin_endpoint_request e;
+	struct err_note note = { "" };
+	struct ip aux[PLUGIN_AUX_MAX];
+	size_t n;
+
+	(void)state;
+	see(any_json, &d);
+	assert_true(plugin_is_ours(&d.n, "/run/docker/plugins/weft.sock") && plugin_is_ours(&d.n, "weft.sock"));
+	assert_true(plugin_is_ours(&d.n, "/run/docker/plugins/other.sock")); /* by its tag */
+	assert_int_equal(plugin_parse_seen(&d.n, &seen, &note), ERR_OK);
+	assert_string_equal(seen.name, "any6");
+	assert_true(!seen.internal && !seen.foreign && !seen.gives && seen.n_subnets == 2);
+	assert_true(prefix_eq(seen.subnets[0].pool, prefix("10.32.0.0/12")) && ip_eq(seen.subnets[0].gateway, ip("169.254.30.124")));
+	assert_true(ip_eq(seen.subnets[1].gateway, ip("fe80::b59c:18eb:9459:f760")) && seen.subnets[1].sub.addr.family == 0);
+	docker_drop_network(&d);
+
+	see(full_json, &d);
+	assert_true(plugin_is_ours(&d.n, "/run/docker/plugins/weft.sock"));
+	assert_false(plugin_is_ours(&d.n, "/run/docker/plugins/wef.sock") || plugin_is_ours(&d.n, "/run/docker/plugins/"));
+	assert_int_equal(plugin_parse_seen(&d.n, &seen, &note), ERR_OK);
+	assert_string_equal(seen.name, "red");
+	assert_true(seen.internal && seen.options.mtu == 1300 && seen.n_subnets == 1);
+	assert_true(prefix_eq(seen.subnets[0].sub, prefix("10.41.1.0/24")) && ip_eq(seen.subnets[0].gateway, ip("10.41.0.254")));
+	assert_int_equal(plugin_parse_aux(seen.subnets[0].aux, 4, aux, &n, &note), ERR_OK);
+	assert_true(n == 2 && ip_eq(aux[0], ip("10.41.1.1")) && ip_eq(aux[1], ip("10.41.1.2")));
+	assert_int_equal(plugin_parse_aux(seen.subnets[0].aux, 6, aux, &n, &note), ERR_USAGE);
+	assert_int_equal(plugin_parse_aux(NULL, 4, aux, &n, &note), ERR_OK);
+	assert_int_equal(n, 0);
+	const json_t *v = json_object_iter_value(json_object_iter((json_t *)(uintptr_t)d.n.containers));
+	assert_int_equal(plugin_parse_seen_endpoint(v, &e, &note), ERR_OK);
+	assert_string_equal(e.id, EP);
+	assert_true(prefix_eq(e.addr, prefix("10.41.1.3/16")) && e.addr6.addr.family == 0 && e.mac_given);
+	docker_drop_network(&d);
+}
+
+/* Whose addresses: ours, another driver's, or those that CreateEndpoint gives. */
+static void whose_addresses(void **state)
+{
+	static const struct {
+		const char *ipam;
+		bool ours, foreign, gives;
+	} cases[] = {
+		{ "{\"Driver\":\"weft\",\"Config\":[{\"Subnet\":\"10.40.0.0/16\"}]}", true, false, false },
+		{ "{\"Driver\":\"default\",\"Config\":[{\"Subnet\":\"172.18.0.0/16\",\"Gateway\":\"172.18.0.1\"}]}", true, true, false },
+		{ "{\"Driver\":\"null\",\"Config\":[{\"Subnet\":\"0.0.0.0/0\"}]}", true, true, true },
+		{ "{}", true, true, false },
+		{ "7", true, true, false },
+	};
+	char text[400];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct docker_network_doc d;
+		struct plugin_seen seen;
+		struct err_note note = { "" };
+		(void)snprintf(text, sizeof(text), "{\"Name\":\"n\",\"Id\":\"" NET "\",\"Driver\":\"weft\",\"IPAM\":%s}", cases[i].ipam);
+		see(text, &d);
+		assert_int_equal(plugin_is_ours(&d.n, "weft.sock"), cases[i].ours);
+		assert_false(plugin_is_ours(&d.n, "x.sock"));
+		assert_int_equal(plugin_parse_seen(&d.n, &seen, &note), ERR_OK);
+		assert_int_equal(seen.foreign, cases[i].foreign);
+		assert_int_equal(seen.gives, cases[i].gives);
+		assert_int_equal(seen.n_subnets, cases[i].foreign ? 0 : 1);
+		docker_drop_network(&d);
+	}
+}
+
+static void what_docker_cannot_mean(void **state)
+{
+	static const struct {
+		const char *rest, *word;
+	} bad[] = {
+		{ "\"IPAM\":{\"Driver\":\"weft\",\"Config\":[7]}", "Config" },
+		{ "\"IPAM\":{\"Driver\":\"weft\",\"Config\":[{}]}", "Subnet" },
+		{ "\"IPAM\":{\"Driver\":\"weft\",\"Config\":[{\"Subnet\":\"10.40.0.1/16\"}]}", "Subnet" },
+		{ "\"IPAM\":{\"Driver\":\"weft\",\"Config\":[{\"Subnet\":\"10.40.0.0/16\",\"IPRange\":\"fd00::/64\"}]}", "IPRange" },
+		{ "\"IPAM\":{\"Driver\":\"weft\",\"Config\":[{\"Subnet\":\"10.40.0.0/16\",\"Gateway\":\"fd00::1\"}]}", "Gateway" },
+		{ "\"IPAM\":{\"Driver\":\"weft\",\"Config\":[{\"Subnet\":\"10.40.0.0/16\",\"AuxiliaryAddresses\":[]}]}",
+			"AuxiliaryAddresses" },
+		{ "\"Options\":{\"weft.colour\":\"red\"}", "weft.colour" },
+	};
+	char text[400];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		struct docker_network_doc d;
+		struct plugin_seen seen;
+		struct err_note note = { "" };
+		(void)snprintf(text, sizeof(text), "{\"Name\":\"n\",\"Id\":\"" NET "\",\"Driver\":\"weft\",%s}", bad[i].rest);
+		see(text, &d);
+		if (plugin_parse_seen(&d.n, &seen, &note) != ERR_USAGE || strstr(note.text, bad[i].word) == NULL)
+			fail_msg("%s: '%s'", bad[i].rest, note.text);
+		docker_drop_network(&d);
+	}
+}
+
 /* --- pools --------------------------------------------------------------------------------------------------------------------------------- */
 
 static void slices(void **state)
@@ -294,6 +418,9 @@ int main(void)
 		cmocka_unit_test(bodies),
 		cmocka_unit_test(as_dockerd_has_them),
 		cmocka_unit_test(what_is_wrong_is_said),
+		cmocka_unit_test(as_docker_tells),
+		cmocka_unit_test(whose_addresses),
+		cmocka_unit_test(what_docker_cannot_mean),
 		cmocka_unit_test(slices),
 		cmocka_unit_test(both_families),
 		cmocka_unit_test(ids),
