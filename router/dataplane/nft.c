@@ -155,7 +155,9 @@ static int make(struct nft *n)
 static int make_again(struct nft *n)
 {
 	int result = take_counts(n, n->parts, false);
-	return result ? result : make(n);
+	result = result ? result : make(n);
+	n->unmade = result != 0;
+	return result;
 }
 
 static bool runs(struct nft_batch *b, unsigned parts, bool add, const struct nft_elems *l)
@@ -214,9 +216,9 @@ static int change(struct nft *n, enum nft_set_id first, enum nft_set_id last, st
 		mem_free(n->elems.v);
 		n->elems = *want;
 		*want = (struct nft_elems){ 0 };
-		if (gone.n + come.n > 0)
+		if (gone.n + come.n > 0 && !n->unmade)
 			result = send_differences(n, &gone, &come);
-		if (result) /* the kernel's sets are not what we think, or are gone */
+		if (result || n->unmade) /* the kernel's sets are not what we think, or are gone */
 			result = make_again(n);
 	}
 	mem_free(gone.v);
@@ -425,7 +427,7 @@ static enum err set_to(struct nft *n, enum nft_set_id set, struct nft_elems *wan
 		have += n->elems.v[i].set == set;
 	for (size_t i = 0; i < want->n && same; i++)
 		same = nft_elems_find(&n->elems, &want->v[i]) != NULL;
-	if (same && have == want->n) {
+	if (same && have == want->n && !n->unmade) {
 		mem_free(want->v);
 		return ERR_OK;
 	}
@@ -486,7 +488,7 @@ static bool same_exposed(const struct nft_nat *nat, const struct nft_exposed *li
 
 enum err nft_set_exposed(struct nft *n, const struct nft_exposed *list, size_t count, struct err_note *note)
 {
-	if (same_exposed(&n->nat, list, count))
+	if (same_exposed(&n->nat, list, count) && !n->unmade)
 		return ERR_OK;
 	/* the names behind it */
 	struct nft_exposed *copy = mem_zalloc(count + 1, sizeof *copy + NETLINK_NAME_MAX + 1);
@@ -525,8 +527,9 @@ enum err nft_set_resolvers(struct nft *n, const struct ip *servers, size_t count
 	}
 	const bool same = ip_eq(n->nat.names.ip, names.ip) && n->nat.names.port == names.port;
 	n->nat.names = names;
+	n->unmade = n->unmade || (!same && n->parts & NFT_PART_NAT); /* whatever fails from here on */
 	enum err e = set_to(n, NFT_RESOLVERS, &want, "tell nftables the host's name servers", note);
-	int result = e == ERR_OK && !same && n->parts & NFT_PART_NAT ? make_again(n) : 0;
+	int result = e == ERR_OK && n->unmade ? make_again(n) : 0;
 	return result ? error(result, note, "lead questions for names to weft") : e;
 }
 
@@ -581,6 +584,7 @@ enum err nft_same(struct nft *n, bool *same, struct err_note *note)
 {
 	*same = true;
 	int result = n->parts ? all_right(n, same) : 0;
+	*same = *same && !n->unmade;
 	return result ? error(result, note, "read the nftables tables " NFT_TABLE) : ERR_OK;
 }
 
@@ -606,7 +610,7 @@ enum err nft_check(struct nft *n, bool *mended, struct err_note *note)
 	if (!n->parts)
 		return ERR_OK;
 	int result = nft_read_generation(n, &now);
-	if (result == 0 && now == n->generation && now != 0)
+	if (result == 0 && now == n->generation && now != 0 && !n->unmade)
 		return ERR_OK;
 	if (result == 0)
 		result = all_right(n, &right);

@@ -76,6 +76,7 @@ struct nft {
 	struct nft_known_peer *peers; /* in order of names */
 	size_t n_peers;
 	bool keeps;          /* addresses that no peer of the list has */
+	bool unmade;         /* the model is ahead of the kernel: the last attempt to make the tables anew failed */
 	uint32_t generation; /* in which all was right; 0: to be looked at */
 	uint64_t signature;  /* of tables, chains, rules, sets, counters */
 };

@@ -856,6 +856,47 @@ static void out_of_memory(void **s)
 	nft_close(other);
 }
 
+enum { FAILURES = 45 };
+
+/* What fails at any allocation is made by the same call again, be it that nobody else changes anything. */
+static void tried_again(void **s)
+{
+	struct state *t = *s;
+	NEEDS_ROOT();
+	struct err_note why;
+	unsigned failed = 0;
+	for (unsigned i = 0; i < FAILURES; i++) {
+		const struct prefix addr = { ip_v4(0x0a2f0100 + i), 16 };
+		const struct nft_port port = { "vethweone", { { 2, 0, 0, 0, 0, 1 } }, &addr, 1 };
+		const struct nft_exposed exposed = { "weft", addr, true };
+		const struct ip server = ip_v4(0xc0000200 + i);
+		const struct hostport names = { ip_v4(0xa9fe4353), (uint16_t)(53 + i % 2) };
+		bool same = false;
+		for (int what = 0; what < 3; what++) {
+			for (int again = 0; again < 2; again++) {
+				mem_fail_at(again ? 0 : i / 3 + 1, true);
+				enum err e = what == 0 ? nft_set_ports(t->n, &port, 1, &why)
+					: what == 1        ? nft_set_exposed(t->n, &exposed, 1, &why)
+									   : nft_set_resolvers(t->n, &server, 1, names, &why);
+				mem_fail_at(0, false);
+				failed += !again && e != ERR_OK;
+				if (again)
+					assert_int_equal(e, ERR_OK);
+			}
+			OK(nft_same(t->n, &same, &note));
+			if (!same)
+				fail_msg("after failure %u of %d", i / 3 + 1, what);
+		}
+		if (nft_translates(t->n)) {
+			char text[64];
+			is_listed("chain inet weft nat_out", "oifname \"weft\" ip daddr 10.47.0.0/16 ip saddr != 10.47.0.0/16 masquerade", 1);
+			snprintf(text, sizeof text, "dnat ip to 169.254.67.83:%u", (unsigned)names.port);
+			is_listed("chain inet weft names", text, 2);
+		}
+	}
+	assert_true(failed > 3);
+}
+
 static void no_privilege(void **s)
 {
 	struct state *t = *s;
@@ -894,6 +935,7 @@ int main(void)
 		T(many),
 		T(parts),
 		T(out_of_memory),
+		T(tried_again),
 		T(no_privilege),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
