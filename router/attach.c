@@ -111,7 +111,7 @@ static void finish(struct attach *a, enum err err, const char *text)
 		res.port = a->made.port;
 		res.mtu = plane_container_mtu(a->r->plane);
 		if (a->wish != NULL)
-			docker_keeper_wish(a->r->keeper, a->target.ident, a->wish);
+			docker_keeper_wish(a->r->keeper, a->target.ident, a->target.pid, a->wish);
 	}
 	a->done(a->ctx, &res);
 	free_one(a);

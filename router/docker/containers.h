@@ -16,7 +16,7 @@ void docker_keeper_stats(const struct docker_keeper *k, struct docker_stats *out
 
 /* A container was attached by its Docker name or id: it shall be attached again with the same addresses and MAC whenever it is started again, until it is
  * detached or removed. request: the body it was asked for with. On disk with the commit of this turn of the loop. */
-void docker_keeper_wish(struct docker_keeper *k, const char *id, const json_t *request);
+void docker_keeper_wish(struct docker_keeper *k, const char *id, pid_t pid, const json_t *request);
 /* It was detached, from some addresses or from all. */
 void docker_keeper_unwish(struct docker_keeper *k, const char *id);
 

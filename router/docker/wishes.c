@@ -140,7 +140,7 @@ static bool note_state(struct wish *w)
 		json_object_set_new(w->doc, "network", json_string(e->network)) == 0;
 }
 
-void docker_keeper_wish(struct docker_keeper *k, const char *id, const json_t *request)
+void docker_keeper_wish(struct docker_keeper *k, const char *id, pid_t pid, const json_t *request)
 {
 	struct wish *w = find(k, id);
 	struct seen *s = map_get(k->seen, slice_str(id));
@@ -158,14 +158,16 @@ void docker_keeper_wish(struct docker_keeper *k, const char *id, const json_t *r
 	}
 	json_decref(w->doc);
 	w->doc = doc;
-	w->pid = s != NULL && s->known ? s->pid : 0;
+	w->pid = pid;
 	if (!note_state(w)) {
 		drop(k, w); /* it has gone again meanwhile */
 		return;
 	}
 	keep(k, id, w->doc);
-	if (s != NULL && s->known)
-		names_of_container(k, s); /* --without-dns is known only now */
+	if (s == NULL || !s->known)
+		return;
+	names_of_container(k, s); /* --without-dns is known only now */
+	wishes_fulfil(k, s);      /* it may have been started anew while an address was waited for */
 }
 
 void docker_keeper_unwish(struct docker_keeper *k, const char *id)
@@ -213,7 +215,9 @@ void wishes_drop_missing(struct docker_keeper *k)
 
 	for (size_t at = 0; map_next(k->wishes, &at, &key, &value);) {
 		struct wish *w = value;
-		if (map_get(k->there, key) == NULL)
+		const struct seen *s = map_get(k->seen, key);
+		bool newer = s != NULL && s->generation == k->generation; /* than the list: it was started meanwhile */
+		if (map_get(k->there, key) == NULL && !newer)
 			drop(k, w); /* iterating goes on: only this one is deleted */
 	}
 }

@@ -12,8 +12,8 @@ import struct
 import threading
 import time
 
-from lib import bare, metric, shares, topology, wait_until
-from test_docker_events import Pretender, connected, lines
+from lib import bare, metric, shares, topology, wait_linked, wait_until
+from test_docker_events import Pretender, connected, lines, verified
 from test_docker_plugin import call
 from test_ipam import held
 from test_ipam_rows import halves, ipam
@@ -153,6 +153,59 @@ def test_C3_a_docker_that_hangs_up_in_the_middle_is_asked_again(net, h1):
     wait_until(lambda: 'weft_docker_resyncs_total{result="ok"} 1' in h1.api("GET", "/metrics").text, 20, "everything has been looked at")
     assert len(fake.streams) == 1, "no new connection was needed for it"
     assert lines(h1, "does not list") == 1
+
+
+@topology(timeout=90)
+def test_C1_a_container_that_restarts_while_its_attach_waits(net, h1, h2):
+    """It is asked for by its Docker name, waits for an address, and runs as another process when that comes: the new one gets it."""
+    c1, c2 = net.process_container(1, "web"), net.process_container(2, "web")
+    fake = Pretender(f"{net.dir}/docker.sock", {
+        "/containers/json": json.dumps([{"Id": ID, "State": "running"}]).encode(),
+        f"/containers/{ID}/json": container_json(c1.pid), "/containers/web/json": container_json(c1.pid)})
+    halves(h1, h2)
+    h1.restart(args=("--ipalloc-range", "10.7.0.0/24", "--name", "02:00:00:00:00:0a", "--docker-host", f"unix://{net.dir}/docker.sock"))
+    connected(h1)
+    wait_linked(h1, h2)
+    cut = net.partition([h1], [h2])
+    wait_until(lambda: shares(h1)["h2"][2], 10, "h2 is unreachable")
+    outcome = in_background(h1, "attach", "10.7.0.200/24", "web")
+    waits(h1)
+    fake.answers[f"/containers/{ID}/json"] = fake.answers["/containers/web/json"] = container_json(c2.pid)
+    for action in ("die", "start"):
+        fake.tell(json.dumps({"Type": "container", "Action": action, "Actor": {"ID": ID}}).encode() + b"\n")
+    wait_until(lambda: fake.requests.count(f"/containers/{ID}/json") >= 1, 5, "it is looked at")
+    net.allow(cut)
+    wait_until(lambda: outcome, 20, "the attach is through")
+    assert outcome[0].returncode == 0, outcome
+    wait_until(lambda: c2.ips() == ["10.7.0.200"], 5, "the process that runs now has the address")
+    wait_until(lambda: c1.ips() == [], 5, "and the other one no more")
+    verified(h1)
+
+
+@topology(timeout=60)
+def test_C1_what_is_attached_while_docker_lists_is_attached_again(net, h1):
+    """The list was made before the container was: it says nothing about it."""
+    c1, c2 = net.process_container(1, "web"), net.process_container(2, "web")
+    go_on = threading.Event()
+
+    def late(conn):
+        go_on.wait(30)
+        conn.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n[]")
+
+    fake = Pretender(f"{net.dir}/docker.sock", {
+        "/containers/json": late, f"/containers/{ID}/json": container_json(c1.pid), "/containers/web/json": container_json(c1.pid)})
+    h1.start_daemon("--docker-host", f"unix://{net.dir}/docker.sock")
+    connected(h1)
+    wait_until(lambda: any(r.startswith("/containers/json") for r in fake.requests), 5, "the list is asked for")
+    fake.tell(json.dumps({"Type": "container", "Action": "start", "Actor": {"ID": ID}}).encode() + b"\n")
+    addr = h1.attach("web")
+    assert c1.ips() == addr
+    go_on.set()
+    wait_until(lambda: 'weft_docker_resyncs_total{result="ok"} 1' in h1.api("GET", "/metrics").text, 20, "everything has been looked at")
+    fake.answers[f"/containers/{ID}/json"] = container_json(c2.pid)
+    for action in ("die", "start"):
+        fake.tell(json.dumps({"Type": "container", "Action": action, "Actor": {"ID": ID}}).encode() + b"\n")
+    wait_until(lambda: c2.ips() == addr, 5, "it is attached again when it is started again")
 
 
 def host_end(ident, salt):
