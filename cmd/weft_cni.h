@@ -26,6 +26,7 @@ enum {
 	CNI_IFACES_MAX = 32,
 	CNI_VALID_MAX = 65536, /* attachments that GC is told of */
 	CNI_IDENT_MAX = 128,
+	CNI_NETNS_MAX = CNI_IDENT_MAX - 6, /* the daemon is told it as "netns:" and the path */
 	CNI_IFNAME_MAX = 15,
 };
 
@@ -83,7 +84,7 @@ struct cni_conf {
 	json_t *doc; /* all of stdin; strings below live in it */
 	enum cni_command command;
 	enum cni_version version;
-	char ident[CNI_IDENT_MAX + 1]; /* "" where no container is meant */
+	char ident[CNI_IDENT_MAX + 1]; /* "" where no container is meant, or none that can be there (DEL) */
 	const char *id, *netns, *ifname, *path;
 
 	const char *name, *socket, *network, *subnet;

@@ -466,6 +466,8 @@ int cni_add(const struct cni_conf *c, json_t **out, struct cni_error *e)
 
 int cni_del(const struct cni_conf *c, struct cni_error *e)
 {
+	if (c->ident[0] == '\0')
+		return CNI_OK;
 	int code = cni_forget(c, c->ident, c->netns, e);
 
 	if (code == CNI_OK && c->ipam != NULL)

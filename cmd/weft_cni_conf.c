@@ -589,16 +589,21 @@ static int take_container(struct cni_conf *c, const struct cni_env *env, struct 
 		return cni_fail(e, CNI_BAD_ENV, "CNI_IFNAME has to be a name for an interface, of 1 to %d bytes", CNI_IFNAME_MAX);
 	if (c->netns == NULL && c->command != CNI_DEL)
 		return cni_fail(e, CNI_BAD_ENV, "CNI_NETNS is missing");
-	if (c->netns != NULL && (c->netns[0] != '/' || strlen(c->netns) > CNI_IDENT_MAX))
-		return cni_fail(e, CNI_BAD_ENV, "CNI_NETNS has to be a path from / on, of at most %d bytes", CNI_IDENT_MAX);
+	if (c->netns != NULL && (c->netns[0] != '/' || strlen(c->netns) > CNI_NETNS_MAX)) {
+		if (c->command != CNI_DEL)
+			return cni_fail(e, CNI_BAD_ENV, "CNI_NETNS has to be a path from / on, of at most %d bytes", CNI_NETNS_MAX);
+		c->netns = NULL; /* no ADD was done with it, and none is needed */
+	}
 	c->id = env->id;
 	c->ifname = env->ifname;
 	int n = snprintf(c->ident, sizeof(c->ident), "cni:%s/%s/%s", c->id, c->ifname, c->name);
-	if (n < 0 || (size_t)n >= sizeof(c->ident))
-		return cni_fail(e, CNI_BAD_ENV,
-			"container id, interface and network name together have more than %d bytes; choose a shorter 'name'",
-			CNI_IDENT_MAX - 6);
-	return CNI_OK;
+	if (n >= 0 && (size_t)n < sizeof(c->ident))
+		return CNI_OK;
+	c->ident[0] = '\0';
+	if (c->command == CNI_DEL) /* no ADD was done with it */
+		return CNI_OK;
+	return cni_fail(e, CNI_BAD_ENV,
+		"container id, interface and network name together have more than %d bytes; choose a shorter 'name'", CNI_IDENT_MAX - 6);
 }
 
 static int take_version(struct cni_conf *c, struct cni_error *e)

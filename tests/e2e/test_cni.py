@@ -421,6 +421,13 @@ def test_C4_without_the_daemon_it_says_so_and_del_works_later(net, h1, c1, c3):
     assert leftovers(h1) == []
     cni.delete(c1, netns=None)
     assert cni.call("ADD", c1).code == 3, "there is no such namespace"
+    cni.add(c3)
+    for path in ("/run/netns/" + "x" * 115, "/" + "x" * 300, "gone"):  # DEL has no need of it
+        assert cni.call("ADD", c3, netns=path).code in (3, 4), path
+        cni.delete(c3, netns=path)
+    assert cni.call("ADD", c3, ident="a" * 200).code == 4
+    cni.delete(c3, ident="a" * 200)
+    assert leftovers(h1) == []
 
 
 @topology(timeout=60)

@@ -229,6 +229,11 @@ static void test_wrong_environments_are_refused_with_what_is_wrong(void **state)
 	env.id = id;
 	assert_int_equal(parse_env(&c, env, "{" HEAD "}", &e), CNI_BAD_ENV);
 	cni_conf_free(&c);
+	env.command = "DEL"; /* what ADD refuses has to be got rid of */
+	assert_int_equal(parse_env(&c, env, "{" HEAD "}", &e), CNI_OK);
+	assert_string_equal(c.ident, "");
+	cni_conf_free(&c);
+	env.command = plain.command;
 	id[128 - 4 - 9] = '\0'; /* "cni:" and "/eth0/net": all that fit */
 	assert_int_equal(parse_env(&c, env, "{" HEAD "}", &e), CNI_OK);
 	assert_int_equal(strlen(c.ident), 128);
