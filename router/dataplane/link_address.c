@@ -37,6 +37,13 @@ enum err link_address_set(struct kernel *k, struct prefix a, struct err_note *no
 {
 	char text[PREFIX_TEXT];
 	int result = change(k, RTM_NEWADDR, NLM_F_CREATE | NLM_F_REPLACE, a);
+	if (result == -EACCES &&
+		a.addr.family == 6) { /* the host has IPv6 switched off, also on new devices; this one is to have it */
+		enum err e = link_sysctl(6, k->name[BRIDGE], "disable_ipv6", "0", note);
+		if (e != ERR_OK)
+			return e;
+		result = change(k, RTM_NEWADDR, NLM_F_CREATE | NLM_F_REPLACE, a);
+	}
 	return result && result != -EEXIST
 		? netlink_error(k->nl, result, note, "give %s to the bridge %s", prefix_format(a, text), k->name[BRIDGE])
 		: ERR_OK;

@@ -192,6 +192,17 @@ def test_C5_both_families(h1, h2, h3, c1, c2):
 
 
 @topology(timeout=60)
+def test_C5_both_families_where_the_host_has_ipv6_switched_off(h1, c1):
+    h1.exec("sysctl", "-qw", "net.ipv6.conf.all.disable_ipv6=1", "net.ipv6.conf.default.disable_ipv6=1")
+    h1.start_daemon("--ipalloc-range6", "fd44::/64")
+    addr, addr6 = h1.attach(c1)
+    host, host6 = h1.weft_ok("expose").split()
+    assert h1.addresses("weft", 6) == [f"{host6}/108"], "and none of the kernel's making"
+    assert h1.ping(addr) and h1.ping(addr6) and c1.ping(host) and c1.ping(host6)
+    assert h1.weft_ok("hide").split() == [host, host6]
+
+
+@topology(timeout=60)
 def test_C5_each_network_has_its_own(h1, h2, c1, c2):
     h1.start_daemon()
     h2.start_daemon(peers=[h1])
