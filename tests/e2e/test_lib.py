@@ -1,5 +1,6 @@
 """The topology library itself: what other tests stand on must be able to fail. Needs no weftd."""
 
+import concurrent.futures
 import os
 import signal
 import subprocess
@@ -7,7 +8,7 @@ import sys
 import time
 
 from lib import (Failed, Net, command, in_netns, sizes, skip, socket_in, tcp_sweep, topology, udp_sweep, wait_until)
-from lib.proc import Ledger, pids_in, start_time
+from lib.proc import Ledger, pids_in, pids_marked, start_time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 
@@ -314,6 +315,48 @@ def test_lib_docker_hosts_live_lose_power_and_are_cut_off(net, dock, d1, d2):
     d2.restart()
     d2.stop()
     c.rm()
+
+
+@topology(timeout=120)
+def test_lib_a_dockerd_that_dies_while_it_starts_leaves_no_process(net):
+    """docker-hosts.sh goes on waiting for it then, longer than anybody here does."""
+    inner = Net(f"{net.prefix}half")
+    try:
+        dock = inner.docker_hosts(1)
+        d1 = dock.host(1)
+        d1.dockerd_stop()
+        dock.env["DK_DOCKERD_ARGS"] = "--there-is-no-such-option"  # it dies at once
+        try:
+            dock.tool("dockerd-start", 1, timeout=2)
+            raise AssertionError("a dockerd that cannot start was waited for no longer than two seconds")
+        except subprocess.TimeoutExpired:
+            pass
+        left = [" ".join(argv) for argv in map(argv_of, pids_marked("DK_ROOT", dock.root)) if "dockerd-start" in argv or "dockerd" in argv]
+        assert not left, f"of a command that took too long there is still: {left}"
+        assert d1.exec("true").returncode == 0, "the host itself lives on"
+        # started and powered on by others, who are waiting when all is taken down
+        with concurrent.futures.ThreadPoolExecutor() as pool:
+            waiting = pool.submit(d1.dockerd_start)
+            wait_until(lambda: any("dockerd-start" in argv_of(p) for p in pids_marked("DK_ROOT", dock.root)), 5, "it is being started")
+            inner.close()
+            try:
+                waiting.result(timeout=10)
+                raise AssertionError("it was started")
+            except Failed:
+                pass
+    finally:
+        inner.close()
+    left = [" ".join(argv_of(p)) for p in pids_marked("DK_ROOT", dock.root)]
+    assert not left, f"there is still: {left}"
+    assert not [n for n in os.listdir("/run/netns") if n.startswith(inner.prefix)] and not os.path.exists(dock.root)
+
+
+def argv_of(pid):
+    try:
+        with open(f"/proc/{pid}/cmdline") as f:
+            return f.read().split("\0")
+    except (FileNotFoundError, ProcessLookupError):
+        return []
 
 
 def test_lib_docker_hosts_of_a_crashed_run_are_removed(net):

@@ -9,7 +9,8 @@
                                                /etc/docker, /etc/cni, /etc/hosts and /etc/resolv.conf of its own, a dockerd, and a weftd with
                                                nothing but its defaults: /var/lib/weft, /run/weft/weft.sock, /run/docker/plugins/weft.sock
 
-Sets of hosts live side by side: everything is under the test's own prefix and directory.
+Sets of hosts live side by side: everything is under the test's own prefix and directory. That directory stands in the environment of all that the tool starts
+(DK_ROOT), by which it is found and ended, also when the tool itself was still at it.
 """
 
 import contextlib
@@ -20,7 +21,7 @@ import shutil
 import subprocess
 
 from .net import Host, _Place
-from .proc import SCALE, Failed, build_dir, command, skip, start_time, wait_until
+from .proc import SCALE, Failed, build_dir, command, command_of_session, skip, start_time, wait_until
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
 TOOL = os.path.join(os.path.dirname(ROOT), "shared", "tools", "docker-hosts.sh")
@@ -86,7 +87,7 @@ class Dock:
         self.partition(self.list())
 
     def tool(self, *args, check=True, timeout=60):
-        return command("bash", TOOL, *args, check=check, timeout=timeout, env={**os.environ, **self.env})
+        return command_of_session("bash", TOOL, *args, check=check, timeout=timeout, env={**os.environ, **self.env})
 
 
 class _Daemon:

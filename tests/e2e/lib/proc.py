@@ -8,6 +8,7 @@ import os
 import shutil
 import signal
 import subprocess
+import tempfile
 import time
 
 RUN = "/run/weft-e2e"
@@ -138,6 +139,55 @@ def pids_in(netns):
     return found
 
 
+def pids_marked(name, value):
+    """{pid: start time} of the processes that have this in their environment: what a command that got it has started, whoever is its parent now."""
+    mark, found = f"{name}={value}".encode(), {}
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        with contextlib.suppress(OSError):
+            with open(f"/proc/{pid}/environ", "rb") as f:
+                if mark in f.read().split(b"\0"):
+                    found[int(pid)] = start_time(pid)
+    found.pop(os.getpid(), None)
+    return found
+
+
+def kill_marked(name, value):
+    """SIGKILL to all of them, until there is none; what one of them has just started has the mark, too."""
+    while pids := pids_marked(name, value):
+        kill_and_wait(pids, timeout=30)
+
+
+def command_of_session(*args, check=True, timeout=30, env=None):
+    """As command, for one that starts others: when it takes too long, or the test is over, all of its session end, and not only itself. What has made itself a
+    session of its own is meant to stay."""
+    args = [str(a) for a in args]
+    with tempfile.TemporaryFile("w+", errors="replace") as out, tempfile.TemporaryFile("w+", errors="replace") as err:
+        p = subprocess.Popen(args, stdin=subprocess.DEVNULL, stdout=out, stderr=err, env=env, start_new_session=True)
+        try:
+            p.wait(timeout * SCALE)
+        except BaseException:
+            _kill_session(p.pid)
+            p.wait()
+            raise
+        done = subprocess.CompletedProcess(args, p.returncode, *(f.seek(0) or f.read() for f in (out, err)))
+    if check and done.returncode != 0:
+        raise Failed(f"{' '.join(args)}: exit {done.returncode}\n{done.stdout}{done.stderr}".rstrip())
+    return done
+
+
+def _kill_session(leader):
+    """The leader is ours and not waited for yet, so its number is nobody else's."""
+    while True:
+        members = {}
+        for pid in map(int, filter(str.isdigit, os.listdir("/proc"))):
+            with contextlib.suppress(OSError):
+                if os.getsid(pid) == leader and start_time(pid) is not None:
+                    members[pid] = start_time(pid)
+        if not members:
+            return
+        kill_and_wait(members)
+
+
 class Ledger:
     """One file per prefix: locked while its owner lives, one line for each thing it made. Opening it removes what a dead owner left."""
 
@@ -171,6 +221,7 @@ class Ledger:
         lines = [line.split() for line in self.file.read().splitlines()]
         kill_and_wait({int(a[1]): int(a[2]) for a in lines if a[0] == "proc"})
         for tool, root, prefix in dict.fromkeys(tuple(a[1:]) for a in lines if a[0] == "dock"):
+            kill_marked("DK_ROOT", root)  # also what is half-way through making a host, and would go on
             command("bash", tool, "down", timeout=60, env={**os.environ, "DK_ROOT": root, "DK_PREFIX": prefix})
         for name in dict.fromkeys(a[1] for a in lines if a[0] == "netns"):
             kill_and_wait(pids_in(name))  # also what a daemon of ours left running there
