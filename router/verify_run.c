@@ -262,6 +262,10 @@ static void on_turn(uv_timer_t *timer)
 	}
 	if (!look(v)) {
 		give_up(v);
+	} else if (map_count(v->found) == 0 && v->untold > 0) { /* of these nobody knows whether they have gone, too */
+		v->looks = 0;
+		v->untold = 0;
+		ask(v, VERIFY_LOOK_MS);
 	} else if (map_count(v->found) == 0 || (now >= v->until_ms && !inherits(v, now))) {
 		finish(v);
 	} else {

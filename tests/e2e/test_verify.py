@@ -1,8 +1,10 @@
 """weft verify (O3): what belongs together, and each kind of leak, planted by hand."""
 
+import concurrent.futures
 import json
 import re
 import signal
+import threading
 
 from lib import bare, topology, wait_linked, wait_until
 
@@ -151,3 +153,26 @@ def test_O3_a_host_that_does_not_answer_is_named(h1, h2, h3, c1):
     finally:
         h3.daemon.send_signal(signal.SIGCONT)
     wait_until(lambda: verify(h1)[0] == 0, 20, "h3 is back")
+
+
+@topology(timeout=120)
+def test_O3_more_than_is_told_is_not_forgotten(h1):
+    """A thousand findings that are under way, and behind them, never told of, one that stays."""
+    h1.start_daemon()
+    idents = [f"cni:{n}/eth0/net" for n in range(1000)]
+
+    def each(method, path):
+        with concurrent.futures.ThreadPoolExecutor(8) as pool:
+            assert all(r.status in (200, 204) for r in pool.map(lambda i: h1.api(method, path.format(i.replace("/", "%2F"))), idents))
+
+    each("POST", "/ip/{}")
+    h1.exec("ip", "link", "add", "vethwelost", "type", "veth", "peer", "name", "lost")
+    code, lines, _ = verify(h1, "--wait", "0")
+    assert code == 1 and lines[-1] == "1001 findings" and not any("vethwelost" in line for line in lines)
+    begun = threading.Timer(1, each, ("DELETE", "/ip/{}"))
+    begun.start()
+    code, lines, _ = verify(h1, "--wait", "15")
+    begun.join()
+    assert code == 1 and lines[-1] == "1 findings" and "vethwelost" in lines[0], (code, lines[-3:])
+    h1.exec("ip", "link", "del", "vethwelost")
+    clean(h1)
