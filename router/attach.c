@@ -38,6 +38,7 @@ struct attach {
 	size_t unstored;
 	enum err err;
 	char why[256];
+	bool known; /* it was attached before this request */
 	bool hairpin, multicast_route, with_dns;
 	char ifname[NETLINK_NAME_MAX + 1]; /* "": not said */
 	struct container_route routes[CONTAINER_ROUTES_MAX];
@@ -177,19 +178,32 @@ struct prefix attach_default_subnet(const struct core *core, const char *network
 
 /* --- making it known ------------------------------------------------------------------------------------------------------------------ */
 
-static void published(struct attach *a)
+static void unplumb(struct attach *a)
 {
 	struct container_record rec;
 	struct err_note note = { "" };
 
+	if (container_detach(plane_kernel(a->r->plane), a->target.ident, -1, NULL, 0, &rec, &note) != ERR_OK)
+		log_write(a->r->log, LOG_LEVEL_WARNING, "%s", note.text);
+	plane_port_changed(a->r->plane, a->target.ident);
+}
+
+static void published(struct attach *a)
+{
+	struct err_note note = { "" };
+
 	if (a->err == ERR_OK) {
 		enum err err = a->hosts != NULL ? attach_hosts_put(a->hosts, a->asked, &a->target, &a->made, &note) : ERR_OK;
+		if (err != ERR_OK && !a->known) {
+			struct core_event gone = { .kind = CORE_DETACHED, .ident = a->target.ident };
+			unplumb(a);
+			attach_submit_quietly(a->r, &gone);
+		}
 		finish(a, err, note.text);
 		return;
 	}
-	if (core_local(a->r->core, a->target.ident) == NULL && /* a new one: nobody would know of its interface */
-		container_detach(plane_kernel(a->r->plane), a->target.ident, -1, NULL, 0, &rec, &note) != ERR_OK)
-		log_write(a->r->log, LOG_LEVEL_WARNING, "%s", note.text);
+	if (core_local(a->r->core, a->target.ident) == NULL) /* a new one: nobody would know of its interface */
+		unplumb(a);
 	finish(a, a->err, "the container cannot be made known; try again");
 }
 
@@ -216,6 +230,7 @@ static void publish(struct attach *a, const struct core_endpoint *e)
 	struct core_event ev = { .kind = CORE_ATTACHED, .endpoint = e };
 	enum err err = ERR_OK;
 
+	a->known = core_local(a->r->core, a->target.ident) != NULL;
 	a->publishing = a->asking = true;
 	a->unstored = 1;
 	uint64_t number = router_submit(a->r, &ev, on_known, a);

@@ -111,7 +111,15 @@ def test_C1_rewrite_hosts_follows_nothing_the_container_put_there(net, h1):
         assert c.addresses() == [], f"{what}: nothing is left half done"
         with open(victim) as f:
             assert f.read() == "mine\n", what
-    assert h1.api("GET", "/ip").json()["owned"] == []
+    # what is found out only when it is written: one that was not attached is not, another stays as it is
+    c = boxed(net, 20, write(DOCKERS) + " && mount -o remount,ro /etc")
+    p = h1.weft("attach", "--rewrite-hosts", c)
+    assert p.returncode == 1 and "/etc/hosts" in p.stderr and "Read-only" in p.stderr, p
+    assert c.addresses() == [] and h1.api("GET", "/ip").json()["owned"] == [] and str(c) not in h1.weft_ok("ps")
+    addr = h1.attach(c)
+    assert h1.weft("attach", "--rewrite-hosts", c).returncode == 1 and c.ips() == addr
+    h1.detach(c)
+    assert h1.api("GET", "/ip").json()["owned"] == [] and h1.weft("verify").returncode == 0
 
 
 def test_C1_rewrite_hosts_leaves_the_hosts_own_file_alone(net, h1, c1):
