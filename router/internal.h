@@ -117,8 +117,6 @@ void resolvers_follow(struct router *r); /* now and then: the host's name server
 void resolvers_end(struct router *r);    /* in an orderly end: they are asked themselves again */
 /* asker.c: see dns_server_cfg; ctx is the router */
 enum dns_asker router_asker(void *ctx, struct ip from, const char *network, struct dns_view *view);
-/* Whom plugin_outside told to wait need not any more. */
-void router_askers_known(struct router *r);
 /* router_dns.c */
 enum err router_open_dns(struct router *r, struct err_note *note) MUST_CHECK; /* unless it is switched off */
 /* Containers of each network that has devices here now are answered. Failures are logged and tried again by the next call. */

@@ -101,6 +101,8 @@ uint64_t router_endpoint_add(struct router *r, const struct endpoint_request *re
 uint64_t router_endpoint_remove(struct router *r, const char *ident, router_done done, void *ctx);
 /* Containers that the kernel shows and no record tells of: as at the start, for networks that have become known since. */
 void router_adopt(struct router *r);
+/* Whom plugin_outside told to wait need not any more. */
+void router_askers_known(struct router *r);
 /* `weft reset`: hands the address space over; then, in answer, everything of ours is out of the kernel and the store is emptied. The
  * daemon is to be stopped after it. */
 uint64_t router_reset(struct router *r, router_done done, void *ctx);

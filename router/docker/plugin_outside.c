@@ -15,7 +15,6 @@
 
 #include "router/docker/docker.h"
 #include "router/docker/plugin_internal.h"
-#include "router/internal.h"
 
 #define GATEWAY_BRIDGE   "docker_gwbridge"
 #define GATEWAY_ENDPOINT "gateway_"
