@@ -142,8 +142,6 @@ bool router_fast_path(const struct router *r, const char **why);
 /* The name servers in whose place we answer to containers, IPv4; none where the name service is not at 169.254.67.83. */
 #define ROUTER_RESOLVERS_MAX 16
 size_t router_resolvers(const struct router *r, struct ip out[ROUTER_RESOLVERS_MAX]);
-/* Whom plugin_outside told to wait need not any more. */
-void router_askers_known(struct router *r);
 /* Where containers reach DNS: "169.254.67.83" and the port; false: off. */
 bool router_dns_address(const struct router *r, struct hostport *out);
 

@@ -109,7 +109,8 @@ static void on_list(void *ctx, enum err err, const char *why, const struct docke
 	for (size_t at = 0; err == ERR_OK && map_next(p->endpoints, &at, &key, &value);) {
 		struct plugin_endpoint *e = value;
 		const struct docker_listed *in = listed(v, n, e->id);
-		bool gone = !e->making && !e->removing && now - e->since_ms >= SOON_MS && in == NULL && in_no_container(p, e);
+		/* Docker lists a container once it runs, which on a busy host is long after its endpoint was made. */
+		bool gone = !e->making && !e->removing && now - e->since_ms >= p->unused_ms && in == NULL && in_no_container(p, e);
 		if (in != NULL && e->sandbox[0] == '\0' && !e->making && !e->removing) /* it has been joined: that was lost */
 			(void)snprintf(e->container, sizeof(e->container), "%s", in->id);
 		if (gone && !e->suspect)
