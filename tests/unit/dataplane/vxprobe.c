@@ -137,16 +137,25 @@ static bool crosses(struct state *t, int from, uint16_t length)
 	return yes;
 }
 
+/* Devices that were made just now, and a busy machine, lose some at first. */
+static bool comes(struct state *t, int from, uint16_t length)
+{
+	bool yes = false;
+	for (int i = 0; !yes && i < 10; i++)
+		yes = crosses(t, from, length);
+	return yes;
+}
+
 static void there_and_back(void **s)
 {
 	struct state *t = *s;
 	NEEDS_ROOT();
 	uint32_t id;
-	assert_true(crosses(t, 0, PROBE_HEAD) && crosses(t, 1, PROBE_HEAD));
-	assert_true(crosses(t, 0, MTU) && crosses(t, 1, MTU));
+	assert_true(comes(t, 0, PROBE_HEAD) && comes(t, 1, PROBE_HEAD));
+	assert_true(comes(t, 0, MTU) && comes(t, 1, MTU));
 	assert_int_equal(send_probe(t, 0, "192.0.2.2", MTU + 1, &id), ERR_LIMIT);
 	assert_int_equal(send_probe(t, 0, "2001:db8::2", 100, &id), ERR_UNSUPPORTED);
-	assert_true(crosses(t, 0, MTU));
+	assert_true(comes(t, 0, MTU));
 }
 
 /* What a firewall drops is lost, and what is too long for the path as well: nothing is sent in pieces. */
@@ -158,21 +167,21 @@ static void losses(void **s)
 	command(t->h[1].ns, "nft add rule ip t c udp dport 6784 drop");
 	assert_false(crosses(t, 0, MTU));
 	assert_false(crosses(t, 0, PROBE_HEAD));
-	assert_true(crosses(t, 1, MTU));
+	assert_true(comes(t, 1, MTU));
 	command(t->h[1].ns, "nft flush chain ip t c && nft add rule ip t c ip length gt 1000 drop");
 	assert_false(crosses(t, 0, MTU));
 	assert_false(crosses(t, 0, 951));
-	assert_true(crosses(t, 0, 950));
+	assert_true(comes(t, 0, 950));
 	command(t->h[1].ns, "nft flush chain ip t c && nft add rule ip t c ip frag-off '&' 0x3fff != 0 drop");
-	assert_true(crosses(t, 0, 100));
+	assert_true(comes(t, 0, 100));
 	command(t->h[0].ns, "ip link set under mtu 1400");
-	assert_true(crosses(t, 0, 1350));
+	assert_true(comes(t, 0, 1350));
 	assert_false(crosses(t, 0, 1351));
 	assert_false(crosses(t, 0, MTU));
 	command(t->h[1].ns, "nft flush chain ip t c");
 	assert_false(crosses(t, 0, MTU)); /* it was not the rule for pieces that kept it out */
 	command(t->h[0].ns, "ip link set under mtu 1500");
-	assert_true(crosses(t, 0, MTU));
+	assert_true(comes(t, 0, MTU));
 }
 
 static void over_ipv6(void **s)
@@ -207,6 +216,11 @@ static void only_probes(void **s)
 	NEEDS_ROOT();
 	ns_go(t->h[1].ns);
 	command(-1, "ip link add port type veth peer name inside && ip link set port master weft up && ip link set inside up");
+	/* the kernel lets nothing through a new port before it has noticed that it is up */
+	int state = -1;
+	for (int i = 0; state != 0 && i < WAIT_MS / 10; i++)
+		state = ns_run(-1, "bridge link show dev port | grep -q 'state forwarding' || { sleep 0.01; false; }");
+	assert_int_equal(state, 0);
 	int fd = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, 0), index = (int)if_nametoindex("inside");
 	uint8_t bytes[200];
 	char text[64], mac[MAC_TEXT];
@@ -248,15 +262,15 @@ static void made_anew(void **s)
 	struct state *t = *s;
 	NEEDS_ROOT();
 	uint32_t id;
-	assert_true(crosses(t, 0, MTU));
+	assert_true(comes(t, 0, MTU));
 	OK(link_vxlan_remove(t->h[0].k, &note));
 	assert_int_equal(send_probe(t, 0, "192.0.2.2", 100, &id), ERR_NOT_FOUND);
 	devices(&t->h[0], (struct ip){ 0 }, MTU);
-	assert_true(crosses(t, 0, MTU));
+	assert_true(comes(t, 0, MTU));
 	command(t->h[0].ns, "ip link del weft && ip link del weft-vx");
 	devices(&t->h[0], (struct ip){ 0 }, MTU);
-	assert_true(crosses(t, 0, MTU)); /* finds the new bridge … */
-	assert_true(crosses(t, 1, MTU)); /* … where answers come */
+	assert_true(comes(t, 0, MTU)); /* finds the new bridge … */
+	assert_true(comes(t, 1, MTU)); /* … where answers come */
 }
 
 struct list {
@@ -280,7 +294,7 @@ static void entries(void **s)
 	struct list probes = { .n = 0 }, others = { .n = 0 };
 	uint32_t id;
 	const struct mac c = { { 2, 0, 0, 0, 0, 7 } };
-	assert_true(crosses(t, 0, 100) && crosses(t, 0, 100));
+	assert_true(comes(t, 0, 100) && comes(t, 0, 100));
 	OK(link_fdb_set(k, c, LINK_FAST, ip_of("192.0.2.2"), &note));
 	OK(link_fdb_list(k, on_entry, &others, &note));
 	OK(link_probe_list(k, on_entry, &probes, &note));
@@ -303,7 +317,7 @@ static void entries(void **s)
 	OK(link_probe_list(k, on_entry, &probes, &note));
 	assert_int_equal(probes.n, 0);
 	/* a new daemon does not inherit them */
-	assert_true(crosses(t, 0, 100));
+	assert_true(comes(t, 0, 100));
 	vxprobe_close(t->h[0].p);
 	t->h[0].p = NULL;
 	ns_go(t->h[0].ns);
