@@ -40,17 +40,24 @@ static bool greater(const struct core *c, struct universe a, struct universe b)
 	return a.first != b.first ? a.first > b.first : a.len < b.len;
 }
 
-/* What range that host's addresses come from; false: the same as ours, none, or one that cannot be. */
-static bool range_of(const struct core *c, uint64_t peer, struct universe *u)
+/* What a host in reach, not ourselves, says of its data plane. */
+static bool offer_of(const struct core *c, uint64_t peer, struct path_offer *offer)
 {
 	struct peer_info info;
-	struct path_offer offer;
 
 	if (peer == c->cfg.gossip.self || !gossip_reachable(c->gossip, peer) || !gossip_peer(c->gossip, peer, &info))
 		return false;
-	path_offer_decode(info.extra, &offer);
-	if (offer.range.addr.family != 4 || offer.range.len < 8 || offer.range.len > IPAM_SUBNET_MAX_LEN ||
-		!prefix_is_network(offer.range))
+	path_offer_decode(info.extra, offer);
+	return true;
+}
+
+/* What range that host's addresses come from; false: the same as ours, none, or one that cannot be. */
+static bool range_of(const struct core *c, uint64_t peer, struct universe *u)
+{
+	struct path_offer offer;
+
+	if (!offer_of(c, peer, &offer) || offer.range.addr.family != 4 || offer.range.len < 8 ||
+		offer.range.len > IPAM_SUBNET_MAX_LEN || !prefix_is_network(offer.range))
 		return false;
 	*u = (struct universe){ ip_to_v4(offer.range.addr), offer.range.len };
 	return !same(*u, c->cfg.universe);
@@ -233,14 +240,12 @@ enum err range_settle(struct core *c, struct core_actions *out)
 /* Those of one pair have to be alike, or their containers reach each other by IPv4 only. */
 static bool range6_differs(const struct core *c, uint64_t peer, struct prefix *theirs)
 {
-	struct peer_info info;
 	struct path_offer offer;
 
-	if (peer == c->cfg.gossip.self || !gossip_reachable(c->gossip, peer) || !gossip_peer(c->gossip, peer, &info))
+	if (!offer_of(c, peer, &offer) || offer.range.addr.family == 0)
 		return false;
-	path_offer_decode(info.extra, &offer);
 	*theirs = offer.range6;
-	return offer.range.addr.family != 0 && !prefix_eq(offer.range6, c->cfg.offer.range6);
+	return !prefix_eq(offer.range6, c->cfg.offer.range6);
 }
 
 static const char *range6_text(struct prefix p, char out[PREFIX_TEXT])
