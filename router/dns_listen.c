@@ -4,12 +4,17 @@
 #include "router/dns_listen.h"
 
 #include <errno.h>
+#include <linux/sock_diag.h>
 #include <netinet/in.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { BACKLOG = 64 };
+enum {
+	BACKLOG = 64,
+	UDP_QUEUE = 1
+		<< 20, /* octets as the kernel reckons, 768 for a common query: some 1,300, for a host's containers that all start at once */
+};
 
 struct hostport dns_from_sockaddr(const struct sockaddr *a)
 {
@@ -77,6 +82,14 @@ static bool switch_on(int fd, int level, int option)
 	return setsockopt(fd, level, option, &on, sizeof(on)) == 0;
 }
 
+/* As much as may be; the kernel's default of 208 KiB does as well, for fewer queries. */
+static void queue_more(int fd)
+{
+	const int size = UDP_QUEUE;
+	(void)setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &size, sizeof(size));
+	(void)setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &size, sizeof(size));
+}
+
 /* A bound socket; minus an errno. */
 static int open_socket(int type, struct hostport at, const char *ifname)
 {
@@ -88,6 +101,8 @@ static int open_socket(int type, struct hostport at, const char *ifname)
 	dns_to_sockaddr(at, &addr);
 	/* What is left of connections that are over does not keep a new daemon from listening. */
 	bool ok = type != SOCK_STREAM || switch_on(fd, SOL_SOCKET, SO_REUSEADDR);
+	if (type == SOCK_DGRAM)
+		queue_more(fd);
 	ok = ok && (!v6 || switch_on(fd, IPPROTO_IPV6, IPV6_V6ONLY));
 	if (ifname != NULL)
 		ok = ok && switch_on(fd, SOL_SOCKET, SO_REUSEPORT) &&
@@ -119,6 +134,16 @@ enum err dns_listen_udp(uv_udp_t *udp, struct hostport at, const char *ifname, s
 	if (status == 0 && ifname == NULL)
 		status = let_others_in((uv_handle_t *)udp);
 	return status == 0 ? ERR_OK : listen_error(status, "UDP", at, ifname, note);
+}
+
+uint64_t dns_listen_unread(const uv_udp_t *udp)
+{
+	uint32_t info[SK_MEMINFO_VARS] = { 0 };
+	socklen_t size = sizeof(info);
+	uv_os_fd_t fd;
+	if (uv_fileno((const uv_handle_t *)udp, &fd) != 0 || getsockopt(fd, SOL_SOCKET, SO_MEMINFO, info, &size) != 0)
+		return 0;
+	return info[SK_MEMINFO_DROPS];
 }
 
 enum err dns_listen_tcp(

@@ -11,7 +11,9 @@
  * they do not ask the socket for all any more; answers leave by that interface. Both of these have to be ours: a socket for all lets sockets of the same user
  * in besides it. On errors (see dns_server_start; ERR_NOT_FOUND, too, without that interface) the handle is to be closed. */
 enum err dns_listen_udp(uv_udp_t *udp, struct hostport at, const char *ifname, struct err_note *note) MUST_CHECK;
-/* The same, and listens. */
+/* How many queries the kernel threw away because the socket was full, since it was opened; modulo 2^32. 0: no socket. */
+uint64_t dns_listen_unread(const uv_udp_t *udp);
+/* As dns_listen_udp, and listens. */
 enum err dns_listen_tcp(
 	uv_tcp_t *tcp, struct hostport at, const char *ifname, uv_connection_cb on_connection, struct err_note *note) MUST_CHECK;
 

@@ -208,6 +208,7 @@ static void on_client_closed(uv_handle_t *handle)
 static void close_listener(struct listener *l)
 {
 	map_del64(l->s->listeners, l->number);
+	l->s->own.unread += dns_listen_unread(&l->udp);
 	uv_close((uv_handle_t *)&l->udp, on_listener_closed);
 	uv_close((uv_handle_t *)&l->tcp, on_listener_closed);
 }
@@ -827,7 +828,12 @@ enum err dns_server_start(struct dns_server **out, uv_loop_t *loop, const struct
 
 void dns_server_stats(const struct dns_server *s, struct dns_server_stats *out)
 {
+	struct slice key;
+	void *value;
+
 	*out = s->own;
+	for (size_t it = 0; map_next(s->listeners, &it, &key, &value);)
+		out->unread += dns_listen_unread(&((const struct listener *)value)->udp);
 	out->queries = &s->stats;
 	out->tcp_open = map_count(s->clients);
 	out->forwarding = dns_forward_pending(s->forward);

@@ -87,6 +87,7 @@ struct dns_server_stats {
 	uint64_t latency[DNS_STAT_SOURCE_COUNT][DNS_LATENCY_EDGES + 1];
 	uint64_t latency_sum_us[DNS_STAT_SOURCE_COUNT];
 	uint64_t tcp_accepted, tcp_refused; /* refused: over DNS_TCP_MAX */
+	uint64_t unread;                    /* queries by UDP that the kernel threw away: more at once than a socket holds */
 	size_t tcp_open, forwarding;        /* now */
 };
 void dns_server_stats(const struct dns_server *s, struct dns_server_stats *out);

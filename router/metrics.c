@@ -308,6 +308,7 @@ static void queries(struct prom *p, const struct dns_server_stats *s)
 	family(p, "weft_dns_dropped_total", "counter", "Queries and upstreams' datagrams that got no answer, by reason.");
 	for (int d = 0; d < DNS_DROP_COUNT; d++)
 		labelled(p, s->queries->drops[d], "reason=\"%s\"", dns_stat_drop_label((enum dns_stat_drop)d));
+	labelled(p, s->unread, "reason=\"unread\"");
 }
 
 static void latency(struct prom *p, const struct dns_server_stats *s)

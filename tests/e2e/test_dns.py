@@ -7,6 +7,7 @@
 
 import os
 import random
+import signal
 import socket
 import struct
 import threading
@@ -388,3 +389,22 @@ def test_N9_connections_have_a_limit_and_a_time_limit(h1):
         assert s.recv(1) == b""
         s.close()
     wait_until(lambda: h1.dig("one.weft.local", "+tcp", server=DNS).data == ["10.40.0.1"], 3, "there is room again")
+
+
+def test_N9_queries_that_come_while_the_daemon_is_held_up_are_answered_or_counted(h1):
+    """A thousand wait in the socket: as many as a host's containers ask when all start at once. What is more is lost, and /metrics says so."""
+    h1.start_daemon()
+    h1.weft_ok("dns-add", "10.40.0.1", "-h", "one.weft.local")
+    sent = 4000
+    with socket_in(h1) as s:
+        s.connect((DNS, 53))
+        answered = metric(h1, "weft_dns_queries_total", rcode="NOERROR")
+        h1.daemon.send_signal(signal.SIGSTOP)
+        try:
+            for i in range(sent):
+                s.send(query("one.weft.local", ident=i))
+        finally:
+            h1.daemon.send_signal(signal.SIGCONT)
+        lost = wait_until(lambda: metric(h1, "weft_dns_dropped_total", reason="unread"), 5, "what was lost is counted")
+        wait_until(lambda: metric(h1, "weft_dns_queries_total", rcode="NOERROR") - answered == sent - lost, 5, "all others are answered")
+    assert sent - lost >= 1000, f"{sent - lost} of {sent} queries were kept"
