@@ -13,32 +13,23 @@
 #include "router/attach_request.h"
 #include "router/docker/containers.h"
 #include "router/hosts.h"
+#include "router/lease_request.h"
 #include "router/netns.h"
-
-struct wanted {
-	struct prefix prefix;
-	bool claim;
-	bool had; /* the container held it before this request */
-};
 
 struct attach {
 	struct router *r;
-	uint64_t number, inner; /* the asker's request; the one we wait for now */
+	uint64_t number;
 	struct netns_target target;
 	int nsfd;
 	json_t *wish; /* one of Docker's: what was asked for, to be attached again by when it is started again */
-	struct wanted want[CORE_ADDRS_MAX];
-	size_t n_want, n_got;                    /* want[0 … n_got) hold addresses by now */
-	size_t n_again;                          /* claims of what was lost while it waited */
+	struct lease_request leases;
 	struct prefix addrs[2 * CORE_ADDRS_MAX]; /* what it gets: these, and the IPv6 addresses that go with them */
 	size_t n_addrs;
-	bool asking;     /* inside advance() or publish(), which see to what is answered or cancelled meanwhile */
+	bool asking;     /* inside publish(), which sees to what is answered meanwhile */
 	bool publishing; /* it is plumbed, and `unstored` answers are waited for that come when all is durable */
-	bool answered, cancelled;
 	size_t unstored;
-	enum err err;
-	char why[256];
-	bool known; /* it was attached before this request */
+	enum err err; /* of making it known */
+	bool known;   /* it was attached before this request */
 	bool hairpin, multicast_route, with_dns;
 	char ifname[NETLINK_NAME_MAX + 1]; /* "": not said */
 	struct container_route routes[CONTAINER_ROUTES_MAX];
@@ -74,27 +65,16 @@ void attach_submit_quietly(struct router *r, struct core_event *ev)
 	(void)router_submit(r, ev, attach_ignore, NULL);
 }
 
-static bool attached_with(const struct router *r, const char *ident, struct ip addr)
+/* Another request for the same container may have got the same address and made use of it. */
+static bool attached_with(const void *arg, struct ip addr)
 {
-	const struct core_endpoint *e = core_local(r->core, ident);
+	const struct attach *a = arg;
+	const struct core_endpoint *e = core_local(a->r->core, a->target.ident);
 
 	for (size_t i = 0; e != NULL && i < e->n_addrs; i++)
 		if (ip_eq(e->addrs[i].addr, addr))
 			return true;
 	return false;
-}
-
-/* Another request for the same container may have got the same address and made use of it. */
-static void give_back(struct attach *a)
-{
-	for (size_t i = 0; i < a->n_got; i++) {
-		if (a->want[i].had || a->want[i].prefix.addr.family != 4 || attached_with(a->r, a->target.ident, a->want[i].prefix.addr))
-			continue;
-		struct ipam_event free_it = { .kind = IPAM_FREE, .ident = a->target.ident, .addr = a->want[i].prefix.addr };
-		struct core_event ev = { .kind = CORE_IPAM, .ipam = &free_it };
-		if (core_ipam(a->r->core) != NULL)
-			attach_submit_quietly(a->r, &ev);
-	}
 }
 
 static void finish(struct attach *a, enum err err, const char *text)
@@ -103,7 +83,7 @@ static void finish(struct attach *a, enum err err, const char *text)
 
 	(void)map_del64(a->r->attaches, a->number);
 	if (err != ERR_OK) {
-		give_back(a);
+		lease_request_give_back(&a->leases, attached_with, a);
 	} else {
 		res.addrs = a->addrs;
 		res.n_addrs = a->n_addrs;
@@ -241,44 +221,15 @@ static void publish(struct attach *a, const struct core_endpoint *e)
 		published(a);
 }
 
-static void advance(struct attach *a);
-
-bool attach_held_by(const struct router *r, const char *ident, struct ip addr)
-{
-	const char *holder = core_ipam(r->core) != NULL && addr.family == 4 ? ipam_holder(core_ipam(r->core), ip_to_v4(addr)) : NULL;
-
-	return holder != NULL && strcmp(holder, ident) == 0;
-}
-
-/* While one address was waited for, another that it had already may have been freed: by a detach, or since the container was away for too long. It is
- * claimed, unless another has got it by now. */
-static bool claim_again(struct attach *a)
-{
-	const struct universe u = core_universe(a->r->core);
-	const struct prefix range = { ip_v4(u.first), u.len };
-
-	for (size_t i = 0; core_ipam(a->r->core) != NULL && a->n_again < CORE_ADDRS_MAX && i < a->n_want; i++) {
-		struct wanted lost = a->want[i];
-		if (!prefix_contains(range, lost.prefix.addr) || attach_held_by(a->r, a->target.ident, lost.prefix.addr))
-			continue;
-		lost.claim = true;
-		a->n_got = a->n_want - 1;
-		a->want[i] = a->want[a->n_got];
-		a->want[a->n_got] = lost;
-		a->n_again++;
-		advance(a);
-		return true;
-	}
-	return false;
-}
-
 /* IPv4 addresses first. */
 static void gather_addresses(struct attach *a)
 {
-	a->n_addrs = a->n_want;
-	for (size_t i = 0; i < a->n_want; i++)
-		a->addrs[i] = a->want[i].prefix;
-	for (size_t i = 0; i < a->n_want; i++)
+	const size_t n = a->leases.n_want;
+
+	a->n_addrs = n;
+	for (size_t i = 0; i < n; i++)
+		a->addrs[i] = a->leases.want[i].prefix;
+	for (size_t i = 0; i < n; i++)
 		if (core_companion(a->r->core, a->network, a->addrs[i], &a->addrs[a->n_addrs]))
 			a->n_addrs++;
 }
@@ -304,8 +255,6 @@ static void plumb(struct attach *a)
 	struct core_network network;
 	struct kernel *k = NULL;
 
-	if (claim_again(a))
-		return;
 	gather_addresses(a);
 	want.n_addrs = a->n_addrs;
 	/* much may have happened while we waited for addresses */
@@ -328,67 +277,14 @@ static void plumb(struct attach *a)
 
 /* --- the addresses -------------------------------------------------------------------------------------------------------------------- */
 
-static void on_address(void *ctx, const struct router_result *res)
+static void on_leases(void *ctx, enum err err, const char *text)
 {
 	struct attach *a = ctx;
 
-	a->inner = 0;
-	a->answered = true;
-	a->err = res->err;
-	if (res->err == ERR_OK)
-		a->want[a->n_got++].prefix = res->addr;
-	else
-		(void)snprintf(a->why, sizeof(a->why), "%s", res->text);
-	if (!a->asking)
-		advance(a);
-}
-
-/* Asks for the next address. true: answered already. */
-static bool ask(struct attach *a)
-{
-	struct wanted *w = &a->want[a->n_got];
-	struct ipam_event want = {
-		.kind = w->claim ? IPAM_CLAIM : IPAM_ALLOCATE, .ident = a->target.ident, .subnet = w->prefix, .wait = true
-	};
-	struct core_event ev = { .kind = CORE_IPAM, .ipam = &want };
-
-	/* an allocation may give what the ident has already: then it has a lease in that subnet now */
-	w->had = w->claim ? attach_held_by(a->r, a->target.ident, w->prefix.addr)
-					  : ipam_has_lease(core_ipam(a->r->core), a->target.ident, w->prefix);
-	a->answered = false;
-	uint64_t inner = router_submit(a->r, &ev, on_address, a);
-	if (!a->answered)
-		a->inner = inner;
-	return a->answered;
-}
-
-/* One address after the other, in a loop: mostly the answer comes before the question's call returns, and a step within a step within a step
- * for each address would have no end. */
-static void advance(struct attach *a)
-{
-	bool waiting = false;
-	enum err err;
-
-	a->asking = true;
-	while (!waiting && !a->cancelled && a->err == ERR_OK && a->n_got < a->n_want) {
-		if (core_ipam(a->r->core) == NULL || a->want[a->n_got].prefix.addr.family == 6)
-			a->n_got++; /* without address management a given address is taken as it is */
-		else
-			waiting = !ask(a);
-	}
-	a->asking = false;
-	if (a->cancelled && router_decided(a->r, a->inner, &err))
-		return; /* that address comes first, to be given back as well */
-	if (a->cancelled) {
-		(void)map_del64(a->r->attaches, a->number);
-		router_cancel(a->r, a->inner);
-		give_back(a);
-		free_one(a);
-	} else if (a->err != ERR_OK) {
-		finish(a, a->err, a->why);
-	} else if (!waiting) {
+	if (err == ERR_OK)
 		plumb(a);
-	}
+	else
+		finish(a, err, text);
 }
 
 enum err attach_parse_addr(
@@ -410,30 +306,32 @@ enum err attach_parse_addr(
 
 static bool wanted_already(const struct attach *a, struct ip ip)
 {
-	for (size_t i = 0; i < a->n_want; i++)
-		if (a->want[i].claim && ip_eq(a->want[i].prefix.addr, ip))
+	for (size_t i = 0; i < a->leases.n_want; i++)
+		if (a->leases.want[i].claim && ip_eq(a->leases.want[i].prefix.addr, ip))
 			return true;
 	return false;
 }
 
 static enum err parse_addrs(struct attach *a, const struct attach_request *req, struct err_note *note)
 {
+	struct lease_request *q = &a->leases;
+
 	if (req->n_addrs > CORE_ADDRS_MAX)
 		return err_note(note, ERR_LIMIT, "at most %d addresses a container", CORE_ADDRS_MAX);
 	for (size_t i = 0; i < req->n_addrs; i++) {
-		struct wanted *w = &a->want[a->n_want];
+		struct wanted *w = &q->want[q->n_want];
 		enum err err = attach_parse_addr(a->r->core, a->network, req->addrs[i], &w->prefix, &w->claim, note);
 		if (err != ERR_OK)
 			return err;
 		if (!w->claim || !wanted_already(a, w->prefix.addr))
-			a->n_want++;
+			q->n_want++;
 	}
 	if (req->n_addrs == 0) {
-		a->want[0] = (struct wanted){ .prefix = a->default_subnet };
-		a->n_want = 1;
+		q->want[0] = (struct wanted){ .prefix = a->default_subnet };
+		q->n_want = 1;
 	}
-	for (size_t i = 0; core_ipam(a->r->core) == NULL && i < a->n_want; i++)
-		if (!a->want[i].claim)
+	for (size_t i = 0; core_ipam(a->r->core) == NULL && i < q->n_want; i++)
+		if (!q->want[i].claim)
 			return err_note(note, ERR_STATE,
 				"address management is off on this host (--ipalloc-range \"\"): give the address, as ip:10.1.2.3/24");
 	return ERR_OK;
@@ -551,6 +449,10 @@ uint64_t attach_begin(struct router *r, uint64_t number, const struct attach_req
 	a->done = done;
 	a->ctx = ctx;
 	a->target = who->target;
+	a->leases.r = r;
+	a->leases.ident = a->target.ident;
+	a->leases.done = on_leases;
+	a->leases.ctx = a;
 	a->wish = who->docker ? attach_request_write(req) : NULL; /* without it, it is not attached again by itself */
 	enum err err = prepare(a, req, &note);
 	if (err == ERR_OK)
@@ -559,7 +461,7 @@ uint64_t attach_begin(struct router *r, uint64_t number, const struct attach_req
 		free_one(a);
 		return attach_refuse(done, ctx, err, note.text);
 	}
-	advance(a);
+	lease_request_start(&a->leases);
 	return map_get64(r->attaches, number) != NULL ? number : 0;
 }
 
@@ -585,7 +487,6 @@ uint64_t router_attach(struct router *r, const struct attach_request *req, route
 bool attach_cancel(struct router *r, uint64_t request)
 {
 	struct attach *a = map_get64(r->attaches, request);
-	enum err err;
 
 	if (attach_naming_cancel(r, request))
 		return true;
@@ -594,15 +495,7 @@ bool attach_cancel(struct router *r, uint64_t request)
 	a->done = attach_ignore;
 	if (a->publishing) /* too late: it is attached */
 		return true;
-	/* An address that it has got already, though it has not been told, is given back when it is told. */
-	if (a->asking || router_decided(r, a->inner, &err)) {
-		a->cancelled = true;
-		return true;
-	}
-	(void)map_del64(r->attaches, request);
-	router_cancel(r, a->inner);
-	give_back(a);
-	free_one(a);
+	lease_request_cancel(&a->leases);
 	return true;
 }
 
@@ -616,7 +509,7 @@ void attach_end_all(struct router *r, enum err err, const char *text)
 		struct attach *a = value;
 		if (a->publishing) /* ends with the requests that it waits for */
 			continue;
-		router_cancel(r, a->inner);
+		lease_request_drop(&a->leases);
 		finish(a, err, text);
 		at = 0;
 	}

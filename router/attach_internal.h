@@ -43,8 +43,6 @@ void attach_submit_quietly(struct router *r, struct core_event *ev); /* nobody w
 uint64_t attach_refuse(router_done done, void *ctx, enum err err, const char *text);
 /* As the core is told. */
 void attach_endpoint_of(const struct router *r, const struct container_record *rec, const char *network, struct core_endpoint *e);
-/* Is this address leased to that ident? */
-bool attach_held_by(const struct router *r, const char *ident, struct ip addr);
 /* What the network says; without management of addresses there is none. */
 struct prefix attach_default_subnet(const struct core *core, const char *network);
 /* An ADDR form (INTERFACES section 4), or an IPv6 address: one that goes with an IPv4 address stands for that, and comes with it. */

@@ -14,6 +14,7 @@
 #include "base/mem.h"
 #include "router/attach_internal.h"
 #include "router/expose.h"
+#include "router/lease_request.h"
 
 struct found {
 	struct router *r;
@@ -58,7 +59,7 @@ static void adopt(const struct container_record *rec, const char *host_ifname, v
 	}
 	for (size_t i = 0; i < rec->n_addrs; i++) {
 		if (core_ipam(f->r->core) == NULL || rec->addrs[i].addr.family != 4 ||
-			attach_held_by(f->r, rec->ident, rec->addrs[i].addr))
+			lease_is_held(f->r, rec->ident, rec->addrs[i].addr))
 			continue;
 		struct ipam_event claim = { .kind = IPAM_CLAIM, .ident = rec->ident, .subnet = rec->addrs[i], .wait = true, .on = true };
 		struct core_event ev = { .kind = CORE_IPAM, .ipam = &claim };

@@ -12,8 +12,7 @@
 
 enum {
 	BACKLOG = 64,
-	UDP_QUEUE = 1
-		<< 20, /* octets as the kernel reckons, 768 for a common query: some 1,300, for a host's containers that all start at once */
+	UDP_QUEUE = 1 << 20, /* octets as the kernel reckons: 768 for a common query, so some 1,300 */
 };
 
 struct hostport dns_from_sockaddr(const struct sockaddr *a)
@@ -82,7 +81,7 @@ static bool switch_on(int fd, int level, int option)
 	return setsockopt(fd, level, option, &on, sizeof(on)) == 0;
 }
 
-/* As much as may be; the kernel's default of 208 KiB does as well, for fewer queries. */
+/* For a host's containers that all start at once. The kernel's default of 208 KiB does as well, for fewer of them. */
 static void queue_more(int fd)
 {
 	const int size = UDP_QUEUE;

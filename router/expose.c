@@ -11,6 +11,7 @@
 #include "base/mem.h"
 #include "dns/name.h"
 #include "router/internal.h"
+#include "router/lease_request.h"
 #include "router/status.h"
 
 #define KEEP "expose/"
@@ -18,15 +19,10 @@ enum { RECORD_VERSION = 1, RECORD_MASQUERADE = 1 };
 
 struct expose_op {
 	struct router *r;
-	uint64_t number, inner;
-	struct wanted {
-		struct prefix prefix;
-		bool claim, had;
-		bool fresh; /* it was not exposed before */
-	} want[CORE_ADDRS_MAX];
-	size_t n_want, n_got; /* want[0 … n_got) hold addresses by now */
-	size_t n_again;       /* claims of what was lost while it waited */
-	bool asking, answered, cancelled, publishing;
+	uint64_t number;
+	struct lease_request leases; /* with the IPv6 addresses that go with them, in the end; of hide only want and n_want */
+	bool fresh[CORE_ADDRS_MAX];  /* leases.want[i] was not exposed before */
+	bool publishing;
 	bool masquerade;
 	size_t unstored;
 	enum err err;
@@ -142,15 +138,11 @@ static void ignore(void *ctx, const struct router_result *res)
 	(void)res;
 }
 
-static void give_back(struct expose_op *op)
+static bool in_use(const void *arg, struct ip addr)
 {
-	for (size_t i = 0; i < op->n_got; i++) {
-		struct ipam_event free_it = { .kind = IPAM_FREE, .ident = op->ident, .addr = op->want[i].prefix.addr };
-		struct core_event ev = { .kind = CORE_IPAM, .ipam = &free_it };
-		if (!op->want[i].had && op->want[i].prefix.addr.family == 4 && core_ipam(op->r->core) != NULL &&
-			listed(op->r, op->network, op->want[i].prefix.addr) == NULL)
-			(void)router_submit(op->r, &ev, ignore, NULL);
-	}
+	const struct expose_op *op = arg;
+
+	return listed(op->r, op->network, addr) != NULL;
 }
 
 static void free_op(struct expose_op *op)
@@ -162,11 +154,11 @@ static void free_op(struct expose_op *op)
 /* What this request has put on the list goes from there, and from the bridge. */
 static void strike_fresh(struct expose_op *op)
 {
-	for (size_t i = 0; i < op->n_want; i++) {
-		struct plane_exposed *e = op->want[i].fresh ? listed(op->r, op->network, op->want[i].prefix.addr) : NULL;
+	for (size_t i = 0; i < op->leases.n_want; i++) {
+		struct plane_exposed *e = op->fresh[i] ? listed(op->r, op->network, op->leases.want[i].prefix.addr) : NULL;
 		if (e != NULL)
 			strike(op->r, e);
-		op->want[i].fresh = false;
+		op->fresh[i] = false;
 	}
 	if (apply(op->r, NULL) != ERR_OK)
 		router_forwarding(op->r); /* tried again */
@@ -175,12 +167,12 @@ static void strike_fresh(struct expose_op *op)
 /* It cannot be made known. A record that may have been made all the same is found at the next start. */
 static void undo(struct expose_op *op)
 {
-	for (size_t i = 0; i < op->n_want; i++) {
-		struct core_event gone = { .kind = CORE_DETACHED, .ident = op->ident, .addr = op->want[i].prefix.addr };
+	for (size_t i = 0; i < op->leases.n_want; i++) {
+		struct core_event gone = { .kind = CORE_DETACHED, .ident = op->ident, .addr = op->leases.want[i].prefix.addr };
 		char key[ROUTER_KEEP_KEY_MAX];
-		if (!op->want[i].fresh)
+		if (!op->fresh[i])
 			continue;
-		record_key(op->network, op->want[i].prefix, key);
+		record_key(op->network, op->leases.want[i].prefix, key);
 		(void)router_keep(op->r, key, slice_of(NULL, 0), NULL, NULL);
 		(void)router_submit(op->r, &gone, ignore, NULL);
 	}
@@ -195,9 +187,9 @@ static void finish(struct expose_op *op, enum err err, const char *text)
 	if (err != ERR_OK && err != ERR_CLOSED && op->publishing)
 		undo(op);
 	if (err != ERR_OK)
-		give_back(op);
-	for (size_t i = 0; err == ERR_OK && i < op->n_want; i++)
-		addrs[res.n_addrs++] = op->want[i].prefix;
+		lease_request_give_back(&op->leases, in_use, op);
+	for (size_t i = 0; err == ERR_OK && i < op->leases.n_want; i++)
+		addrs[res.n_addrs++] = op->leases.want[i].prefix;
 	res.addrs = addrs;
 	op->done(op->ctx, &res);
 	free_op(op);
@@ -245,9 +237,11 @@ static void publish(struct expose_op *op)
 	op->publishing = true;
 	op->unstored = 2; /* one for the endpoint, one for us */
 	(void)router_submit(op->r, &ev, on_stored, op);
-	for (size_t i = 0; i < op->n_want; i++) {
-		struct core_event name = { .kind = CORE_NAME_PUT, .ident = op->ident, .fqdn = op->fqdn, .addr = op->want[i].prefix.addr };
-		keep(op, op->want[i].prefix);
+	for (size_t i = 0; i < op->leases.n_want; i++) {
+		struct core_event name = {
+			.kind = CORE_NAME_PUT, .ident = op->ident, .fqdn = op->fqdn, .addr = op->leases.want[i].prefix.addr
+		};
+		keep(op, op->leases.want[i].prefix);
 		if (op->fqdn[0] == '\0')
 			continue;
 		op->unstored++;
@@ -276,44 +270,14 @@ static void settle_length(struct expose_op *op, struct wanted *w)
 /* The IPv6 addresses that go with them. */
 static void add_companions(struct expose_op *op)
 {
-	const size_t n = op->n_want;
+	const size_t n = op->leases.n_want;
 
-	for (size_t i = 0; i < n && op->n_want < CORE_ADDRS_MAX; i++) {
-		struct wanted *w = &op->want[op->n_want];
+	for (size_t i = 0; i < n && op->leases.n_want < CORE_ADDRS_MAX; i++) {
+		struct wanted *w = &op->leases.want[op->leases.n_want];
 		*w = (struct wanted){ .claim = true, .had = true };
-		if (core_companion(op->r->core, op->network, op->want[i].prefix, &w->prefix))
-			op->n_want++;
+		if (core_companion(op->r->core, op->network, op->leases.want[i].prefix, &w->prefix))
+			op->leases.n_want++;
 	}
-}
-
-static void advance(struct expose_op *op);
-
-static bool held(const struct expose_op *op, struct ip addr)
-{
-	const char *holder = ipam_holder(core_ipam(op->r->core), ip_to_v4(addr));
-
-	return holder != NULL && strcmp(holder, op->ident) == 0;
-}
-
-/* While one address was waited for, another may have been hidden. It is claimed, unless somebody else has got it by now. */
-static bool claim_again(struct expose_op *op)
-{
-	const struct universe u = core_universe(op->r->core);
-	const struct prefix range = { ip_v4(u.first), u.len };
-
-	for (size_t i = 0; core_ipam(op->r->core) != NULL && op->n_again < CORE_ADDRS_MAX && i < op->n_want; i++) {
-		struct wanted lost = op->want[i];
-		if (!prefix_contains(range, lost.prefix.addr) || held(op, lost.prefix.addr))
-			continue;
-		lost.claim = true;
-		op->n_got = op->n_want - 1;
-		op->want[i] = op->want[op->n_got];
-		op->want[op->n_got] = lost;
-		op->n_again++;
-		advance(op);
-		return true;
-	}
-	return false;
 }
 
 static void plumb(struct expose_op *op)
@@ -323,21 +287,19 @@ static void plumb(struct expose_op *op)
 	struct kernel *k = NULL;
 	struct err_note note = { "" };
 
-	if (claim_again(op))
-		return;
 	enum err err = core_network(r->core, op->network, &network)
 		? plane_need(r->plane, r->core, &network, &k, &note)
 		: err_note(&note, ERR_NOT_FOUND, "there is no network '%.64s' any more", op->network);
 
-	for (size_t i = 0; err == ERR_OK && i < op->n_want; i++)
-		settle_length(op, &op->want[i]);
+	for (size_t i = 0; err == ERR_OK && i < op->leases.n_want; i++)
+		settle_length(op, &op->leases.want[i]);
 	if (err == ERR_OK)
 		add_companions(op);
-	if (err == ERR_OK && count_on(r, op->network) + op->n_want > CORE_ADDRS_MAX)
+	if (err == ERR_OK && count_on(r, op->network) + op->leases.n_want > CORE_ADDRS_MAX)
 		err = err_note(&note, ERR_LIMIT, "a host has at most %d addresses on a network", CORE_ADDRS_MAX);
-	for (size_t i = 0; err == ERR_OK && i < op->n_want; i++) {
-		op->want[i].fresh = listed(r, op->network, op->want[i].prefix.addr) == NULL;
-		if (!enlist(r, op->network, op->want[i].prefix, op->masquerade))
+	for (size_t i = 0; err == ERR_OK && i < op->leases.n_want; i++) {
+		op->fresh[i] = listed(r, op->network, op->leases.want[i].prefix.addr) == NULL;
+		if (!enlist(r, op->network, op->leases.want[i].prefix, op->masquerade))
 			err = err_note(&note, ERR_NOMEM, "out of memory");
 	}
 	if (err == ERR_OK) {
@@ -354,59 +316,14 @@ static void plumb(struct expose_op *op)
 
 /* --- addresses ------------------------------------------------------------------------------------------------------------------------------------ */
 
-static void on_address(void *ctx, const struct router_result *res)
+static void on_leases(void *ctx, enum err err, const char *text)
 {
 	struct expose_op *op = ctx;
 
-	op->inner = 0;
-	op->answered = true;
-	op->err = res->err;
-	if (res->err == ERR_OK)
-		op->want[op->n_got++].prefix = res->addr;
-	else
-		(void)snprintf(op->why, sizeof(op->why), "%s", res->text);
-	if (!op->asking)
-		advance(op);
-}
-
-static bool ask(struct expose_op *op)
-{
-	struct wanted *w = &op->want[op->n_got];
-	const struct ipam *ipam = core_ipam(op->r->core);
-	struct ipam_event want = {
-		.kind = w->claim ? IPAM_CLAIM : IPAM_ALLOCATE, .ident = op->ident, .subnet = w->prefix, .wait = true
-	};
-	struct core_event ev = { .kind = CORE_IPAM, .ipam = &want };
-
-	if (ipam == NULL || w->prefix.addr.family != 4) { /* taken as it is */
-		op->n_got++;
-		return true;
-	}
-	const char *holder = w->claim ? ipam_holder(ipam, ip_to_v4(w->prefix.addr)) : NULL;
-	w->had = w->claim ? holder != NULL && strcmp(holder, op->ident) == 0 : ipam_has_lease(ipam, op->ident, w->prefix);
-	op->answered = false;
-	uint64_t inner = router_submit(op->r, &ev, on_address, op);
-	if (!op->answered)
-		op->inner = inner;
-	return op->answered;
-}
-
-static void advance(struct expose_op *op)
-{
-	bool waiting = false;
-
-	op->asking = true;
-	while (!waiting && !op->cancelled && op->err == ERR_OK && op->n_got < op->n_want)
-		waiting = !ask(op);
-	op->asking = false;
-	if (waiting)
-		return; /* a cancelled one, too, comes again with its last address, to give that back as well */
-	if (op->cancelled)
-		finish(op, ERR_CANCELLED, "cancelled");
-	else if (op->err != ERR_OK)
-		finish(op, op->err, op->why);
-	else
+	if (err == ERR_OK)
 		plumb(op);
+	else
+		finish(op, err, text);
 }
 
 /* --- the request --------------------------------------------------------------------------------------------------------------------------------- */
@@ -451,18 +368,18 @@ static enum err parse_addrs(
 	if (req->n_addrs > CORE_ADDRS_MAX)
 		return err_note(note, ERR_LIMIT, "at most %d addresses", CORE_ADDRS_MAX);
 	if (req->n_addrs == 0)
-		op->want[op->n_want++] = (struct wanted){ .prefix = subnet };
+		op->leases.want[op->leases.n_want++] = (struct wanted){ .prefix = subnet };
 	for (size_t i = 0; i < req->n_addrs; i++) {
-		struct wanted *w = &op->want[op->n_want];
+		struct wanted *w = &op->leases.want[op->leases.n_want];
 		enum err err = parse_one(req->addrs[i], hide, subnet, w, note);
 		if (err == ERR_OK && !hide && w->claim && (w->prefix.addr.family == 6 || core_ipam(r->core) == NULL))
 			err = check_holder(r, w->prefix, op, note);
 		if (err != ERR_OK)
 			return err;
-		op->n_want++;
+		op->leases.n_want++;
 	}
-	for (size_t i = 0; core_ipam(r->core) == NULL && !hide && i < op->n_want; i++)
-		if (!op->want[i].claim)
+	for (size_t i = 0; core_ipam(r->core) == NULL && !hide && i < op->leases.n_want; i++)
+		if (!op->leases.want[i].claim)
 			return err_note(note, ERR_STATE,
 				"address management is off on this host (--ipalloc-range \"\"): give the address, as ip:10.1.2.3/24");
 	return ERR_OK;
@@ -473,8 +390,8 @@ static enum err check_subnets(const struct expose_op *op, struct err_note *note)
 {
 	char text[PREFIX_TEXT];
 
-	for (size_t i = 0; i < op->n_want; i++) {
-		const struct prefix mine = prefix_network(op->want[i].prefix);
+	for (size_t i = 0; i < op->leases.n_want; i++) {
+		const struct prefix mine = prefix_network(op->leases.want[i].prefix);
 		for (size_t j = 0; j < op->r->n_exposed; j++) {
 			const struct plane_exposed *e = &op->r->exposed[j];
 			if (strcmp(e->network, op->network) != 0 && prefix_eq(prefix_network(e->addr), mine))
@@ -521,6 +438,10 @@ static enum err prepare(
 	op->r = r;
 	(void)snprintf(op->network, sizeof(op->network), "%s", network);
 	(void)expose_ident(op->network, op->ident);
+	op->leases.r = r;
+	op->leases.ident = op->ident;
+	op->leases.done = on_leases;
+	op->leases.ctx = op;
 	op->masquerade = req->masquerade;
 	enum err err = parse_addrs(r, req, op, hide, note);
 	if (err == ERR_OK && !hide)
@@ -545,25 +466,20 @@ uint64_t router_expose(struct router *r, const struct expose_request *req, route
 		return refuse(done, ctx, err, note.text);
 	}
 	uint64_t number = op->number;
-	advance(op);
+	lease_request_start(&op->leases);
 	return map_get64(r->exposing, number) != NULL ? number : 0;
 }
 
 bool expose_cancel(struct router *r, uint64_t request)
 {
 	struct expose_op *op = map_get64(r->exposing, request);
-	enum err err;
 
 	if (op == NULL)
 		return false;
 	op->done = ignore;
 	if (op->publishing) /* too late: it is exposed */
 		return true;
-	op->cancelled = true;
-	if (op->asking || router_decided(r, op->inner, &err))
-		return true;
-	router_cancel(r, op->inner);
-	finish(op, ERR_CANCELLED, "cancelled");
+	lease_request_cancel(&op->leases);
 	return true;
 }
 
@@ -576,7 +492,7 @@ void expose_end_all(struct router *r, enum err err, const char *text)
 		struct expose_op *op = value;
 		if (op->publishing) /* ends with the requests that it waits for */
 			continue;
-		router_cancel(r, op->inner);
+		lease_request_drop(&op->leases);
 		finish(op, err, text);
 		at = 0;
 	}
@@ -589,7 +505,7 @@ static void hide_one(struct expose_op *op, struct plane_exposed e)
 	struct core_event gone = { .kind = CORE_DETACHED, .ident = op->ident, .addr = e.addr.addr };
 	char key[ROUTER_KEEP_KEY_MAX];
 
-	op->want[op->n_want++].prefix = e.addr;
+	op->leases.want[op->leases.n_want++].prefix = e.addr;
 	strike(op->r, listed(op->r, op->network, e.addr.addr));
 	record_key(op->network, e.addr, key);
 	op->unstored += 2;
@@ -613,13 +529,13 @@ static void hide_companion(struct expose_op *op, struct prefix addr)
 	if (!core_companion(op->r->core, op->network, addr, &companion))
 		return;
 	const struct plane_exposed *e = listed(op->r, op->network, companion.addr);
-	if (e != NULL && op->n_want < CORE_ADDRS_MAX)
+	if (e != NULL && op->leases.n_want < CORE_ADDRS_MAX)
 		hide_one(op, *e);
 }
 
 static void hide_meant(struct expose_op *op, const struct wanted *w)
 {
-	for (size_t j = 0; j < op->r->n_exposed && op->n_want < CORE_ADDRS_MAX;) {
+	for (size_t j = 0; j < op->r->n_exposed && op->leases.n_want < CORE_ADDRS_MAX;) {
 		const struct plane_exposed e = op->r->exposed[j];
 		if (is_meant(op, w, &e)) {
 			hide_one(op, e);
@@ -646,16 +562,16 @@ uint64_t router_hide(struct router *r, const struct expose_request *req, router_
 		mem_free(op);
 		return refuse(done, ctx, err, note.text);
 	}
-	const size_t n = op->n_want;
-	memcpy(want, op->want, sizeof(want));
-	op->n_want = 0;
+	const size_t n = op->leases.n_want;
+	memcpy(want, op->leases.want, sizeof(want));
+	op->leases.n_want = 0;
 	op->done = done;
 	op->ctx = ctx;
 	op->publishing = true;
 	op->unstored = 1;
 	for (size_t i = 0; i < n; i++)
 		hide_meant(op, &want[i]);
-	if (op->n_want > 0 && apply(r, &note) != ERR_OK) {
+	if (op->leases.n_want > 0 && apply(r, &note) != ERR_OK) {
 		log_write(r->log, LOG_LEVEL_WARNING, "%s", note.text);
 		router_forwarding(r);
 	}
@@ -689,16 +605,12 @@ static enum err read_record(void *ctx, struct slice key, struct slice value)
 static void claim(struct router *r, const struct plane_exposed *e)
 {
 	char ident[CORE_IDENT_MAX + 1];
-	const struct ipam *ipam = core_ipam(r->core);
-	const char *holder = ipam != NULL && e->addr.addr.family == 4 ? ipam_holder(ipam, ip_to_v4(e->addr.addr)) : NULL;
-
-	if (ipam == NULL || e->addr.addr.family != 4 || (holder != NULL && strcmp(holder, expose_ident(e->network, ident)) == 0))
-		return;
 	struct ipam_event ask = {
 		.kind = IPAM_CLAIM, .ident = expose_ident(e->network, ident), .subnet = e->addr, .wait = true, .on = true
 	};
 	struct core_event ev = { .kind = CORE_IPAM, .ipam = &ask };
-	(void)router_submit(r, &ev, ignore, NULL);
+	if (core_ipam(r->core) != NULL && e->addr.addr.family == 4 && !lease_is_held(r, ident, e->addr.addr))
+		(void)router_submit(r, &ev, ignore, NULL);
 }
 
 struct adoption {
