@@ -407,14 +407,15 @@ static enum err search(struct core *c, struct peer_state *p, enum path k, struct
 	return size == 0 ? ERR_OK : ask_other(c, p, k, size, out);
 }
 
-/* The way in use does not answer: whatever else there is has to be known when it is given up. */
+/* The way in use does not answer: whatever else there is has to be known when it is given up. A better one that failed before may be sound by now, and would not
+ * be looked at for a long time else. */
 static void look_around(struct core *c, struct peer_state *p, enum path used)
 {
 	for (enum path k = PATH_FAST; k <= PATH_RELAY; k++) {
 		struct way *w = &p->ways[k];
 		if (k == used || !w->possible || w->trial)
 			continue;
-		if (w->works || (k > used && c->now_ms >= w->failed_ms + PATH_RETRY_NONE_MS))
+		if (w->works || c->now_ms >= w->failed_ms + PATH_RETRY_NONE_MS)
 			begin_trial(c, w);
 	}
 }

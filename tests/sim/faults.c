@@ -166,8 +166,32 @@ bool fault_remove_gone(struct world *w, struct node *n)
 	if (w->n_gone == 0 || gossip_reachable(core_gossip(n->core), w->gone[w->n_gone - 1]))
 		return false;
 	sim_trace(w, "node %zu: rmpeer %llx", n->index, (unsigned long long)w->gone[w->n_gone - 1]);
-	node_remove_peer(n, w->gone[--w->n_gone]);
+	w->n_gone--;
+	if (w->n_removed < SIM_GONE_MAX)
+		w->removed[w->n_removed++] = w->gone[w->n_gone];
+	node_remove_peer(n, w->gone[w->n_gone]);
 	return true;
+}
+
+/* Its operator sees that a peer was removed before it was known of it what it owned (weft status ipam, weft rmpeer --plan), and removes it once more. Once: by now all
+ * is known. */
+bool fault_remove_again(struct world *w, struct node *n)
+{
+	uint64_t awaited[SIM_GONE_MAX];
+	size_t n_awaited = core_ipam(n->core) != NULL ? ipam_awaited(core_ipam(n->core), NULL, 0, awaited, SIM_GONE_MAX) : 0;
+
+	for (size_t i = 0; i < w->n_removed; i++) {
+		uint64_t name = w->removed[i];
+		for (size_t k = 0; k < n_awaited && k < SIM_GONE_MAX; k++) {
+			if (awaited[k] != name)
+				continue;
+			sim_trace(w, "node %zu: rmpeer %llx, once more", n->index, (unsigned long long)name);
+			w->removed[i] = w->removed[--w->n_removed];
+			node_remove_peer(n, name);
+			return true;
+		}
+	}
+	return false;
 }
 
 /* --- the menu ----------------------------------------------------------------------------------------------------------------------------- */

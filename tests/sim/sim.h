@@ -160,6 +160,8 @@ struct world {
 	uint64_t flaps, machines;
 	uint64_t gone[SIM_GONE_MAX]; /* hosts that will never come back, and whom nobody has removed */
 	size_t n_gone;
+	uint64_t removed[SIM_GONE_MAX]; /* and those whom somebody has removed, once */
+	size_t n_removed;
 	bool line;    /* each host knows its neighbours only, and nobody looks for others */
 	uint8_t *cut; /* [from * nodes + to]: segments that way are lost */
 	struct link *links;
@@ -221,6 +223,7 @@ bool fault_may_lose(const struct world *w, const struct node *n);
 void fault_replace(struct world *w, struct node *n);
 void fault_clone(struct world *w, struct node *from, struct node *to);
 bool fault_remove_gone(struct world *w, struct node *n); /* the last one; false: not now */
+bool fault_remove_again(struct world *w, struct node *n); /* one that was removed too early; false: there is none */
 void fault_torn(struct world *w, struct node *n);
 void fault_restart_all(struct world *w, uint32_t part_pm);
 void fault_stall(struct world *w, struct node *n, uint64_t us);

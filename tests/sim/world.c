@@ -289,7 +289,8 @@ bool sim_run(const struct sim_cfg *cfg, uint64_t *trace_hash, char *failure, siz
 	while (w.failure[0] == '\0' && !rest && w.now_us < end) {
 		world_run_until(&w, w.now_us + REST_POLL_MS * 1000);
 		/* In the end operators remove all who are gone for good; until then what those had, or may have had, is waited for. */
-		while (w.now_us > calm_us + REMOVE_AFTER_US && fault_remove_gone(&w, &w.nodes[0]))
+		while (w.now_us > calm_us + REMOVE_AFTER_US &&
+			(fault_remove_gone(&w, &w.nodes[0]) || (w.n_gone == 0 && fault_remove_again(&w, &w.nodes[0]))))
 			;
 		rest = check_at_rest(&w, false) && (w.n_gone == 0 || w.now_us < calm_us + REMOVE_AFTER_US);
 	}

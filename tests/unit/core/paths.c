@@ -632,6 +632,29 @@ static void a_third_host_goes_between_two_that_a_firewall_parts(void **state)
 	}
 }
 
+/* One that failed long ago is tried again at once when the relay falls silent, and not only when that has been given up. */
+static void when_a_relay_falls_silent_the_direct_way_is_tried(void **state)
+{
+	struct nodes t;
+
+	(void)state;
+	nodes_init(&t);
+	for (int i = 0; i < 3; i++)
+		assert_int_equal(nodes_try_start(&t, i, true, password), ERR_OK);
+	for (int i = 0; i < 3; i++)
+		nodes_connect(&t, i, (i + 1) % 3);
+	nodes_run(&t, 5000);
+	t.wire[0][1].no_udp = t.wire[1][0].no_udp = true;
+	nodes_talk(&t, 0, 1, 6000);
+	assert_int_equal(path_now(&t), PATH_RELAY);
+	t.wire[0][1].no_udp = t.wire[1][0].no_udp = false;
+	for (int i = 0; i < 2; i++)
+		t.wire[i][2].no_udp = t.wire[2][i].no_udp = true;
+	nodes_talk(&t, 0, 1, PATH_DEAD_MS);
+	assert_int_equal(path_now(&t), PATH_USERSPACE);
+	nodes_free(&t);
+}
+
 static void a_path_outlives_a_restart_and_ends_with_a_death(void **state)
 {
 	struct nodes t;
@@ -866,6 +889,7 @@ int main(void)
 		cmocka_unit_test(what_the_device_never_takes_is_not_tried_at_once),
 		cmocka_unit_test(without_fallback_a_dead_fast_path_is_refused),
 		cmocka_unit_test(a_third_host_goes_between_two_that_a_firewall_parts),
+		cmocka_unit_test(when_a_relay_falls_silent_the_direct_way_is_tried),
 		cmocka_unit_test(a_path_outlives_a_restart_and_ends_with_a_death),
 		cmocka_unit_test(a_host_that_falls_silent_is_sent_nothing_more),
 		cmocka_unit_test(signs_of_life_hold_only_as_long_as_they_are_fresh),
