@@ -58,9 +58,12 @@ static enum err unplumb(struct router *r, const struct netns_target *t, const st
 	const struct core_endpoint *e = core_local(r->core, t->ident);
 	int nsfd = -1;
 
-	if (n > 0 && netns_open(t, &nsfd, note) != ERR_OK)
+	enum err err = n > 0 ? netns_open(t, &nsfd, note) : ERR_OK;
+	if (err == ERR_SYSTEM || err == ERR_PERMISSION)
+		return err; /* it may well live, and is to keep its other addresses */
+	if (err != ERR_OK)
 		n = 0; /* nothing of it is left to keep */
-	enum err err = container_detach(plane_kernel(r->plane), t->ident, nsfd, addrs, n, removed, note);
+	err = container_detach(plane_kernel(r->plane), t->ident, nsfd, addrs, n, removed, note);
 	plane_port_changed(r->plane, t->ident);
 	if (nsfd >= 0)
 		(void)close(nsfd);

@@ -20,18 +20,19 @@ enum err expose_apply(struct plane *p, struct err_note *note)
 	size_t n = 0;
 	enum err err = v == NULL ? err_note(note, ERR_NOMEM, "out of memory") : ERR_OK;
 
-	for (size_t i = 0; err == ERR_OK && i < p->n_exposed; i++) {
+	for (size_t i = 0; v != NULL && i < p->n_exposed; i++) {
 		const struct plane_exposed *e = &p->exposed[i];
 		const struct plane_net *net = net_of(p, e->network);
 		if (net == NULL || !net->bridge.there)
 			continue; /* one that is lost is made anew, and then we come again */
-		err = link_address_set(net->kernel, e->addr, note);
+		/* One that cannot be set keeps none of the others from its place. */
+		enum err one = link_address_set(net->kernel, e->addr, err == ERR_OK ? note : NULL);
+		err = err == ERR_OK ? one : err;
 		v[n++] = (struct nft_exposed){ kernel_bridge_name(net->kernel), e->addr, e->masquerade };
 	}
-	if (err == ERR_OK && p->nft != NULL)
-		err = nft_set_exposed(p->nft, v, n, note);
+	enum err filtered = v != NULL && p->nft != NULL ? nft_set_exposed(p->nft, v, n, err == ERR_OK ? note : NULL) : ERR_OK;
 	mem_free(v);
-	return err;
+	return err == ERR_OK ? filtered : err;
 }
 
 static bool listed(const struct plane_exposed *list, size_t n, const struct plane_exposed *e)
