@@ -334,7 +334,6 @@ static void a_fast_path_that_dies_silently_is_left_and_comes_back(void **state)
 	assert_true(nodes_hop(&t, 0, 1).vxlan_allowed); /* or it would never come back */
 	nodes_talk(&t, 0, 1, 30000);
 	block(&t, false);
-	began = t.now;
 	nodes_run(&t, 45000); /* also when nobody talks */
 	assert_int_equal(nodes_path(&t, 0, 1).path, PATH_FAST);
 	assert_int_equal(nodes_path(&t, 1, 0).path, PATH_FAST);
