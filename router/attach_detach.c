@@ -136,6 +136,10 @@ uint64_t detach_begin(
 
 	if (err == ERR_OK)
 		err = unplumb(r, &who->target, addrs, n, &d->removed, &note);
+	if (err == ERR_NOT_FOUND && n == 0 && r->keeper != NULL && docker_keeper_forget(r->keeper, ident)) {
+		mem_free(d);
+		return attach_refuse(done, ctx, ERR_OK, NULL); /* it had nothing yet */
+	}
 	if (err != ERR_OK) {
 		mem_free(d);
 		return attach_refuse(done, ctx, err, note.text);

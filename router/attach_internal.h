@@ -39,7 +39,7 @@ void attach_hosts_remove(struct router *r, const struct netns_target *t, const s
 
 void attach_ignore(void *ctx, const struct router_result *res);
 void attach_submit_quietly(struct router *r, struct core_event *ev); /* nobody waits for the answer */
-/* The answer at once; gives 0. */
+/* The answer at once, also that all is well and there was nothing to do; gives 0. */
 uint64_t attach_refuse(router_done done, void *ctx, enum err err, const char *text);
 /* As the core is told. */
 void attach_endpoint_of(const struct router *r, const struct container_record *rec, const char *network, struct core_endpoint *e);

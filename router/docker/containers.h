@@ -19,6 +19,8 @@ void docker_keeper_stats(const struct docker_keeper *k, struct docker_stats *out
 void docker_keeper_wish(struct docker_keeper *k, const char *id, pid_t pid, const json_t *request);
 /* It was detached, from some addresses or from all. */
 void docker_keeper_unwish(struct docker_keeper *k, const char *id);
+/* It is not to be attached again, though it is not attached now: it waits for an address, or does not run. false: it was not to be anyway. */
+bool docker_keeper_forget(struct docker_keeper *k, const char *id);
 
 /* At once, by what is known of running containers: the idents of all endpoints of the one of that name or id (prefix); none, when it is not known, or not for
  * sure. */

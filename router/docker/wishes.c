@@ -182,6 +182,16 @@ void docker_keeper_unwish(struct docker_keeper *k, const char *id)
 		drop(k, w);
 }
 
+bool docker_keeper_forget(struct docker_keeper *k, const char *id)
+{
+	struct wish *w = find(k, id);
+
+	if (w == NULL)
+		return false;
+	drop(k, w);
+	return true;
+}
+
 bool wishes_without_dns(const struct docker_keeper *k, const char *id)
 {
 	const struct wish *w = find(k, id);

@@ -182,6 +182,39 @@ def test_C1_a_container_that_restarts_while_its_attach_waits(net, h1, h2):
     verified(h1)
 
 
+@topology(timeout=150)
+def test_C1_a_container_that_waits_to_be_attached_again_is_detached(net, h1, h2, c2):
+    """It was away for so long that another host got its address, and runs again where that host cannot be asked."""
+    c1 = net.process_container(1, "web")
+    fake = Pretender(f"{net.dir}/docker.sock", {
+        "/containers/json": json.dumps([{"Id": ID, "State": "running"}]).encode(),
+        f"/containers/{ID}/json": container_json(c1.pid), "/containers/web/json": container_json(c1.pid)})
+    halves(h1, h2)
+    h1.restart(args=("--ipalloc-range", "10.7.0.0/24", "--name", "02:00:00:00:00:0a", "--docker-host", f"unix://{net.dir}/docker.sock"))
+    connected(h1)
+    wait_linked(h1, h2)
+    assert h1.attach("web", "10.7.0.200/24") == ["10.7.0.200"]
+
+    def tell(action):
+        fake.tell(json.dumps({"Type": "container", "Action": action, "Actor": {"ID": ID}}).encode() + b"\n")
+
+    tell("die")
+    c1.exec("ip", "link", "del", "ethwe")
+    wait_until(lambda: "10.7.0.200/24" not in sum(held(h1).values(), []), 60, "its address is not kept any longer")
+    wait_until(lambda: h2.weft("attach", "10.7.0.200/24", c2).returncode == 0, 10, "h2 has it")
+    h2.detach(c2)
+    cut = net.partition([h1], [h2])
+    wait_until(lambda: shares(h1)["h2"][2], 10, "h2 is unreachable")
+    tell("start")
+    waits(h1)
+    assert h1.weft("detach", "web").returncode == 0
+    assert "10.7.0.200" not in ipam(h1), "nothing waits any more"
+    net.allow(cut)
+    wait_linked(h1, h2)
+    assert h1.attach(c2, "10.7.0.200/24") == ["10.7.0.200"], "what waited for it would have been served first"
+    assert c1.ips() == [] and h1.weft("detach", "web").returncode != 0
+
+
 @topology(timeout=60)
 def test_C1_what_is_attached_while_docker_lists_is_attached_again(net, h1):
     """The list was made before the container was: it says nothing about it."""
