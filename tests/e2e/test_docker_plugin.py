@@ -210,6 +210,18 @@ def test_N1_each_network_has_its_own_names(dock, d1, d2):
     # an address has its names for those who see them
     reverse = lambda c, addr: c.sh(f"nslookup {addr} 2>&1", check=False).stdout  # noqa: E731
     assert "db-blue" in reverse(direct, ip["blue"]) and "db-red" not in reverse(direct, ip["red"])
+    # a dockerd that hangs holds no answer up: it is one for those who are not known
+    late = d1.run("late", "--net", "red")
+    server = d1.exec("cat", "/etc/resolv.conf").stdout.split()[1]  # who docker's own resolver asks
+    inside, look = late.pid, ("dig", "+short", "+tries=1", "+time=3", f"@{server}", "db.weft.local")
+    d1.exec("pkill", "-STOP", "-x", "dockerd")
+    try:
+        answer = d1.exec("nsenter", "-t", inside, "-n", "--", *look).stdout.split()
+    finally:
+        d1.exec("pkill", "-CONT", "-x", "dockerd")
+    assert sorted(answer) == sorted(ip.values()), answer
+    assert "who is on docker_gwbridge cannot be told" in d1.log()
+    wait_until(lambda: late.exec(*look).stdout.split() == [ip["red"]], 20, "it is asked again")
     verify(d1, d2)
 
 
