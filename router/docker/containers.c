@@ -207,26 +207,39 @@ static void on_retry(uv_timer_t *timer)
 	ask_next(k);
 }
 
+/* A name that nobody has put since everything was looked at may be that of a container that could not be inspected. */
+static void drop_stale_if_sure(struct docker_keeper *k)
+{
+	struct slice key;
+	void *value;
+
+	for (size_t at = 0; map_next(k->seen, &at, &key, &value);)
+		if (!((const struct seen *)value)->known)
+			return;
+	names_drop_stale(k);
+	k->stale = false;
+}
+
 /* Everything that was asked for has been answered. */
 static void maybe_done(struct docker_keeper *k)
 {
 	struct slice key;
 	void *value;
-	bool unsure = false;
 
+	if (k->stale && !k->looking)
+		drop_stale_if_sure(k);
 	if (!k->looking || k->list_again || k->list != 0 || k->asking > 0 || k->first != NULL)
 		return;
 	k->looking = false;
 	for (size_t at = 0; map_next(k->seen, &at, &key, &value);) {
-		struct seen *s = value;
-		unsure = unsure || !s->known;
+		const struct seen *s = value;
 		if (s->generation == k->generation)
 			continue;
 		died(k, s->id);
 		at = 0;
 	}
-	if (!unsure)
-		names_drop_stale(k);
+	k->stale = true;
+	drop_stale_if_sure(k);
 	k->counts.resyncs++;
 }
 
@@ -380,7 +393,10 @@ static void on_event(void *ctx, const struct docker_event *e)
 
 	switch (e->kind) {
 	case DOCKER_CONTAINER_START: inspect(k, e->id); break;
-	case DOCKER_CONTAINER_DIE: died(k, e->id); break;
+	case DOCKER_CONTAINER_DIE:
+		died(k, e->id);
+		maybe_done(k);
+		break;
 	case DOCKER_CONTAINER_DESTROY: destroyed(k, e->id); break;
 	case DOCKER_CONTAINER_RENAME:
 	case DOCKER_NETWORK_CONNECT:

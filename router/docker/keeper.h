@@ -69,6 +69,7 @@ struct docker_keeper {
 	bool looking;    /* everything is being looked at */
 	bool list_again; /* and that has to be begun anew */
 	bool filling;    /* inside ask_next */
+	bool stale;      /* names that seem to be nobody's are kept until all containers are known */
 	bool own;        /* what the core is told now comes from here */
 	uv_timer_t retry;
 	uint64_t told;              /* how many connections GET /events has heard of */

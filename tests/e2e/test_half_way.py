@@ -13,7 +13,7 @@ import threading
 import time
 
 from lib import bare, metric, shares, topology, wait_linked, wait_until
-from test_docker_events import Pretender, connected, lines, verified
+from test_docker_events import Pretender, connected, lines, lookup, verified
 from test_docker_plugin import call
 from test_ipam import held
 from test_ipam_rows import halves, ipam
@@ -213,6 +213,33 @@ def test_C1_a_container_that_waits_to_be_attached_again_is_detached(net, h1, h2,
     wait_linked(h1, h2)
     assert h1.attach(c2, "10.7.0.200/24") == ["10.7.0.200"], "what waited for it would have been served first"
     assert c1.ips() == [] and h1.weft("detach", "web").returncode != 0
+
+
+@topology(timeout=60)
+def test_C3_a_name_that_seems_to_be_nobodys_goes_when_all_are_known(net, h1):
+    """Its container went while the daemon was down. It may be that of the one of which Docker cannot tell anything at first."""
+    c1 = net.process_container(1, "web")
+    other = hashlib.sha256(b"other").hexdigest()
+    fake = Pretender(f"{net.dir}/docker.sock", {
+        "/containers/json": json.dumps([{"Id": ID, "State": "running"}]).encode(),
+        f"/containers/{ID}/json": container_json(c1.pid), "/containers/web/json": container_json(c1.pid)})
+    args = ("--docker-host", f"unix://{net.dir}/docker.sock")
+    h1.start_daemon(*args)
+    connected(h1)
+    addr = h1.attach("web")
+    web = lambda: lookup(h1, "web")  # noqa: E731
+    wait_until(lambda: web() == addr, 5, "it has its name")
+    h1.kill()
+    busy = lambda conn: conn.sendall(b"HTTP/1.1 500 Internal Server Error\r\nContent-Length: 2\r\n\r\n{}")  # noqa: E731
+    fake.answers["/containers/json"] = json.dumps([{"Id": other, "State": "running"}]).encode()
+    fake.answers[f"/containers/{other}/json"] = busy
+    h1.start_daemon(*args)
+    connected(h1)
+    wait_until(lambda: any(other in r for r in fake.requests), 5, "the other one is asked about")
+    wait_until(lambda: 'weft_docker_resyncs_total{result="ok"} 1' in h1.api("GET", "/metrics").text, 5, "everything has been looked at")
+    assert web() == addr
+    fake.answers[f"/containers/{other}/json"] = container_json(c1.pid).replace(ID.encode(), other.encode()).replace(b"web", b"other")
+    wait_until(lambda: web() == [], 10, "nobody has that name")
 
 
 @topology(timeout=60)
