@@ -153,15 +153,16 @@ void fault_drift(struct world *w, struct node *n, int32_t ppm)
 	sim_trace(w, "the clock of node %zu is %.1f %% fast", n->index, ppm / 1e4);
 }
 
-/* Its operator sees that a peer is gone for good, and says so here. Once for each of them, and not while hosts are down or the network is cut:
- * who takes a space over asks everybody. */
+/* Its operator sees that a peer is gone for good, and says so here. Once for each of them, and not while hosts are down, the network is cut, or some host is not
+ * in sight here: who takes a space over asks everybody of whom he knows. */
 bool fault_remove_gone(struct world *w, struct node *n)
 {
 	for (size_t i = 0; i < w->cfg.nodes * w->cfg.nodes; i++)
 		if (w->cut[i] != 0)
 			return false;
 	for (size_t i = 0; i < w->cfg.nodes; i++)
-		if (w->nodes[i].core == NULL || w->nodes[i].stalled_until_us > w->now_us)
+		if (w->nodes[i].core == NULL || w->nodes[i].stalled_until_us > w->now_us ||
+			(&w->nodes[i] != n && !gossip_reachable(core_gossip(n->core), w->nodes[i].name)))
 			return false;
 	if (w->n_gone == 0 || gossip_reachable(core_gossip(n->core), w->gone[w->n_gone - 1]))
 		return false;
