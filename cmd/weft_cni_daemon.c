@@ -96,12 +96,14 @@ int cni_ask_text(const struct cni_conf *c, const char *path, char *out, size_t s
 int cni_forget(const struct cni_conf *c, const char *ident, const char *netns, struct cni_error *e)
 {
 	char container[CNI_IDENT_MAX + 8] = "";
-	int status, code;
+	int status = 0, code;
 
 	if (netns != NULL)
 		(void)snprintf(container, sizeof(container), "netns:%s", netns);
 	json_t *body = json_pack("{s:s}", "id", ident);
-	if (body == NULL || (netns != NULL && json_object_set_new(body, "container", json_string(container)) != 0))
+	if (body != NULL && netns != NULL)
+		(void)json_object_set_new(body, "container", json_string(container)); /* not UTF-8: its id will do */
+	if (body == NULL)
 		code = cni_fail(e, CNI_IO, "out of memory");
 	else
 		code = cni_ask(c, "POST", "/detach", body, NULL, &status, e);

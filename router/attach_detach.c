@@ -56,6 +56,7 @@ static enum err unplumb(struct router *r, const struct netns_target *t, const st
 	struct container_record *removed, struct err_note *note)
 {
 	const struct core_endpoint *e = core_local(r->core, t->ident);
+	const size_t asked = n;
 	int nsfd = -1;
 
 	enum err err = n > 0 ? netns_open(t, &nsfd, note) : ERR_OK;
@@ -67,7 +68,8 @@ static enum err unplumb(struct router *r, const struct netns_target *t, const st
 	plane_port_changed(r->plane, t->ident);
 	if (nsfd >= 0)
 		(void)close(nsfd);
-	if (err == ERR_NOT_FOUND && e != NULL) {
+	if (err == ERR_NOT_FOUND && e != NULL) { /* nothing of it is in the kernel: what is known of it changes as was asked */
+		n = asked;
 		removed->n_addrs = 0;
 		for (size_t i = 0; i < e->n_addrs && removed->n_addrs < CONTAINER_ADDRS_MAX; i++) {
 			bool named = n == 0;
@@ -136,7 +138,7 @@ uint64_t detach_begin(
 
 	if (err == ERR_OK)
 		err = unplumb(r, &who->target, addrs, n, &d->removed, &note);
-	if (err == ERR_NOT_FOUND && n == 0 && r->keeper != NULL && docker_keeper_forget(r->keeper, ident)) {
+	if (err == ERR_NOT_FOUND && req->n_addrs == 0 && r->keeper != NULL && docker_keeper_forget(r->keeper, ident)) {
 		mem_free(d);
 		return attach_refuse(done, ctx, ERR_OK, NULL); /* it had nothing yet */
 	}

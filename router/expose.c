@@ -295,7 +295,10 @@ static void plumb(struct expose_op *op)
 		settle_length(op, &op->leases.want[i]);
 	if (err == ERR_OK)
 		add_companions(op);
-	if (err == ERR_OK && count_on(r, op->network) + op->leases.n_want > CORE_ADDRS_MAX)
+	size_t fresh = 0; /* those that it has already are counted */
+	for (size_t i = 0; i < op->leases.n_want; i++)
+		fresh += listed(r, op->network, op->leases.want[i].prefix.addr) == NULL;
+	if (err == ERR_OK && count_on(r, op->network) + fresh > CORE_ADDRS_MAX)
 		err = err_note(&note, ERR_LIMIT, "a host has at most %d addresses on a network", CORE_ADDRS_MAX);
 	for (size_t i = 0; err == ERR_OK && i < op->leases.n_want; i++) {
 		op->fresh[i] = listed(r, op->network, op->leases.want[i].prefix.addr) == NULL;

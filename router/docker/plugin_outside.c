@@ -72,13 +72,14 @@ static enum err take_one(struct plugin *p, const json_t *container)
 	struct prefix at;
 	uint8_t key[17];
 
-	if (name == NULL || text == NULL || strncmp(name, GATEWAY_ENDPOINT, strlen(GATEWAY_ENDPOINT)) != 0 ||
-		prefix_parse(text, &at) != ERR_OK || map_get(p->outside, addr_key(&at.addr, key)) != NULL)
+	if (name == NULL || text == NULL || prefix_parse(text, &at) != ERR_OK || map_get(p->outside, addr_key(&at.addr, key)) != NULL)
 		return ERR_OK;
 	struct outside *o = mem_zalloc(1, sizeof(*o));
 	if (o == NULL)
 		return ERR_NOMEM;
-	plugin_hash_sandbox(name + strlen(GATEWAY_ENDPOINT), o->sandbox);
+	/* Who was put there by hand is remembered, too, or each of its questions would ask dockerd: its name is no sandbox of ours. */
+	const size_t n = strlen(GATEWAY_ENDPOINT);
+	plugin_hash_sandbox(strncmp(name, GATEWAY_ENDPOINT, n) == 0 ? name + n : name, o->sandbox);
 	enum err err = map_put(p->outside, addr_key(&at.addr, key), o, NULL);
 	if (err != ERR_OK)
 		mem_free(o);

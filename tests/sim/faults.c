@@ -157,6 +157,8 @@ void fault_drift(struct world *w, struct node *n, int32_t ppm)
  * in sight here: who takes a space over asks everybody of whom he knows. */
 bool fault_remove_gone(struct world *w, struct node *n)
 {
+	if (n->core == NULL)
+		return false;
 	for (size_t i = 0; i < w->cfg.nodes * w->cfg.nodes; i++)
 		if (w->cut[i] != 0)
 			return false;
