@@ -94,6 +94,27 @@ def container_json(pid):
                        "NetworkSettings": {"Networks": {}}}).encode()
 
 
+def docker_with(net, c):
+    """A Docker that has one container, `web`."""
+    return Pretender(f"{net.dir}/docker.sock", {
+        "/containers/json": json.dumps([{"Id": ID, "State": "running"}]).encode(),
+        f"/containers/{ID}/json": container_json(c.pid), "/containers/web/json": container_json(c.pid)})
+
+
+def halves_with_docker(net, h1, h2, c):
+    """As halves(), and h1 looks after that one."""
+    fake = docker_with(net, c)
+    halves(h1, h2)
+    h1.restart(args=("--ipalloc-range", "10.7.0.0/24", "--name", "02:00:00:00:00:0a", "--docker-host", f"unix://{net.dir}/docker.sock"))
+    connected(h1)
+    wait_linked(h1, h2)
+    return fake
+
+
+def happens(fake, action):
+    fake.tell(json.dumps({"Type": "container", "Action": action, "Actor": {"ID": ID}}).encode() + b"\n")
+
+
 @topology(timeout=60)
 def test_C1_who_asked_to_detach_goes_as_docker_answers(net, h1):
     """Both are news of one turn of the loop: Docker's answer, and that nobody waits for ours."""
@@ -159,20 +180,14 @@ def test_C3_a_docker_that_hangs_up_in_the_middle_is_asked_again(net, h1):
 def test_C1_a_container_that_restarts_while_its_attach_waits(net, h1, h2):
     """It is asked for by its Docker name, waits for an address, and runs as another process when that comes: the new one gets it."""
     c1, c2 = net.process_container(1, "web"), net.process_container(2, "web")
-    fake = Pretender(f"{net.dir}/docker.sock", {
-        "/containers/json": json.dumps([{"Id": ID, "State": "running"}]).encode(),
-        f"/containers/{ID}/json": container_json(c1.pid), "/containers/web/json": container_json(c1.pid)})
-    halves(h1, h2)
-    h1.restart(args=("--ipalloc-range", "10.7.0.0/24", "--name", "02:00:00:00:00:0a", "--docker-host", f"unix://{net.dir}/docker.sock"))
-    connected(h1)
-    wait_linked(h1, h2)
+    fake = halves_with_docker(net, h1, h2, c1)
     cut = net.partition([h1], [h2])
     wait_until(lambda: shares(h1)["h2"][2], 10, "h2 is unreachable")
     outcome = in_background(h1, "attach", "10.7.0.200/24", "web")
     waits(h1)
     fake.answers[f"/containers/{ID}/json"] = fake.answers["/containers/web/json"] = container_json(c2.pid)
     for action in ("die", "start"):
-        fake.tell(json.dumps({"Type": "container", "Action": action, "Actor": {"ID": ID}}).encode() + b"\n")
+        happens(fake, action)
     wait_until(lambda: fake.requests.count(f"/containers/{ID}/json") >= 1, 5, "it is looked at")
     net.allow(cut)
     wait_until(lambda: outcome, 20, "the attach is through")
@@ -186,26 +201,16 @@ def test_C1_a_container_that_restarts_while_its_attach_waits(net, h1, h2):
 def test_C1_a_container_that_waits_to_be_attached_again_is_detached(net, h1, h2, c2):
     """It was away for so long that another host got its address, and runs again where that host cannot be asked."""
     c1 = net.process_container(1, "web")
-    fake = Pretender(f"{net.dir}/docker.sock", {
-        "/containers/json": json.dumps([{"Id": ID, "State": "running"}]).encode(),
-        f"/containers/{ID}/json": container_json(c1.pid), "/containers/web/json": container_json(c1.pid)})
-    halves(h1, h2)
-    h1.restart(args=("--ipalloc-range", "10.7.0.0/24", "--name", "02:00:00:00:00:0a", "--docker-host", f"unix://{net.dir}/docker.sock"))
-    connected(h1)
-    wait_linked(h1, h2)
+    fake = halves_with_docker(net, h1, h2, c1)
     assert h1.attach("web", "10.7.0.200/24") == ["10.7.0.200"]
-
-    def tell(action):
-        fake.tell(json.dumps({"Type": "container", "Action": action, "Actor": {"ID": ID}}).encode() + b"\n")
-
-    tell("die")
+    happens(fake, "die")
     c1.exec("ip", "link", "del", "ethwe")
     wait_until(lambda: "10.7.0.200/24" not in sum(held(h1).values(), []), 60, "its address is not kept any longer")
     wait_until(lambda: h2.weft("attach", "10.7.0.200/24", c2).returncode == 0, 10, "h2 has it")
     h2.detach(c2)
     cut = net.partition([h1], [h2])
     wait_until(lambda: shares(h1)["h2"][2], 10, "h2 is unreachable")
-    tell("start")
+    happens(fake, "start")
     waits(h1)
     assert h1.weft("detach", "web").returncode == 0
     assert "10.7.0.200" not in ipam(h1), "nothing waits any more"
@@ -220,9 +225,7 @@ def test_C3_a_name_that_seems_to_be_nobodys_goes_when_all_are_known(net, h1):
     """Its container went while the daemon was down. It may be that of the one of which Docker cannot tell anything at first."""
     c1 = net.process_container(1, "web")
     other = hashlib.sha256(b"other").hexdigest()
-    fake = Pretender(f"{net.dir}/docker.sock", {
-        "/containers/json": json.dumps([{"Id": ID, "State": "running"}]).encode(),
-        f"/containers/{ID}/json": container_json(c1.pid), "/containers/web/json": container_json(c1.pid)})
+    fake = docker_with(net, c1)
     args = ("--docker-host", f"unix://{net.dir}/docker.sock")
     h1.start_daemon(*args)
     connected(h1)
@@ -257,14 +260,14 @@ def test_C1_what_is_attached_while_docker_lists_is_attached_again(net, h1):
     h1.start_daemon("--docker-host", f"unix://{net.dir}/docker.sock")
     connected(h1)
     wait_until(lambda: any(r.startswith("/containers/json") for r in fake.requests), 5, "the list is asked for")
-    fake.tell(json.dumps({"Type": "container", "Action": "start", "Actor": {"ID": ID}}).encode() + b"\n")
+    happens(fake, "start")
     addr = h1.attach("web")
     assert c1.ips() == addr
     go_on.set()
     wait_until(lambda: 'weft_docker_resyncs_total{result="ok"} 1' in h1.api("GET", "/metrics").text, 20, "everything has been looked at")
     fake.answers[f"/containers/{ID}/json"] = container_json(c2.pid)
     for action in ("die", "start"):
-        fake.tell(json.dumps({"Type": "container", "Action": action, "Actor": {"ID": ID}}).encode() + b"\n")
+        happens(fake, action)
     wait_until(lambda: c2.ips() == addr, 5, "it is attached again when it is started again")
 
 

@@ -222,7 +222,7 @@ void fault_flap_event(struct world *w, const struct sim_event *ev);
 bool fault_may_lose(const struct world *w, const struct node *n);
 void fault_replace(struct world *w, struct node *n);
 void fault_clone(struct world *w, struct node *from, struct node *to);
-bool fault_remove_gone(struct world *w, struct node *n); /* the last one; false: not now */
+bool fault_remove_gone(struct world *w, struct node *n);  /* the last one; false: not now */
 bool fault_remove_again(struct world *w, struct node *n); /* one that was removed too early; false: there is none */
 void fault_torn(struct world *w, struct node *n);
 void fault_restart_all(struct world *w, uint32_t part_pm);
