@@ -212,8 +212,6 @@ static enum crdt_verdict judge_owned(const struct channel *c, const struct crdt_
 	struct slice sub = crdt_subkey(it->key);
 	if (c->id == CHANNEL_PEERS && it->live && sub.n == 1 && sub.p[0] == 'i')
 		return judge_info(c, it, owner);
-	if (!known && crdt_is_floor(it) && it->stamp.inc <= INCARNATION_FOREIGN_MAX && !gossip_reachable(g, owner))
-		return CRDT_PROOF_OK; /* of one who died before it had said more: nobody can prove it, and it must not stay with us alone */
 	if (!known)
 		return later(c, REFUSED_NO_KEY);
 	return signed_by(c, it, owner, key) ? CRDT_PROOF_OK : bad(g, REFUSED_SIGNATURE);
