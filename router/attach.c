@@ -54,15 +54,9 @@ static void free_one(struct attach *a)
 	mem_free(a);
 }
 
-void attach_ignore(void *ctx, const struct router_result *res)
-{
-	(void)ctx;
-	(void)res;
-}
-
 void attach_submit_quietly(struct router *r, struct core_event *ev)
 {
-	(void)router_submit(r, ev, attach_ignore, NULL);
+	(void)router_submit(r, ev, router_ignore, NULL);
 }
 
 /* Another request for the same container may have got the same address and made use of it. */
@@ -492,7 +486,7 @@ bool attach_cancel(struct router *r, uint64_t request)
 		return true;
 	if (a == NULL)
 		return false;
-	a->done = attach_ignore;
+	a->done = router_ignore;
 	if (a->publishing) /* too late: it is attached */
 		return true;
 	lease_request_cancel(&a->leases);

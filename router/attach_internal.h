@@ -37,7 +37,6 @@ enum err attach_hosts_put(struct hosts_file *h, json_t *request, const struct ne
 /* Our lines for these addresses, or all of ours (n_gone 0). Nothing happens if there are none. */
 void attach_hosts_remove(struct router *r, const struct netns_target *t, const struct ip *gone, size_t n_gone);
 
-void attach_ignore(void *ctx, const struct router_result *res);
 void attach_submit_quietly(struct router *r, struct core_event *ev); /* nobody waits for the answer */
 /* The answer at once, also that all is well and there was nothing to do; gives 0. */
 uint64_t attach_refuse(router_done done, void *ctx, enum err err, const char *text);

@@ -184,7 +184,7 @@ bool attach_naming_cancel(struct router *r, uint64_t request)
 	if (n == NULL)
 		return false;
 	if (n->detaching) {
-		n->done = attach_ignore;
+		n->done = router_ignore;
 		return true;
 	}
 	docker_cancel(router_docker(r), n->question);

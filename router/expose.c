@@ -132,12 +132,6 @@ static void endpoint_of(const struct router *r, const char *network, struct core
 
 /* --- giving back, and the end of a request ------------------------------------------------------------------------------------------------------ */
 
-static void ignore(void *ctx, const struct router_result *res)
-{
-	(void)ctx;
-	(void)res;
-}
-
 static bool in_use(const void *arg, struct ip addr)
 {
 	const struct expose_op *op = arg;
@@ -174,7 +168,7 @@ static void undo(struct expose_op *op)
 			continue;
 		record_key(op->network, op->leases.want[i].prefix, key);
 		(void)router_keep(op->r, key, slice_of(NULL, 0), NULL, NULL);
-		(void)router_submit(op->r, &gone, ignore, NULL);
+		(void)router_submit(op->r, &gone, router_ignore, NULL);
 	}
 	strike_fresh(op);
 }
@@ -479,7 +473,7 @@ bool expose_cancel(struct router *r, uint64_t request)
 
 	if (op == NULL)
 		return false;
-	op->done = ignore;
+	op->done = router_ignore;
 	if (op->publishing) /* too late: it is exposed */
 		return true;
 	lease_request_cancel(&op->leases);
@@ -613,7 +607,7 @@ static void claim(struct router *r, const struct plane_exposed *e)
 	};
 	struct core_event ev = { .kind = CORE_IPAM, .ipam = &ask };
 	if (core_ipam(r->core) != NULL && e->addr.addr.family == 4 && !lease_is_held(r, ident, e->addr.addr))
-		(void)router_submit(r, &ev, ignore, NULL);
+		(void)router_submit(r, &ev, router_ignore, NULL);
 }
 
 struct adoption {
@@ -662,7 +656,7 @@ static void forget_strays(struct router *r)
 			continue;
 		(void)snprintf(ident, sizeof(ident), "%s", e->ident);
 		gone.ident = ident;
-		(void)router_submit(r, &gone, ignore, NULL);
+		(void)router_submit(r, &gone, router_ignore, NULL);
 		it = 0;
 	}
 }
@@ -680,7 +674,7 @@ enum err expose_restore(struct router *r, struct err_note *note)
 		struct core_endpoint e;
 		struct core_event ev = { .kind = CORE_ATTACHED, .endpoint = &e };
 		endpoint_of(r, r->exposed[i].network, &e);
-		(void)router_submit(r, &ev, ignore, NULL);
+		(void)router_submit(r, &ev, router_ignore, NULL);
 		claim(r, &r->exposed[i]);
 	}
 	forget_strays(r);

@@ -6,12 +6,6 @@
 
 #include "router/internal.h"
 
-static void ignore(void *ctx, const struct router_result *res)
-{
-	(void)ctx;
-	(void)res;
-}
-
 bool lease_is_held(const struct router *r, const char *ident, struct ip addr)
 {
 	const struct ipam *ipam = core_ipam(r->core);
@@ -27,7 +21,7 @@ void lease_request_give_back(struct lease_request *q, bool (*in_use)(const void 
 		struct ipam_event free_it = { .kind = IPAM_FREE, .ident = q->ident, .addr = w->prefix.addr };
 		struct core_event ev = { .kind = CORE_IPAM, .ipam = &free_it };
 		if (!w->had && w->prefix.addr.family == 4 && !in_use(arg, w->prefix.addr))
-			(void)router_submit(q->r, &ev, ignore, NULL);
+			(void)router_submit(q->r, &ev, router_ignore, NULL);
 	}
 }
 

@@ -328,6 +328,12 @@ uint64_t router_submit(struct router *r, struct core_event *ev, router_done done
 	return map_get64(r->requests, number) != NULL ? number : 0;
 }
 
+void router_ignore(void *ctx, const struct router_result *res)
+{
+	(void)ctx;
+	(void)res;
+}
+
 bool router_decided(const struct router *r, uint64_t request, enum err *err)
 {
 	const struct request *q = map_get64(r->requests, request);

@@ -50,6 +50,8 @@ struct router_result {
 	uint32_t mtu;
 };
 typedef void (*router_done)(void *ctx, const struct router_result *res);
+/* A router_done for who does not wait for the answer. */
+void router_ignore(void *ctx, const struct router_result *res);
 
 /* Hands an event to the core; `done` is called exactly once, when what follows from the event is durable, perhaps before this returns, unless cancelled. Returns the request's
  * number for router_cancel, 0 when it is done already. For CORE_IPAM events request numbers are filled in here. */

@@ -101,15 +101,9 @@ static void refuse(struct api_request *q, unsigned code, const char *line)
 
 /* --- what handlers share ------------------------------------------------------------------------------------------------------------------- */
 
-static void ignore(void *ctx, const struct router_result *res)
-{
-	(void)ctx;
-	(void)res;
-}
-
 void plugin_submit_quietly(struct plugin *p, struct core_event *ev)
 {
-	(void)router_submit(p->r, ev, ignore, NULL);
+	(void)router_submit(p->r, ev, router_ignore, NULL);
 }
 
 void plugin_free_lease(struct plugin *p, const char *ident, struct ip addr)

@@ -119,12 +119,6 @@ void plugin_pool_drop(struct plugin *p, struct plugin_pool *pool)
 
 /* --- what is set aside ------------------------------------------------------------------------------------------------------------------- */
 
-static void ignore(void *ctx, const struct router_result *res)
-{
-	(void)ctx;
-	(void)res;
-}
-
 /* The lease of what is reserved: it comes when it comes, and may be another host's, of which the same was asked. */
 void plugin_claim_reserved(struct plugin *p, struct plugin_pool *pool, struct plugin_reserved *r)
 {
@@ -138,7 +132,7 @@ void plugin_claim_reserved(struct plugin *p, struct plugin_pool *pool, struct pl
 	struct core_event ev = { .kind = CORE_IPAM, .ipam = &want };
 	if (pool->spec.pool.addr.family == 4)
 		want.subnet.len = pool->spec.pool.len;
-	r->claim = router_submit(p->r, &ev, ignore, NULL);
+	r->claim = router_submit(p->r, &ev, router_ignore, NULL);
 }
 
 void plugin_reserve_all(struct plugin *p)
