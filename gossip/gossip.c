@@ -169,6 +169,7 @@ static void fire(struct gossip *g, struct timer *t)
 	case TIMER_RECON:
 		gossip_timer_set(g, t, g->now + rng_between(&g->rng, GOSSIP_RECON_MS - GOSSIP_RECON_MS / 10, GOSSIP_RECON_MS));
 		gossip_spread_random(g);
+		gossip_sign_unproved(g);
 		break;
 	case TIMER_RECON_SOON: gossip_spread_random(g); break;
 	case TIMER_CONTEST: gossip_contest_timer(g); break;

@@ -104,8 +104,13 @@
 #define FORMER_BURST            256
 #define FORMER_PER_SECOND       4
 #define INCARNATION_FOREIGN_MAX (UINT64_MAX / 2)
-#define SAID_MAX                64
-#define SAID_MS                 600000
+/* Who has been unknown by key and out of sight for so long is forgotten: so many at a time, and in one run (made-up names are not to use up the floors
+ * that we may set, CRDT_FLOORS_MAX). */
+#define UNPROVED_AFTER_MS 50000
+#define UNPROVED_MAX      16
+#define UNPROVED_RUN_MAX  1024
+#define SAID_MAX          64
+#define SAID_MS           600000
 
 enum timer_kind {
 	TIMER_LINK,
@@ -297,6 +302,9 @@ struct refused {
 	char reason[REASON_MAX];
 };
 
+struct unproved {
+	uint64_t owner, since_ms;
+};
 struct gossip {
 	uint64_t self, incarnation, uid;
 	char nickname[GOSSIP_NICKNAME_MAX + 1], version[33];
@@ -321,8 +329,10 @@ struct gossip {
 	struct bucket former;
 	uint8_t prove_channel, prove_key[CRDT_KEY_MAX]; /* where to go on */
 	size_t prove_key_n;
-	uint64_t serial;     /* of our signed unicasts */
-	struct map *senders; /* by name: struct sender of sign.c; NULL until one is needed */
+	struct unproved unproved[UNPROVED_MAX]; /* as last looked for; PEER_NONE ends them */
+	size_t n_unproved;                      /* forgotten in this run */
+	uint64_t serial;                        /* of our signed unicasts */
+	struct map *senders;                    /* by name: struct sender of sign.c; NULL until one is needed */
 	unsigned doubt;
 	uint64_t doubt_ms;   /* when it last changed */
 	uint64_t reading_ms; /* after a late step, until then nobody is taken for dead: what has come meanwhile is still unread */
@@ -488,6 +498,7 @@ void gossip_sign_learnt(struct gossip *g);                   /* a key, or who is
 void gossip_sign_trusted(struct gossip *g);                  /* something was taken on trust */
 void gossip_sign_later_timer(struct gossip *g);
 void gossip_sign_prove_timer(struct gossip *g);
+void gossip_sign_unproved(struct gossip *g); /* now and then: forgets owners whose items nobody can prove any more */
 void gossip_sign_unicast(struct gossip *g, struct message_unicast *u); /* ours, which will be relayed */
 bool gossip_sign_by_us(struct gossip *g, const struct crdt_item *it);  /* of `peers`: by our own key */
 void gossip_sign_contest(struct gossip *g, struct message_contest *c); /* which we report */

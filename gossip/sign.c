@@ -341,6 +341,103 @@ void gossip_sign_prove_timer(struct gossip *g)
 		gossip_timer_set(g, &g->prove_timer, g->now + wait);
 }
 
+/* What nobody can prove any more. A host that dies at once after it began anew may have said the floor that ends its former run to one neighbour, and its
+ * key to nobody: that neighbour alone holds what no other takes. Once the owner has been out of sight for long, who holds such things forgets them as
+ * rmpeer does, in its own name, which others can check. Should the owner come back it writes above that. */
+
+/* Does the map hold what only this owner's signature proves? */
+static bool vouched_by_owner(const struct crdt_map *m, uint64_t owner)
+{
+	struct crdt_item it;
+	struct slice after = slice_of(NULL, 0);
+	uint8_t key[6];
+	struct wbuf w;
+	wbuf_fixed(&w, key, sizeof key);
+	wbuf_u48(&w, owner);
+	for (bool more = crdt_map_seek(m, wbuf_slice(&w), &it); more && crdt_owner(it.key) == owner;
+		 more = crdt_map_next(m, after, &it)) {
+		if (crdt_proof_writer(it.proof) == PEER_NONE)
+			return true;
+		after = it.key;
+	}
+	return false;
+}
+
+static bool cannot_be_proved(const struct gossip *g, const struct crdt_map *m, uint64_t owner)
+{
+	uint8_t key[32];
+	return owner != g->self && !gossip_sign_key_of(g, owner, key) && !gossip_reachable(g, owner) && vouched_by_owner(m, owner);
+}
+
+/* Notes the owner in `now`, with the time at which it was first found; beyond the room that there is, another time. */
+static void note_unproved(const struct gossip *g, uint64_t owner, struct unproved *now)
+{
+	size_t n = 0;
+	while (n < UNPROVED_MAX && now[n].owner != PEER_NONE && now[n].owner != owner)
+		n++;
+	if (n == UNPROVED_MAX)
+		return;
+	now[n] = (struct unproved){ owner, g->now };
+	for (size_t i = 0; i < UNPROVED_MAX; i++)
+		if (g->unproved[i].owner == owner)
+			now[n].since_ms = g->unproved[i].since_ms;
+}
+
+static void find_unproved(const struct gossip *g, const struct crdt_map *m, struct unproved *now)
+{
+	struct crdt_item it;
+	uint8_t key[6];
+	struct wbuf w;
+	struct slice from = slice_of(NULL, 0);
+	while (crdt_map_seek(m, from, &it)) {
+		uint64_t owner = crdt_owner(it.key);
+		if (cannot_be_proved(g, m, owner))
+			note_unproved(g, owner, now);
+		if (owner >= PEER_MAX)
+			return;
+		wbuf_fixed(&w, key, sizeof key);
+		wbuf_u48(&w, owner + 1);
+		from = wbuf_slice(&w);
+	}
+}
+
+static bool is_owned_channel(const struct gossip *g, uint8_t id)
+{
+	return g->channels[id].map && crdt_map_owned(g->channels[id].map);
+}
+
+static void forget_unproved(struct gossip *g, uint64_t owner)
+{
+	uint64_t highest = 0;
+	for (uint8_t id = 0; id < GOSSIP_CHANNELS_MAX; id++) {
+		uint64_t inc = is_owned_channel(g, id) ? crdt_map_incarnation(g->channels[id].map, owner) : 0;
+		highest = inc > highest ? inc : highest;
+	}
+	for (uint8_t id = 0; id < GOSSIP_CHANNELS_MAX; id++) {
+		struct crdt_changes ch;
+		crdt_changes_init(&ch, g->out->arena);
+		if (!is_owned_channel(g, id) || !gossip_act_reserve(g, 1))
+			continue;
+		/* Without memory, or with all the floors that we may set: it is tried again by the next reconciliation's timer. */
+		enum err e = crdt_map_forget(g->channels[id].map, owner, highest, &ch);
+		g->nomem = g->nomem || e == ERR_NOMEM;
+		gossip_spread_took(g, NULL, id, &ch);
+	}
+	g->n_unproved++;
+}
+
+void gossip_sign_unproved(struct gossip *g)
+{
+	struct unproved now[UNPROVED_MAX] = { { 0 } };
+	for (uint8_t id = 0; id < GOSSIP_CHANNELS_MAX; id++)
+		if (is_owned_channel(g, id))
+			find_unproved(g, g->channels[id].map, now);
+	memcpy(g->unproved, now, sizeof now);
+	for (size_t i = 0; i < UNPROVED_MAX && now[i].owner != PEER_NONE; i++)
+		if (g->now - now[i].since_ms >= UNPROVED_AFTER_MS && g->n_unproved < UNPROVED_RUN_MAX)
+			forget_unproved(g, now[i].owner);
+}
+
 /* Unicasts. The receiver must know who asks: a relay could say anything. Over the sender's own link nothing is needed. */
 
 struct sender { /* what was heard of one run of a peer by relays: serials up to `top`, bit k of `seen`: top - k */

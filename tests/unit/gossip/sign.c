@@ -12,7 +12,8 @@ static bool settled(const struct net *t)
 	return net_full_mesh(t) && net_equal(t);
 }
 
-static void begin(struct net *t, struct rogue *r, int nodes, uint64_t seed)
+/* A full mesh, and one more who has said its key to node 0 and nothing to all. */
+static void begin_unpublished(struct net *t, struct rogue *r, int nodes, uint64_t seed)
 {
 	net_init(t, nodes, seed);
 	for (int i = 0; i < nodes; i++) {
@@ -23,6 +24,11 @@ static void begin(struct net *t, struct rogue *r, int nodes, uint64_t seed)
 	assert_true(net_until(t, 2000, settled) != UINT64_MAX);
 	rogue_open(t, r, UINT64_C(1) << 50);
 	rogue_hello(t, r);
+}
+
+static void begin(struct net *t, struct rogue *r, int nodes, uint64_t seed)
+{
+	begin_unpublished(t, r, nodes, seed);
 	rogue_publish(t, r);
 }
 
@@ -287,6 +293,40 @@ static void floors_of_others(void **state)
 	end(&t, &r);
 }
 
+/* A host that died before anybody had its key has left its neighbour what no other takes: the neighbour forgets it, for all to see, and no sooner than the
+ * owner has been away for long. */
+static void what_nobody_can_prove(void **state)
+{
+	struct net t;
+	struct rogue r;
+	struct made m;
+	uint8_t key[6];
+	struct wbuf w;
+	struct crdt_item it;
+
+	(void)state;
+	begin_unpublished(&t, &r, 3, 11);
+	wbuf_fixed(&w, key, sizeof key);
+	wbuf_u48(&w, ROGUE);
+	/* Its floor in `peers` is all that is left of it: no item that says its key. */
+	rogue_item(
+		&t, &r, CHANNEL_PEERS, rogue_make(&m, CHANNEL_PEERS, ROGUE, "", (struct stamp){ 9, 0 }, NULL, ROGUE, r.secret_key));
+	assert_true(crdt_map_get(t.n[0].peers, wbuf_slice(&w), &it));
+	assert_int_equal(it.stamp.inc, 9);
+	rogue_close(&t, &r);
+	net_run(&t, UNPROVED_AFTER_MS / 2);
+	assert_true(crdt_map_get(t.n[0].peers, wbuf_slice(&w), &it));
+	assert_int_equal(it.stamp.ctr, 0);
+	assert_false(net_equal(&t)); /* else this shows nothing */
+	assert_true(net_until(&t, UNPROVED_AFTER_MS + 3 * GOSSIP_RECON_MS, net_equal) != UINT64_MAX);
+	for (int i = 0; i < 3; i++) {
+		assert_true(crdt_map_get(t.n[i].peers, wbuf_slice(&w), &it));
+		assert_true(it.stamp.inc == 9 && it.stamp.ctr == UINT64_MAX);
+		assert_int_equal(crdt_proof_writer(it.proof), t.n[0].name);
+	}
+	net_free(&t);
+}
+
 /* Under our own name: what our key has not signed may be our former self's, so it is superseded, but never so that we run out of stamps, and not in
  * any number. */
 static void under_our_own_name(void **state)
@@ -545,6 +585,7 @@ int main(void)
 		cmocka_unit_test(key_of_a_name),
 		cmocka_unit_test(key_changes_far_away),
 		cmocka_unit_test(floors_of_others),
+		cmocka_unit_test(what_nobody_can_prove),
 		cmocka_unit_test(under_our_own_name),
 		cmocka_unit_test(relayed_unicasts),
 		cmocka_unit_test(honest_relay),
