@@ -349,17 +349,14 @@ void gossip_sign_prove_timer(struct gossip *g)
 static bool vouched_by_owner(const struct crdt_map *m, uint64_t owner)
 {
 	struct crdt_item it;
-	struct slice after = slice_of(NULL, 0);
 	uint8_t key[6];
 	struct wbuf w;
 	wbuf_fixed(&w, key, sizeof key);
 	wbuf_u48(&w, owner);
-	for (bool more = crdt_map_seek(m, wbuf_slice(&w), &it); more && crdt_owner(it.key) == owner;
-		 more = crdt_map_next(m, after, &it)) {
+	bool more = crdt_map_seek(m, wbuf_slice(&w), &it);
+	for (; more && crdt_owner(it.key) == owner; more = crdt_map_next(m, it.key, &it))
 		if (crdt_proof_writer(it.proof) == PEER_NONE)
 			return true;
-		after = it.key;
-	}
 	return false;
 }
 
