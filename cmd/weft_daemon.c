@@ -15,7 +15,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "router/dataplane/link.h"
+#include "router/dataplane/remains.h"
 #include "router/options.h"
 #include "weft.h"
 
@@ -349,13 +349,8 @@ static int remove_state(const char *dir)
 static int reset_kernel(void)
 {
 	struct err_note note = { "" };
-	struct kernel *k = NULL;
-	enum err err = kernel_open(NULL, &k, &note);
 
-	if (err == ERR_OK)
-		err = link_reset(k, &note);
-	kernel_close(k);
-	return err == ERR_OK ? DONE : say(FAILED, "%s", note.text);
+	return remains_remove(&note) == ERR_OK ? DONE : say(FAILED, "%s", note.text);
 }
 
 /* Is there a daemon? Without saying so when there is none. */
@@ -375,16 +370,18 @@ static int reset_running(const struct weft *w, bool force, const char *given_dir
 	struct http_request give = { .method = "DELETE", .path = "/peer" };
 	struct http_response r = { 0 };
 	struct running d = { 0 };
+	bool ours = false; /* to clean up: the daemon has not */
 	int code = find_running(w, &d);
 
 	if (code == DONE) {
 		code = ask(w, &give, &r);
 		http_response_free(&r);
-		if (code != DONE && force)
-			code = reset_kernel();
+		ours = code != DONE && force;
 	}
-	if (code == DONE)
+	if (code == DONE || ours)
 		code = end_process(d.pid);
+	if (code == DONE && ours) /* not before: as long as it runs it mends what is taken away */
+		code = reset_kernel();
 	if (code == DONE)
 		code = given_dir == NULL && d.state_dir == NULL
 			? say(FAILED, "the daemon did not say where its state is; give --state-dir")

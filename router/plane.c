@@ -192,22 +192,8 @@ static void also(enum err *so_far, enum err err)
 		*so_far = err;
 }
 
-/* Devices of a network that is not open. */
-static enum err delete_devices(uint16_t number, struct err_note *note)
-{
-	const struct kernel_names names = { .network = number };
-	struct kernel *k = NULL;
-	enum err err = kernel_open(&names, &k, note);
-
-	if (err == ERR_OK)
-		err = link_reset(k, note);
-	kernel_close(k);
-	return err;
-}
-
 enum err plane_reset(struct plane *p, struct err_note *note)
 {
-	struct numbers there = { 0 };
 	enum err err = ERR_OK;
 
 	p->reset = true;
@@ -217,9 +203,7 @@ enum err plane_reset(struct plane *p, struct err_note *note)
 	for (struct plane_net *net = p->nets; net != NULL; net = net->next)
 		if (net->number != 0)
 			also(&err, net_reset(p, net, err == ERR_OK ? note : NULL));
-	also(&err, link_networks(plane_default(p)->kernel, note_number, &there, err == ERR_OK ? note : NULL));
-	for (size_t i = 0; i < there.n; i++)
-		also(&err, delete_devices(there.v[i], err == ERR_OK ? note : NULL));
+	also(&err, link_reset_networks(plane_default(p)->kernel, err == ERR_OK ? note : NULL));
 	/* the default one last, and with it the interfaces of containers whose bridge is gone */
 	also(&err, net_reset(p, p->nets, err == ERR_OK ? note : NULL));
 	if (p->nft != NULL)
@@ -366,7 +350,7 @@ static void remove_remains(struct plane *p)
 		if (has_containers(there.v[i])) /* of a network that nobody has told us of yet */
 			p->remains = true;
 		else
-			also(&err, delete_devices(there.v[i], err == ERR_OK ? &note : NULL));
+			also(&err, link_reset_network(there.v[i], err == ERR_OK ? &note : NULL));
 	}
 	p->remains = p->remains || err != ERR_OK;
 	if (err != ERR_OK) {

@@ -17,7 +17,6 @@
 
 enum { WATCH_BRIDGES = 4, GUESTS_MAX = 512, DOCKER_ID = 12 };
 #define GATEWAY_BRIDGE "docker_gwbridge"
-#define OFF_NOTE       "weft: bridge-nf-call-iptables is off, and on for each other bridge: "
 
 static const int families[] = { 4, 6 };
 
@@ -49,16 +48,9 @@ static bool is_dockers(const char *name)
 
 /* --- frames shown to iptables --------------------------------------------------------------------------------------------------------------- */
 
-static const char *note_text(unsigned hidden)
-{
-	static const char *const texts[] = { "", OFF_NOTE "IPv4", OFF_NOTE "IPv6", OFF_NOTE "IPv4 and IPv6" };
-
-	return texts[hidden];
-}
-
 static enum err leave_note(struct plane *p, unsigned hidden, struct err_note *note)
 {
-	return bridges_note(p->bridges, kernel_bridge_name(plane_default(p)->kernel), note_text(hidden), note);
+	return bridges_note(p->bridges, kernel_bridge_name(plane_default(p)->kernel), bridges_hidden_text(hidden), note);
 }
 
 /* First each, then all. */
@@ -163,9 +155,7 @@ enum err guests_open(struct plane *p, struct err_note *note)
 		err = plane_watch(p, bridges_fd(p->bridges), WATCH_BRIDGES, note);
 	if (err != ERR_OK)
 		return err;
-	for (unsigned hidden = 3; hidden > 0 && p->frames_hidden == 0; hidden--)
-		if (bridges_noted(p->bridges, kernel_bridge_name(plane_default(p)->kernel), note_text(hidden)))
-			p->frames_hidden = hidden;
+	p->frames_hidden = bridges_hidden(p->bridges, kernel_bridge_name(plane_default(p)->kernel));
 	look(p);
 	return ERR_OK;
 }
@@ -202,10 +192,8 @@ void guests_reset(struct plane *p)
 {
 	struct err_note note = { "" };
 
-	for (size_t i = 0; p->bridges != NULL && i < 2; i++)
-		if (p->frames_hidden & 1u << i && bridges_all_shown(families[i]) == 0 &&
-			bridges_show_all(families[i], true, &note) != ERR_OK)
-			log_write(p->cfg.log, LOG_LEVEL_WARNING, "%s", note.text);
+	if (p->bridges != NULL && bridges_show_again(p->frames_hidden, &note) != ERR_OK)
+		log_write(p->cfg.log, LOG_LEVEL_WARNING, "%s", note.text);
 	p->frames_hidden = 0;
 }
 

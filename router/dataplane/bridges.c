@@ -1,5 +1,6 @@
 #include "router/dataplane/bridges.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/if_bridge.h>
@@ -272,4 +273,35 @@ bool bridges_noted(struct bridges *b, const char *ifname, const char *text)
 {
 	struct netlink_link l;
 	return netlink_link_named(b->nl, ifname, &l) == 0 && strcmp(l.alias, text) == 0;
+}
+
+#define OFF_NOTE "weft: bridge-nf-call-iptables is off, and on for each other bridge: "
+
+const char *bridges_hidden_text(unsigned hidden)
+{
+	static const char *const texts[] = { "", OFF_NOTE "IPv4", OFF_NOTE "IPv6", OFF_NOTE "IPv4 and IPv6" };
+
+	assert(hidden < sizeof texts / sizeof *texts);
+	return texts[hidden];
+}
+
+unsigned bridges_hidden(struct bridges *b, const char *ifname)
+{
+	for (unsigned hidden = 3; hidden > 0; hidden--)
+		if (bridges_noted(b, ifname, bridges_hidden_text(hidden)))
+			return hidden;
+	return 0;
+}
+
+enum err bridges_show_again(unsigned hidden, struct err_note *note)
+{
+	static const int families[] = { 4, 6 };
+	enum err err = ERR_OK;
+
+	for (size_t i = 0; i < sizeof families / sizeof *families; i++)
+		if (hidden & 1u << i && bridges_all_shown(families[i]) == 0) {
+			enum err e = bridges_show_all(families[i], true, note);
+			err = e != ERR_OK ? e : err;
+		}
+	return err;
 }

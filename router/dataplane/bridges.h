@@ -33,6 +33,11 @@ enum err bridges_show(struct bridges *b, int index, int family, bool on, struct 
 /* The switch for all: 1, 0; -1: the kernel has none (br_netfilter is not loaded). */
 int bridges_all_shown(int family);
 enum err bridges_show_all(int family, bool on, struct err_note *note) MUST_CHECK;
+/* The text of the note (below) that says for which families weft has put the switch for all off: 1 IPv4, 2 IPv6, 3 both; 0: "". */
+const char *bridges_hidden_text(unsigned hidden);
+unsigned bridges_hidden(struct bridges *b, const char *ifname); /* what the note on ifname says */
+/* Puts the switch for all on again for these families, where it is off. Goes on after a failure and reports the last. */
+enum err bridges_show_again(unsigned hidden, struct err_note *note) MUST_CHECK;
 
 /* IPv4 subnets of an interface, with the host's address. */
 typedef void (*bridges_subnet)(struct prefix subnet, void *arg);

@@ -136,6 +136,9 @@ bool link_answers(const struct kernel *k);
 /* Removes all of it: containers' interfaces, uplinks, bridge with its neighbours, routes; with network 0 also the rule that all networks share, and containers'
  * interfaces that are on no bridge. ERR_OK when nothing is there; goes on after a failure and reports the first. */
 enum err link_reset(struct kernel *k, struct err_note *note) MUST_CHECK;
+/* The same for the network of this number (below 65,536), and for all networks above 0 that are there; both take the usual names. */
+enum err link_reset_network(unsigned number, struct err_note *note) MUST_CHECK;
+enum err link_reset_networks(struct kernel *k, struct err_note *note) MUST_CHECK;
 
 /* Writes /proc/sys/net/ipvFAMILY/conf/DEV/KEY (family 4 or 6) in the calling thread's namespace. A kernel without that protocol has no such
  * file: ERR_OK. */

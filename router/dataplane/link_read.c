@@ -307,3 +307,32 @@ enum err link_reset(struct kernel *k, struct err_note *note)
 		e = first(e, netlink_error(k->nl, result, e == ERR_OK ? note : NULL, "remove the routing rule"));
 	return e;
 }
+
+enum err link_reset_network(unsigned number, struct err_note *note)
+{
+	const struct kernel_names names = { .network = number };
+	struct kernel *k = NULL;
+	enum err e = kernel_open(&names, &k, note);
+	if (e == ERR_OK)
+		e = link_reset(k, note);
+	kernel_close(k);
+	return e;
+}
+
+struct resetting {
+	enum err e;
+	struct err_note *note;
+};
+
+static void reset_one(unsigned network, void *arg)
+{
+	struct resetting *r = arg;
+	r->e = first(r->e, link_reset_network(network, r->e == ERR_OK ? r->note : NULL));
+}
+
+enum err link_reset_networks(struct kernel *k, struct err_note *note)
+{
+	struct resetting r = { ERR_OK, note };
+	enum err e = link_networks(k, reset_one, &r, note);
+	return first(e, r.e);
+}

@@ -313,13 +313,25 @@ enum err nft_reset(struct nft *n, struct err_note *note)
 		nft_batch_free(&b);
 		if (result && !part)
 			break;
-		if (result == 0)
-			n->parts = 0;
-		else
-			n->parts = without(n->parts, part);
+		n->parts = result ? without(n->parts, part) : 0;
+		if (is_lack(result)) /* it has no such family, so no such table */
+			result = 0;
 	}
 	n->elems.n = 0;
 	return result ? error(result, note, "remove the nftables tables " NFT_TABLE) : ERR_OK;
+}
+
+enum err nft_remove(struct err_note *note)
+{
+	struct nft *n = mem_zalloc(1, sizeof *n);
+	if (!n)
+		return err_note(note, ERR_NOMEM, "out of memory");
+	enum err e = open_sockets(n, note);
+	n->parts = NFT_PARTS_ALL;
+	if (e == ERR_OK)
+		e = nft_reset(n, note);
+	nft_close(n);
+	return e == ERR_UNSUPPORTED ? ERR_OK : e;
 }
 
 static int by_peer(const void *a, const void *b)

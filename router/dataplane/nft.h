@@ -21,6 +21,8 @@ struct nft_cfg {
 enum err nft_open(struct nft **out, const struct nft_cfg *cfg, const char **lacks, struct err_note *note) MUST_CHECK;
 void nft_close(struct nft *n);                                       /* takes NULL; the kernel keeps the tables */
 enum err nft_reset(struct nft *n, struct err_note *note) MUST_CHECK; /* removes the tables */
+/* The same without having opened them, for what a daemon that is gone has left. A kernel without nftables has none: ERR_OK. */
+enum err nft_remove(struct err_note *note) MUST_CHECK;
 
 /* Underlay addresses whose VXLAN may come in; each has counters both ways. Replaces the former list; only differences are sent. */
 struct nft_peer {

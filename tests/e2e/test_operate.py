@@ -206,6 +206,31 @@ def test_O1_reset_by_force_spares_a_daemon_that_runs(h1, c1):
     assert not os.path.exists(h1.state_dir + "/weft.mdb") and c1.addresses() == []
 
 
+def test_O1_reset_by_force_without_a_daemon_leaves_nothing(h1, c1, c2):
+    """The daemon was killed: devices of all networks, rules and tables go as they do with one, and bridged frames are shown to iptables again."""
+    h1.exec("sysctl", "-qw", "net.bridge.bridge-nf-call-iptables=1", check=False)  # no such switch without br_netfilter
+    shown = h1.exec("sysctl", "-n", "net.bridge.bridge-nf-call-iptables", check=False).stdout
+    h1.start_daemon()
+    h1.weft_ok("network", "create", "other", "--subnet", "10.40.0.0/24")
+    h1.attach(c1)
+    h1.attach(c2, "--network", "other")
+
+    def left():
+        links = [x["ifname"] for x in json.loads(h1.exec("ip", "-json", "link").stdout)]
+        return ([x for x in links if "weft" in x or "vethwe" in x],
+                [x for x in h1.exec("nft", "list", "tables").stdout.splitlines() if "weft" in x],
+                [x for x in h1.exec("ip", "rule").stdout.splitlines() if "6784" in x])
+
+    links, tables, rules = left()
+    assert "weft" in links and any(x.startswith("weft-vx") and x != "weft-vx" for x in links) and len(tables) == 2 and rules, left()
+    assert h1.exec("sysctl", "-n", "net.bridge.bridge-nf-call-iptables", check=False).stdout == shown.replace("1", "0")
+    h1.kill()
+    assert h1.weft("reset", "--force", "--state-dir", h1.state_dir).returncode == 0
+    assert left() == ([], [], []) and c1.addresses() == [] and c2.addresses() == [], left()
+    assert h1.exec("sysctl", "-n", "net.bridge.bridge-nf-call-iptables", check=False).stdout == shown
+    assert h1.weft("reset", "--force", "--state-dir", h1.state_dir).returncode == 0, "nothing is there, and that is well"
+
+
 def test_O1_launch_understands_relative_paths(h1):
     here, name = os.path.split(h1.state_dir)
     weft = os.path.abspath(os.path.join(build_dir(), "weft"))
