@@ -220,7 +220,11 @@ static int global_options(struct weft *w, int argc, char **argv)
 	struct words p = { .argc = argc, .at = 1, .argv = argv };
 	const char *name, *value;
 
-	while (p.at < argc && argv[p.at][0] == '-' && !p.plain) {
+	while (p.at < argc && argv[p.at][0] == '-') {
+		if (strcmp(argv[p.at], "--") == 0) {
+			p.at++;
+			break;
+		}
 		enum word kind = next_word(&p, "socket= o= output= help version", &name, &value);
 		if (kind == WORD_OPTION && strncmp(name, "socket", 6) == 0) {
 			w->socket = value;
@@ -233,7 +237,7 @@ static int global_options(struct weft *w, int argc, char **argv)
 		} else if (kind == WORD_OPTION && strcmp(name, "version") == 0) {
 			(void)puts("weft " WEFT_VERSION);
 			exit(DONE);
-		} else if (kind != WORD_PLAIN) {
+		} else {
 			(void)say(WRONG_USAGE,
 				"'%s' is not understood; weft [--socket PATH] [-o text|json] VERB ..., weft --help lists the verbs",
 				argv[p.at - 1]);

@@ -26,14 +26,24 @@ static void add_host(json_t *hosts, const char *value)
 			colon != NULL ? colon + 1 : ""));
 }
 
+static bool is_utf8(const char *text)
+{
+	json_t *v = text != NULL ? json_string(text) : NULL;
+
+	json_decref(v);
+	return text == NULL || v != NULL;
+}
+
 static int container_request(const struct weft *w, const char *path, const char *known, int argc, char **argv)
 {
 	struct words p = { .argc = argc, .argv = argv };
 	const char *name, *value, *container = NULL;
 	json_t *doc = json_object(), *addrs = json_array(), *hosts = json_array();
+	bool readable = true; /* JSON is UTF-8 */
 	enum word kind;
 
 	while ((kind = next_word(&p, known, &name, &value)) != WORD_END && kind != WORD_WRONG) {
+		readable = readable && is_utf8(kind == WORD_PLAIN ? name : value);
 		if (kind == WORD_PLAIN && container != NULL)
 			(void)json_array_append_new(addrs, json_string(container));
 		if (kind == WORD_PLAIN)
@@ -55,12 +65,15 @@ static int container_request(const struct weft *w, const char *path, const char 
 	}
 	json_t *ident = container != NULL ? json_string(container) : NULL;
 	bool by_id = strcmp(path, "/detach") == 0 && json_object_get(doc, "id") != NULL;
-	if (kind == WORD_WRONG || (ident == NULL && !by_id)) {
+	if (kind == WORD_WRONG || !readable || (ident == NULL && !by_id)) {
 		json_decref(ident);
 		json_decref(doc);
 		json_decref(addrs);
 		json_decref(hosts);
-		return usage(w, kind == WORD_WRONG ? "an option is not understood" : "the container is missing");
+		return usage(w,
+			kind == WORD_WRONG ? "an option is not understood"
+				: readable     ? "the container is missing"
+							   : "a word is not UTF-8, so it cannot be said to the daemon");
 	}
 	if (ident != NULL)
 		(void)json_object_set_new(doc, "container", ident);

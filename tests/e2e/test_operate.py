@@ -231,6 +231,19 @@ def test_O1_reset_by_force_without_a_daemon_leaves_nothing(h1, c1, c2):
     assert h1.weft("reset", "--force", "--state-dir", h1.state_dir).returncode == 0, "nothing is there, and that is well"
 
 
+def test_O1_words_of_the_command_line(h1, c1):
+    """`--` ends the options before the verb; what is not UTF-8 is refused, not left out."""
+    h1.start_daemon()
+    assert h1.weft("--", "status").returncode == 0 and h1.weft("-o", "json", "--", "status").stdout.startswith("{")
+    p = h1.weft("--")
+    assert p.returncode == 2 and "verb" in p.stderr, p
+    before = h1.attach(c1)
+    for words in (("attach", "net\udcff", "10.32.0.9/12"), ("attach", "--network", "n\udcff", c1), ("detach", c1, "10.32.0.9\udcff")):
+        p = h1.weft(*words)
+        assert p.returncode == 2 and "UTF-8" in p.stderr, p
+    assert c1.ips() == before
+
+
 def test_O1_launch_understands_relative_paths(h1):
     here, name = os.path.split(h1.state_dir)
     weft = os.path.abspath(os.path.join(build_dir(), "weft"))

@@ -238,6 +238,18 @@ static void test_wrong_environments_are_refused_with_what_is_wrong(void **state)
 	assert_int_equal(parse_env(&c, env, "{" HEAD "}", &e), CNI_OK);
 	assert_int_equal(strlen(c.ident), 128);
 	cni_conf_free(&c);
+
+	char text[512], name[202];
+	memset(name, 'n', sizeof(name));
+	name[sizeof(name) - 1] = '\0';
+	(void)snprintf(text, sizeof(text), "{\"cniVersion\":\"1.0.0\",\"type\":\"weft-cni\",\"name\":\"%s\"}", name);
+	assert_int_equal(parse_env(&c, plain, text, &e), CNI_BAD_CONF);
+	cni_conf_free(&c);
+	env = plain;
+	env.command = "DEL";
+	assert_int_equal(parse_env(&c, env, text, &e), CNI_OK);
+	assert_string_equal(c.ident, ""); /* nobody was ever called so */
+	cni_conf_free(&c);
 }
 
 static void test_cni_args(void **state)
